@@ -1,0 +1,66 @@
+/* backend.h - the whole interface between the house and a dialect of kernels.
+ *
+ * A backend is seven device verbs and a table with one row an op; it knows nothing of graphs beyond
+ * the node it is asked to prepare. "Prepare once, launch forever": prepare chooses algorithms, makes
+ * descriptors, states its scratch size, and may fail; launch only computes. Streams, handles and
+ * thread counts live in `self`; there are no mutable globals. */
+#ifndef HONE_BACKEND_H
+#define HONE_BACKEND_H
+
+#include "hone/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct hone_backend hone_backend;
+
+/* All that a kernel gets: pointers in the order of ops.def, NULL where an optional tensor is absent.
+ * `in_desc`, `out_desc` are valid as long as the program. In place: in[k] may equal out[0]. */
+typedef struct hone_launch {
+    const hone_node   *node;
+    const hone_tensor *in_desc[HONE_MAX_IN], *out_desc[HONE_MAX_OUT];
+    void              *in[HONE_MAX_IN], *out[HONE_MAX_OUT];
+    void              *work;          /* node->work_bytes, 64-byte aligned                        */
+} hone_launch;
+
+typedef struct hone_kernel {
+    /* Slow, once, may fail; may set node->work_bytes, node->state, node->choice. NULL: nothing to do. */
+    hone_status (*prepare)(hone_backend *b, const hone_graph *g, hone_node *n);
+    /* No allocation, no synchronisation, no failure. NULL: the dialect lacks the op.              */
+    void        (*launch)(hone_backend *b, const hone_launch *l);
+    void        (*release)(hone_backend *b, hone_node *n); /* NULL: nothing to free               */
+} hone_kernel;
+
+struct hone_backend {
+    const char *name;                     /* "ref", "ref64", "cpu", "cuda"                        */
+    hone_dtype  real;                     /* HONE_F64: F32 tensors of a graph become F64 (ref64)  */
+    bool        fuses;                    /* fuse.c may use the fused rows of the table           */
+    int         threads;                  /* compute threads (CPU dialects)                       */
+    hone_kernel kernel[HONE_OP_COUNT];
+    hone_status (*alloc)(hone_backend *b, size_t bytes, void **out);      /* 64-byte aligned, zeroed */
+    void        (*free)(hone_backend *b, void *ptr);
+    hone_status (*upload)(hone_backend *b, void *to, const void *from_host, size_t bytes);
+    hone_status (*download)(hone_backend *b, void *to_host, const void *from, size_t bytes);
+    hone_status (*sync)(hone_backend *b);
+    /* NULL where a dialect can't record; `recorded` is opaque to the caller.                      */
+    hone_status (*record_begin)(hone_backend *b);
+    hone_status (*record_end)(hone_backend *b, void **recorded);
+    hone_status (*replay)(hone_backend *b, void *recorded);
+    void        (*record_free)(hone_backend *b, void *recorded);
+    void        (*close)(hone_backend *b);
+    void       *self;                     /* the dialect's own                                    */
+};
+
+/* Opens a dialect: "cpu" (kernels/cpu over kernels/ref), "ref", "ref64" (ref in double), "cuda[:N]",
+ * "auto" (cuda where it can be had, else cpu). `threads` 0 = all cores this process may use.
+ * Errors: USAGE for an unknown name, DEVICE with the reason where the device can't be had. */
+hone_status hone_backend_open(const char *device, int threads, hone_backend **out) HONE_MUST_USE;
+void        hone_backend_close(hone_backend *b);          /* NULL is fine                         */
+/* One line for `hone doctor` and run.json: libraries, instruction sets, threads. */
+const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,89 @@
+/* tensor.c - facts about dtypes and shapes, and the two parameter layouts (tensor.h). */
+#include "hone/tensor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t bytes;
+} dtype_table[HONE_DTYPE_COUNT] = {
+    [HONE_F32] = {"f32", 4}, [HONE_F64] = {"f64", 8}, [HONE_BF16] = {"bf16", 2}, [HONE_F16] = {"f16", 2},
+    [HONE_I32] = {"i32", 4}, [HONE_I64] = {"i64", 8}, [HONE_U8] = {"u8", 1},
+};
+
+size_t      hone_dtype_bytes(hone_dtype dtype) { return dtype_table[dtype].bytes; }
+const char *hone_dtype_name(hone_dtype dtype) { return dtype_table[dtype].name; }
+
+int64_t hone_tensor_count(const hone_tensor *t)
+{
+    int64_t count = 1;
+    for (int32_t k = 0; k < t->rank; k++) count *= t->dim[k];
+    return count;
+}
+
+size_t hone_tensor_bytes(const hone_tensor *t)
+{
+    return (size_t)hone_tensor_count(t) * hone_dtype_bytes(t->dtype);
+}
+
+char *hone_tensor_shape_text(const hone_tensor *t, char *text, size_t text_bytes)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int32_t k = 0; k < t->rank && used < text_bytes; k++)
+        used += (size_t)snprintf(text + used, text_bytes - used, "%s%lld", k ? ", " : "(", (long long)t->dim[k]);
+    if (used < text_bytes) snprintf(text + used, text_bytes - used, t->rank ? ")" : "()");
+    return text;
+}
+
+/* Both layouts are one transpose, (O, A, B) <-> (O, B, A): conv has A = kh*kw and B = I/groups,
+ * flatten has A = H*W and B = C; in memory the channel B is innermost. */
+static void transpose_shape(const hone_tensor *t, int64_t *outer, int64_t *a, int64_t *b)
+{
+    *outer = t->dim[0];
+    if (t->layout == HONE_LAYOUT_CONV) {
+        *a = t->dim[1] * t->dim[2];
+        *b = t->dim[3];
+    } else {
+        *a = (int64_t)t->hwc[0] * t->hwc[1];
+        *b = t->hwc[2];
+    }
+}
+
+void hone_layout_from_file(const hone_tensor *t, const float *file, float *memory)
+{
+    if (t->layout == HONE_LAYOUT_PLAIN) {
+        memcpy(memory, file, (size_t)hone_tensor_count(t) * sizeof *file);
+        return;
+    }
+    int64_t outer, a, b;
+    transpose_shape(t, &outer, &a, &b);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < a; i++)
+            for (int64_t j = 0; j < b; j++) memory[(o * a + i) * b + j] = file[(o * b + j) * a + i];
+}
+
+void hone_layout_to_file(const hone_tensor *t, const float *memory, float *file)
+{
+    if (t->layout == HONE_LAYOUT_PLAIN) {
+        memcpy(file, memory, (size_t)hone_tensor_count(t) * sizeof *file);
+        return;
+    }
+    int64_t outer, a, b;
+    transpose_shape(t, &outer, &a, &b);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < a; i++)
+            for (int64_t j = 0; j < b; j++) file[(o * b + j) * a + i] = memory[(o * a + i) * b + j];
+}
+
+void hone_layout_file_shape(const hone_tensor *t, int32_t *rank, int64_t dim[HONE_MAX_RANK])
+{
+    *rank = t->rank;
+    memcpy(dim, t->dim, sizeof t->dim);
+    if (t->layout == HONE_LAYOUT_CONV) { /* (O, kh, kw, I) -> (O, I, kh, kw) */
+        dim[1] = t->dim[3];
+        dim[2] = t->dim[1];
+        dim[3] = t->dim[2];
+    }
+}
