@@ -39,7 +39,7 @@ void hone_error_context(const char *fmt, ...)
 const char *hone_error_message(void) { return last_error.message; }
 const char *hone_error_hint(void) { return last_error.hint; }
 const char *hone_error_where(void) { return last_error.where; }
-void        hone_error_clear(void) { memset(&last_error, 0, sizeof last_error); }
+void hone_error_clear(void) { memset(&last_error, 0, sizeof last_error); }
 
 void hone_error_save(hone_error *into, hone_status status)
 {

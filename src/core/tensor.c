@@ -12,7 +12,7 @@ static const struct {
     [HONE_I32] = {"i32", 4}, [HONE_I64] = {"i64", 8}, [HONE_U8] = {"u8", 1},
 };
 
-size_t      hone_dtype_bytes(hone_dtype dtype) { return dtype_table[dtype].bytes; }
+size_t hone_dtype_bytes(hone_dtype dtype) { return dtype_table[dtype].bytes; }
 const char *hone_dtype_name(hone_dtype dtype) { return dtype_table[dtype].name; }
 
 int64_t hone_tensor_count(const hone_tensor *t)
@@ -22,10 +22,7 @@ int64_t hone_tensor_count(const hone_tensor *t)
     return count;
 }
 
-size_t hone_tensor_bytes(const hone_tensor *t)
-{
-    return (size_t)hone_tensor_count(t) * hone_dtype_bytes(t->dtype);
-}
+size_t hone_tensor_bytes(const hone_tensor *t) { return (size_t)hone_tensor_count(t) * hone_dtype_bytes(t->dtype); }
 
 char *hone_tensor_shape_text(const hone_tensor *t, char *text, size_t text_bytes)
 {

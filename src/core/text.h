@@ -10,19 +10,19 @@
 #include "hone/status.h"
 
 typedef struct hone_text {
-    char  *data;     /* NUL-terminated; NULL while empty */
+    char *data; /* NUL-terminated; NULL while empty */
     size_t bytes, capacity;
-    bool   failed;
+    bool failed;
 } hone_text;
 
-void  hone_text_add(hone_text *t, const char *fmt, ...) HONE_PRINTF(2, 3);
-void  hone_text_addv(hone_text *t, const char *fmt, va_list args);
-void  hone_text_append(hone_text *t, const void *data, size_t bytes);
+void hone_text_add(hone_text *t, const char *fmt, ...) HONE_PRINTF(2, 3);
+void hone_text_addv(hone_text *t, const char *fmt, va_list args);
+void hone_text_append(hone_text *t, const void *data, size_t bytes);
 /* Gives the string to the caller (free() it) and empties `t`; NULL when memory was exhausted. */
 char *hone_text_take(hone_text *t);
-void  hone_text_free(hone_text *t);
+void hone_text_free(hone_text *t);
 /* A JSON string literal with quotes and escapes; bytes that are not UTF-8 become U+FFFD. */
-void  hone_text_json(hone_text *t, const char *s);
+void hone_text_json(hone_text *t, const char *s);
 
 char *hone_strdup(const char *s); /* NULL in, NULL out */
 

@@ -43,12 +43,12 @@ double hone_now_seconds(void)
 typedef struct loop {
     int64_t count;
     hone_status (*work)(void *arg, int64_t i);
-    void           *arg;
+    void *arg;
     _Atomic int64_t next;
-    _Atomic int     failed;
+    _Atomic int failed;
     pthread_mutex_t lock;
-    hone_error      error;      /* of the failed item with the lowest index, so messages don't race */
-    int64_t         error_item;
+    hone_error error; /* of the failed item with the lowest index, so messages don't race */
+    int64_t error_item;
 } loop;
 
 static void *loop_run(void *arg)
