@@ -1,0 +1,23 @@
+/* table.c - the rows of the CPU dialect: which op of ref has a faster kernel here.
+ *
+ * Rows are grouped by owner file. A row whose launch is missing for the running instruction set is
+ * skipped, so the ref kernel stays: slower, never wrong. */
+#include "cpu/cpu.h"
+
+/* same launch whatever the instruction set: the kernel picks in prepare */
+#define SAME(launch)                                                                                                   \
+    {                                                                                                                  \
+        launch, launch, launch                                                                                         \
+    }
+
+static const hone_cpu_row rows[] = {
+    {HONE_OP_COUNT, NULL, {NULL, NULL, NULL}, NULL}, /* end; rows go above */
+};
+
+void hone_cpu_overlay(hone_backend *b)
+{
+    hone_cpu_isa isa = hone_cpu_isa_pick();
+    for (const hone_cpu_row *r = rows; r->op != HONE_OP_COUNT; r++)
+        if (r->launch[isa])
+            b->kernel[r->op] = (hone_kernel){.prepare = r->prepare, .launch = r->launch[isa], .release = r->release};
+}
