@@ -117,6 +117,10 @@ typedef struct hone_step {
     int64_t  updates;       /* good steps so far: t of Adam's bias correction; 0 marks SGD's first */
 } hone_step;
 
+/* Philox's step of dropout, drop_path and attention's dropout: micro-batches of one step differ, and
+ * without accumulation (micro == 0) it is the step itself. */
+static inline uint64_t hone_step_draw(const hone_step *s) { return (uint64_t)s->step + ((uint64_t)s->micro << 40); }
+
 hone_graph *hone_graph_new(void);                       /* NULL when memory is exhausted          */
 hone_graph *hone_graph_copy(const hone_graph *g);
 void        hone_graph_free(hone_graph *g);

@@ -50,4 +50,21 @@ HONE_HOST_DEVICE static inline int hone_dropout_keep(uint64_t seed, uint32_t str
     return hone_uniform(r.v[i & 3]) >= p;
 }
 
+/* Augmentation of one sample (image_batch) on every dialect, a function of (seed, stream, epoch, sample)
+ * only: pixel (h, w) of the crop is pixel (h + dy, w + dx) of the image, dy and dx in -pad..pad, then
+ * with probability `flip` the crop is mirrored left to right. Word 0 = dy, 1 = dx, 2 = flip. */
+typedef struct hone_augment { int32_t dy, dx, flip; } hone_augment;
+
+HONE_HOST_DEVICE static inline hone_augment hone_augment_draw(uint64_t seed, uint32_t stream, uint64_t sample,
+                                                              uint64_t epoch, int32_t pad, float flip)
+{
+    hone_philox4 r = hone_philox(seed, stream, sample, epoch);
+    hone_augment a;
+    uint32_t span = 2u * (uint32_t)pad + 1u;
+    a.dy = (int32_t)(r.v[0] % span) - pad;
+    a.dx = (int32_t)(r.v[1] % span) - pad;
+    a.flip = hone_uniform(r.v[2]) < flip;
+    return a;
+}
+
 #endif
