@@ -1,7 +1,7 @@
 /* cpu.h - what the files of the CPU dialect share: instruction sets, rows of the table.
  *
  * Files *_simd.c are compiled once per instruction set; their functions carry the set's name as suffix
- * (simd.h) and are declared here, weakly, as a triple: sets this build lacks are NULL. Which set runs is
+ * (simd.h) and are listed as a triple, in which sets that this build lacks are NULL. Which set runs is
  * a function of the CPU's features and of HONE_CPU_ISA (base, avx2, avx512: for tests), never of a clock.
  * Not for anything outside kernels/cpu. */
 #ifndef HONE_KERNELS_CPU_CPU_H
@@ -15,16 +15,21 @@ typedef enum hone_cpu_isa { HONE_CPU_BASE, HONE_CPU_AVX2, HONE_CPU_AVX512, HONE_
 hone_cpu_isa hone_cpu_isa_pick(void);
 const char *hone_cpu_isa_name(hone_cpu_isa isa);
 
-/* Declares TYPE NAME_base ARGS and its two siblings, weak: an address is NULL where it isn't built. */
+/* Declares TYPE NAME_base ARGS and its two siblings. */
 #define HONE_CPU_DECLARE(type, name, args)                                                                             \
-    extern type name##_base args __attribute__((weak));                                                                \
-    extern type name##_avx2 args __attribute__((weak));                                                                \
-    extern type name##_avx512 args __attribute__((weak))
-/* The three addresses as an initialiser of an array [HONE_CPU_ISA_COUNT]. */
+    extern type name##_base args;                                                                                      \
+    extern type name##_avx2 args;                                                                                      \
+    extern type name##_avx512 args
+/* The three addresses as an initialiser of an array [HONE_CPU_ISA_COUNT]; NULL where the build has no such set
+ * (HONE_CPU_X86, 0 or 1, comes from the build). */
 #define HONE_CPU_EACH(name)                                                                                            \
     {                                                                                                                  \
-        name##_base, name##_avx2, name##_avx512                                                                        \
+        name##_base, HONE_CPU_IF(HONE_CPU_X86, name##_avx2), HONE_CPU_IF(HONE_CPU_X86, name##_avx512)                  \
     }
+#define HONE_CPU_IF(flag, x)  HONE_CPU_IF_(flag, x)
+#define HONE_CPU_IF_(flag, x) HONE_CPU_IF_##flag(x)
+#define HONE_CPU_IF_0(x)      0
+#define HONE_CPU_IF_1(x)      x
 
 typedef hone_status hone_cpu_prepare_fn(hone_backend *b, const hone_graph *g, hone_node *n);
 typedef void hone_cpu_launch_fn(hone_backend *b, const hone_launch *l);
