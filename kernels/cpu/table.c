@@ -3,6 +3,7 @@
  * Rows are grouped by owner file. A row whose launch is missing for the running instruction set is
  * skipped, so the ref kernel stays: slower, never wrong. */
 #include "cpu/cpu.h"
+#include "cpu/pointwise.h"
 
 /* same launch whatever the instruction set: the kernel picks in prepare */
 #define SAME(launch)                                                                                                   \
@@ -14,10 +15,16 @@ static const hone_cpu_row rows[] = {
     {HONE_OP_COUNT, NULL, {NULL, NULL, NULL}, NULL}, /* end; rows go above */
 };
 
+static void overlay(hone_backend *b, hone_cpu_isa isa, const hone_cpu_row *r)
+{
+    for (; r->op != HONE_OP_COUNT; r++)
+        if (r->launch[isa])
+            b->kernel[r->op] = (hone_kernel){.prepare = r->prepare, .launch = r->launch[isa], .release = r->release};
+}
+
 void hone_cpu_overlay(hone_backend *b)
 {
     hone_cpu_isa isa = hone_cpu_isa_pick();
-    for (const hone_cpu_row *r = rows; r->op != HONE_OP_COUNT; r++)
-        if (r->launch[isa])
-            b->kernel[r->op] = (hone_kernel){.prepare = r->prepare, .launch = r->launch[isa], .release = r->release};
+    overlay(b, isa, rows);
+    overlay(b, isa, hone_cpu_pointwise_rows);
 }

@@ -1,0 +1,68 @@
+/* pointwise.h - what the kernels that are not plain linear or conv share: their rows, and how work is cut.
+ *
+ * Work is cut into `parts` equal ranges, one a thread, by arithmetic alone: for a given thread count the
+ * same elements meet in the same order, so two runs give the same bits. Small work stays on the calling
+ * thread, because waking a team costs some microseconds. Nothing here allocates: scratch is stated in prepare. */
+#ifndef HONE_KERNELS_CPU_POINTWISE_H
+#define HONE_KERNELS_CPU_POINTWISE_H
+
+#include "cpu/cpu.h"
+
+/* X(op, prepare): launches are cpu_<op>_<isa> of the *_simd.c files. */
+#define HONE_CPU_POINTWISE(X)                                                                                          \
+    X(relu, NULL)                                                                                                      \
+    X(relu_dx, NULL)                                                                                                   \
+    X(relu6, NULL)                                                                                                     \
+    X(relu6_dx, NULL)                                                                                                  \
+    X(leaky_relu, NULL)                                                                                                \
+    X(leaky_relu_dx, NULL)                                                                                             \
+    X(gelu, NULL)                                                                                                      \
+    X(gelu_dx, NULL)                                                                                                   \
+    X(gelu_tanh, NULL)                                                                                                 \
+    X(gelu_tanh_dx, NULL)                                                                                              \
+    X(silu, NULL)                                                                                                      \
+    X(silu_dx, NULL)                                                                                                   \
+    X(tanh, NULL)                                                                                                      \
+    X(tanh_dx, NULL)                                                                                                   \
+    X(sigmoid, NULL)                                                                                                   \
+    X(sigmoid_dx, NULL)
+
+/* The rows of these kernels; ends with op == HONE_OP_COUNT. */
+extern const hone_cpu_row hone_cpu_pointwise_rows[];
+
+/* Part `part` of `parts` of [0, count), cut at multiples of `grain`; empty where there is too little. */
+static inline void hone_cpu_cut(int64_t count, int64_t grain, int part, int parts, int64_t *begin, int64_t *end)
+{
+    int64_t grains = (count + grain - 1) / grain;
+    *begin = grains * part / parts * grain;
+    *end = grains * (part + 1) / parts * grain;
+    if (*begin > count) *begin = count;
+    if (*end > count) *end = count;
+}
+
+/* Threads for work of about `cost` element visits (a visit moves some bytes or does some flops): about
+ * 5 us of one core is where a second thread begins to pay. */
+static inline int hone_cpu_team(const hone_backend *b, int64_t cost) { return cost >= 32768 ? b->threads : 1; }
+
+/* Runs body(arg, begin, end) on every part of [0, count). */
+typedef void hone_cpu_range_fn(const void *arg, int64_t begin, int64_t end);
+static inline void hone_cpu_ranges(int parts, int64_t count, int64_t grain, hone_cpu_range_fn *body, const void *arg)
+{
+#pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
+    for (int part = 0; part < parts; part++) {
+        int64_t begin, end;
+        hone_cpu_cut(count, grain, part, parts, &begin, &end);
+        if (begin < end) body(arg, begin, end);
+    }
+}
+
+/* Elements of all axes but the last, and the last: a (.., C) tensor as (rows, C). */
+static inline int64_t hone_cpu_last(const hone_tensor *t) { return t->rank ? t->dim[t->rank - 1] : 1; }
+static inline int64_t hone_cpu_rows(const hone_tensor *t)
+{
+    int64_t rows = 1;
+    for (int32_t k = 0; k + 1 < t->rank; k++) rows *= t->dim[k];
+    return rows;
+}
+
+#endif
