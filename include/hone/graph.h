@@ -140,6 +140,9 @@ hone_status hone_graph_add(hone_graph *g, hone_op op, const hone_tid *in, const 
 hone_status hone_graph_add1(hone_graph *g, hone_op op, const hone_tid *in, const hone_attrs *attr,
                             hone_tid *out) HONE_MUST_USE;
 
+/* The graph's step block: the one of role SCALAR, U8 (sizeof(hone_step)); made on the first call. */
+hone_status hone_graph_step(hone_graph *g, hone_tid *out) HONE_MUST_USE;
+
 hone_tid    hone_graph_find(const hone_graph *g, const char *name); /* HONE_NONE if there is none  */
 /* Declares `x` to have another shape of equal count: an alias made by a reshape node. */
 hone_status hone_graph_reshape(hone_graph *g, hone_tid x, int32_t rank, const int64_t *dim,

@@ -1,0 +1,418 @@
+/* shape.c - the shape rule of every operation: one signature line each, and a few lines of C where
+ * sizes follow from attributes (windows, heads).
+ *
+ * Rules run as the graph is built, so a mismatch is reported where the model is described. Letters:
+ * signature.h. A rule may bind letters and refuse; it must not look at memory or at other nodes. */
+#include "graph/signature.h"
+
+#include <string.h>
+
+typedef hone_status (*shape_rule)(hone_shape_call *c);
+
+static int64_t *letter(hone_shape_call *c, char name) { return &c->size.letter[name - 'A']; }
+
+/* --- windows ------------------------------------------------------------------------------------------ */
+
+/* PyTorch's Conv2d and MaxPool2d: floor((in + 2 pad - dilation (kernel - 1) - 1) / stride) + 1. */
+static hone_status window_out(hone_shape_call *c, const hone_window *w, int axis, int64_t in, int64_t *out)
+{
+    const char *side = axis == 0 ? "height" : "width";
+    if (w->kernel[axis] < 1 || w->stride[axis] < 1 || w->pad[axis] < 0 || w->dilation[axis] < 1)
+        return hone_shape_fail(c, "window %s: kernel %d, stride %d, pad %d, dilation %d make no window", side,
+                               w->kernel[axis], w->stride[axis], w->pad[axis], w->dilation[axis]);
+    int64_t reach = (int64_t)w->dilation[axis] * (w->kernel[axis] - 1) + 1;
+    int64_t room = in + 2 * (int64_t)w->pad[axis] - reach;
+    if (room < 0)
+        return hone_shape_fail(c, "a window of %s %lld does not fit in %lld with pad %d", side, (long long)reach,
+                               (long long)in, w->pad[axis]);
+    *out = room / w->stride[axis] + 1;
+    return HONE_OK;
+}
+
+/* Binds (or checks, in backward rows) the output size against the input size (h, w). */
+static hone_status bind_window(hone_shape_call *c, const hone_window *win, int64_t h, int64_t w)
+{
+    const char name[2] = {'P', 'Q'};
+    const int64_t in[2] = {h, w};
+    for (int axis = 0; axis < 2; axis++) {
+        int64_t out = 0;
+        HONE_TRY(window_out(c, win, axis, in[axis], &out));
+        int64_t *bound = letter(c, name[axis]);
+        if (*bound == 0) *bound = out;
+        if (*bound != out)
+            return hone_shape_fail(c, "the window gives %c = %lld, not %lld", name[axis], (long long)out,
+                                   (long long)*bound);
+    }
+    return HONE_OK;
+}
+
+static hone_status check_groups(hone_shape_call *c)
+{
+    int32_t groups = c->attr->window.groups;
+    int64_t i = *letter(c, 'I'), o = *letter(c, 'O');
+    if (groups < 1 || i % groups || o % groups)
+        return hone_shape_fail(c, "%d groups do not divide %lld inputs and %lld outputs", groups, (long long)i,
+                               (long long)o);
+    return HONE_OK;
+}
+
+static hone_status check_kernel(hone_shape_call *c)
+{
+    const hone_window *w = &c->attr->window;
+    if (*letter(c, 'K') != w->kernel[0] || *letter(c, 'L') != w->kernel[1])
+        return hone_shape_fail(c, "the attribute says kernel %d x %d", w->kernel[0], w->kernel[1]);
+    if (*letter(c, 'J') * w->groups != *letter(c, 'I'))
+        return hone_shape_fail(c, "w must be (O, kh, kw, I / groups) with I = %lld and %d groups",
+                               (long long)*letter(c, 'I'), w->groups);
+    return HONE_OK;
+}
+
+static hone_status rule_conv(hone_shape_call *c)
+{
+    HONE_TRY(check_groups(c));
+    HONE_TRY(check_kernel(c));
+    return bind_window(c, &c->attr->window, *letter(c, 'H'), *letter(c, 'W'));
+}
+
+static hone_status rule_conv_dx(hone_shape_call *c)
+{
+    const hone_window *w = &c->attr->window;
+    *letter(c, 'H') = w->in_h;
+    *letter(c, 'W') = w->in_w;
+    *letter(c, 'I') = *letter(c, 'J') * w->groups;
+    HONE_TRY(check_groups(c));
+    HONE_TRY(check_kernel(c));
+    return bind_window(c, w, w->in_h, w->in_w);
+}
+
+static hone_status rule_conv_dw(hone_shape_call *c)
+{
+    const hone_window *w = &c->attr->window;
+    HONE_TRY(check_groups(c));
+    *letter(c, 'K') = w->kernel[0];
+    *letter(c, 'L') = w->kernel[1];
+    *letter(c, 'J') = *letter(c, 'I') / w->groups;
+    return bind_window(c, w, *letter(c, 'H'), *letter(c, 'W'));
+}
+
+/* A window that lies in the padding whole would have no maximum: PyTorch's rule pad <= kernel / 2. */
+static hone_status check_pool(hone_shape_call *c, const hone_window *w)
+{
+    for (int axis = 0; axis < 2; axis++)
+        if (w->pad[axis] * 2 > w->kernel[axis])
+            return hone_shape_fail(c, "pooling pad %d is more than half of kernel %d", w->pad[axis], w->kernel[axis]);
+    return HONE_OK;
+}
+
+/* `at` is a byte, so a window has at most 255 places. */
+static hone_status check_places(hone_shape_call *c, const hone_window *w)
+{
+    if ((int64_t)w->kernel[0] * w->kernel[1] <= 255) return HONE_OK;
+    return hone_shape_fail(c, "max pooling windows have at most 255 places, not %d x %d", w->kernel[0], w->kernel[1]);
+}
+
+static hone_status rule_avgpool(hone_shape_call *c)
+{
+    HONE_TRY(bind_window(c, &c->attr->window, *letter(c, 'H'), *letter(c, 'W')));
+    return check_pool(c, &c->attr->window);
+}
+
+static hone_status rule_maxpool(hone_shape_call *c)
+{
+    HONE_TRY(check_places(c, &c->attr->window));
+    return rule_avgpool(c);
+}
+
+static hone_status rule_pool_dx(hone_shape_call *c)
+{
+    *letter(c, 'H') = c->attr->window.in_h;
+    *letter(c, 'W') = c->attr->window.in_w;
+    return rule_avgpool(c);
+}
+
+static hone_status rule_global_pool(hone_shape_call *c)
+{
+    if (c->size.run_rank == 1 || c->size.run_rank == 2) return HONE_OK;
+    return hone_shape_fail(c, "x must be (N, H, W, C) or (N, T, C)");
+}
+
+/* Rank 3 where in_w is 0: tokens, T = in_h. */
+static hone_status rule_global_pool_dx(hone_shape_call *c)
+{
+    const hone_window *w = &c->attr->window;
+    c->size.run_rank = w->in_w == 0 ? 1 : 2;
+    c->size.run[0] = w->in_h;
+    c->size.run[1] = w->in_w;
+    return HONE_OK;
+}
+
+/* --- fused windows --------------------------------------------------------------------------------------- */
+
+static hone_status check_act(hone_shape_call *c)
+{
+    if (c->attr->act > HONE_ACT_NONE && c->attr->act <= HONE_ACT_SIGMOID) return HONE_OK;
+    return hone_shape_fail(c, "a fused row needs an activation, not %d", (int)c->attr->act);
+}
+
+static hone_status rule_conv_act(hone_shape_call *c)
+{
+    HONE_TRY(check_act(c));
+    return rule_conv(c);
+}
+
+/* P, Q: the pool's output; the conv's own output lies between and is never stored. */
+static hone_status bind_conv_pool(hone_shape_call *c)
+{
+    int64_t mid[2] = {0, 0};
+    HONE_TRY(check_act(c));
+    HONE_TRY(check_places(c, &c->attr->pool));
+    HONE_TRY(window_out(c, &c->attr->window, 0, *letter(c, 'H'), &mid[0]));
+    HONE_TRY(window_out(c, &c->attr->window, 1, *letter(c, 'W'), &mid[1]));
+    HONE_TRY(bind_window(c, &c->attr->pool, mid[0], mid[1]));
+    return check_pool(c, &c->attr->pool);
+}
+
+static hone_status rule_conv_act_maxpool(hone_shape_call *c)
+{
+    HONE_TRY(check_groups(c));
+    HONE_TRY(check_kernel(c));
+    return bind_conv_pool(c);
+}
+
+static hone_status rule_conv_act_maxpool_dw(hone_shape_call *c)
+{
+    const hone_window *w = &c->attr->window;
+    HONE_TRY(check_groups(c));
+    *letter(c, 'K') = w->kernel[0];
+    *letter(c, 'L') = w->kernel[1];
+    *letter(c, 'J') = *letter(c, 'I') / w->groups;
+    return bind_conv_pool(c);
+}
+
+static hone_status rule_maxpool_act_dx(hone_shape_call *c)
+{
+    HONE_TRY(check_act(c));
+    return rule_pool_dx(c);
+}
+
+/* --- the rest ---------------------------------------------------------------------------------------------- */
+
+static hone_status rule_image_batch(hone_shape_call *c)
+{
+    const hone_image_attr *a = &c->attr->image;
+    if (a->height < 1 || a->width < 1 || a->channels < 1 || a->channels > HONE_MAX_CHANNELS)
+        return hone_shape_fail(c, "image of %d x %d x %d is not possible", a->height, a->width, a->channels);
+    if (*letter(c, 'C') != a->channels)
+        return hone_shape_fail(c, "the pool has %lld channels, the image %d", (long long)*letter(c, 'C'), a->channels);
+    for (int k = 0; k < a->channels; k++)
+        if (!(a->std[k] > 0)) return hone_shape_fail(c, "std of channel %d is not positive", k);
+    *letter(c, 'H') = a->height;
+    *letter(c, 'W') = a->width;
+    return HONE_OK;
+}
+
+static hone_status rule_leaky(hone_shape_call *c)
+{
+    return c->attr->leaky.slope > 0 ? HONE_OK : hone_shape_fail(c, "the slope must be positive, or y loses x's sign");
+}
+
+static hone_status rule_norm(hone_shape_call *c)
+{
+    if (c->attr->norm.eps > 0) return HONE_OK;
+    return hone_shape_fail(c, "eps must be positive, not %g", (double)c->attr->norm.eps);
+}
+
+static hone_status rule_drop(hone_shape_call *c)
+{
+    float p = c->attr->drop.p;
+    return p >= 0 && p < 1 ? HONE_OK : hone_shape_fail(c, "the probability must be in [0, 1), not %g", (double)p);
+}
+
+static hone_status rule_concat(hone_shape_call *c)
+{
+    *letter(c, 'D') = *letter(c, 'A') + *letter(c, 'B');
+    return HONE_OK;
+}
+
+static hone_status rule_concat_dx(hone_shape_call *c)
+{
+    int32_t left = c->attr->concat.left;
+    if (left < 1 || left >= *letter(c, 'D'))
+        return hone_shape_fail(c, "%d channels can't come from the left of %lld", left, (long long)*letter(c, 'D'));
+    *letter(c, 'A') = left;
+    *letter(c, 'B') = *letter(c, 'D') - left;
+    return HONE_OK;
+}
+
+static hone_status rule_prepend(hone_shape_call *c)
+{
+    *letter(c, 'U') = *letter(c, 'T') + 1;
+    return HONE_OK;
+}
+
+static hone_status rule_prepend_dx(hone_shape_call *c)
+{
+    *letter(c, 'T') = *letter(c, 'U') - 1;
+    return *letter(c, 'T') > 0 ? HONE_OK : hone_shape_fail(c, "dy must have at least two tokens");
+}
+
+static hone_status rule_first_token_dx(hone_shape_call *c)
+{
+    *letter(c, 'T') = c->attr->window.in_h;
+    return HONE_OK;
+}
+
+static hone_status rule_attention(hone_shape_call *c)
+{
+    int64_t d = *letter(c, 'D'), heads = c->attr->attention.heads;
+    float p = c->attr->attention.p;
+    if (d % 3 || heads < 1 || (d / 3) % heads)
+        return hone_shape_fail(c, "the last size of qkv must be 3 * heads * n with heads = %lld", (long long)heads);
+    if (!(p >= 0 && p < 1)) return hone_shape_fail(c, "the probability must be in [0, 1), not %g", (double)p);
+    if (p > 0 && !c->in[c->sig.in_count - 1]) return hone_shape_fail(c, "dropout needs the step block");
+    *letter(c, 'C') = d / 3;
+    *letter(c, 'H') = heads;
+    return HONE_OK;
+}
+
+static hone_status rule_attention_dx(hone_shape_call *c)
+{
+    int64_t channels = *letter(c, 'C'), heads = *letter(c, 'H');
+    HONE_TRY(rule_attention(c));
+    if (channels == *letter(c, 'C') && heads == *letter(c, 'H')) return HONE_OK;
+    return hone_shape_fail(c, "y and lse do not belong to qkv and %d heads", c->attr->attention.heads);
+}
+
+static hone_status rule_loss(hone_shape_call *c)
+{
+    float s = c->attr->loss.smoothing;
+    return s >= 0 && s < 1 ? HONE_OK : hone_shape_fail(c, "label smoothing must be in [0, 1), not %g", (double)s);
+}
+
+/* The target shape is no function of the input: hone_graph_reshape puts it into out[0] beforehand. */
+static hone_status rule_reshape(hone_shape_call *c)
+{
+    if (c->out[0].rank == 0 && hone_tensor_count(c->in[0]) != 1)
+        return hone_shape_fail(c, "a reshape is made by hone_graph_reshape, which takes the shape");
+    if (hone_tensor_count(&c->out[0]) == hone_tensor_count(c->in[0])) return HONE_OK;
+    char text[96];
+    return hone_shape_fail(c, "it can't become %s: the counts differ",
+                           hone_tensor_shape_text(&c->out[0], text, sizeof text));
+}
+
+/* --- the table ------------------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *signature;
+    shape_rule rule; /* NULL: the signature says it all */
+} shape_table[HONE_OP_COUNT] = {
+    [HONE_OP_image_batch] = {"pool:u PYXC, row:i N, sample:i N, step # -> x NHWC", rule_image_batch},
+
+    [HONE_OP_linear] = {"x ..I, w OI, b? O -> y ..O", NULL},
+    [HONE_OP_linear_dx] = {"dy ..O, w OI -> dx ..I", NULL},
+    [HONE_OP_linear_dw] = {"x ..I, dy ..O -> dw OI, db? O", NULL},
+    [HONE_OP_conv] = {"x NHWI, w OKLJ, b? O -> y NPQO", rule_conv},
+    [HONE_OP_conv_dx] = {"dy NPQO, w OKLJ -> dx NHWI", rule_conv_dx},
+    [HONE_OP_conv_dw] = {"x NHWI, dy NPQO -> dw OKLJ, db? O", rule_conv_dw},
+
+    [HONE_OP_relu] = {"x .. -> y ..", NULL},
+    [HONE_OP_relu_dx] = {"y .., dy .. -> dx ..", NULL},
+    [HONE_OP_relu6] = {"x .. -> y ..", NULL},
+    [HONE_OP_relu6_dx] = {"y .., dy .. -> dx ..", NULL},
+    [HONE_OP_leaky_relu] = {"x .. -> y ..", rule_leaky},
+    [HONE_OP_leaky_relu_dx] = {"y .., dy .. -> dx ..", rule_leaky},
+    [HONE_OP_gelu] = {"x .. -> y ..", NULL},
+    [HONE_OP_gelu_dx] = {"x .., dy .. -> dx ..", NULL},
+    [HONE_OP_gelu_tanh] = {"x .. -> y ..", NULL},
+    [HONE_OP_gelu_tanh_dx] = {"x .., dy .. -> dx ..", NULL},
+    [HONE_OP_silu] = {"x .. -> y ..", NULL},
+    [HONE_OP_silu_dx] = {"x .., dy .. -> dx ..", NULL},
+    [HONE_OP_tanh] = {"x .. -> y ..", NULL},
+    [HONE_OP_tanh_dx] = {"y .., dy .. -> dx ..", NULL},
+    [HONE_OP_sigmoid] = {"x .. -> y ..", NULL},
+    [HONE_OP_sigmoid_dx] = {"y .., dy .. -> dx ..", NULL},
+
+    [HONE_OP_maxpool] = {"x NHWC -> y NPQC, at?:u NPQC", rule_maxpool},
+    [HONE_OP_maxpool_dx] = {"dy NPQC, at:u NPQC -> dx NHWC", rule_pool_dx},
+    [HONE_OP_avgpool] = {"x NHWC -> y NPQC", rule_avgpool},
+    [HONE_OP_avgpool_dx] = {"dy NPQC -> dx NHWC", rule_pool_dx},
+    [HONE_OP_global_avgpool] = {"x N..C -> y NC", rule_global_pool},
+    [HONE_OP_global_avgpool_dx] = {"dy NC -> dx N..C", rule_global_pool_dx},
+    [HONE_OP_global_maxpool] = {"x N..C -> y NC, at?:i NC", rule_global_pool},
+    [HONE_OP_global_maxpool_dx] = {"dy NC, at:i NC -> dx N..C", rule_global_pool_dx},
+
+    [HONE_OP_batchnorm] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C, mean C, rstd C", rule_norm},
+    [HONE_OP_batchnorm_dx] = {"x ..C, gamma C, mean C, rstd C, dy ..C -> dx ..C, dgamma? C, dbeta? C", NULL},
+    [HONE_OP_batchnorm_infer] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C", rule_norm},
+    [HONE_OP_layernorm] = {"x ..C, gamma C, beta C -> y ..C, mean R, rstd R", rule_norm},
+    [HONE_OP_layernorm_dx] = {"x ..C, gamma C, mean R, rstd R, dy ..C -> dx ..C, dgamma? C, dbeta? C", NULL},
+
+    [HONE_OP_dropout] = {"x .., step # -> y ..", rule_drop},
+    [HONE_OP_dropout_dx] = {"dy .., step # -> dx ..", rule_drop},
+    [HONE_OP_drop_path] = {"x N.., step # -> y N..", rule_drop},
+    [HONE_OP_drop_path_dx] = {"dy N.., step # -> dx N..", rule_drop},
+
+    [HONE_OP_add] = {"a .., b .. -> y ..", NULL},
+    [HONE_OP_mul] = {"a .., b .. -> y ..", NULL},
+    [HONE_OP_add_rows] = {"x N.., p .. -> y N..", NULL},
+    [HONE_OP_add_rows_dp] = {"dy N.. -> dp ..", NULL},
+    [HONE_OP_concat] = {"a ..A, b ..B -> y ..D", rule_concat},
+    [HONE_OP_concat_dx] = {"dy ..D -> da ..A, db ..B", rule_concat_dx},
+    [HONE_OP_prepend_token] = {"x NTC, t C -> y NUC", rule_prepend},
+    [HONE_OP_prepend_token_dx] = {"dy NUC -> dx NTC", rule_prepend_dx},
+    [HONE_OP_prepend_token_dt] = {"dy NUC -> dt C", NULL},
+    [HONE_OP_first_token] = {"x NTC -> y NC", NULL},
+    [HONE_OP_first_token_dx] = {"dy NC -> dx NTC", rule_first_token_dx},
+    [HONE_OP_reshape] = {"x .. -> y ..", rule_reshape},
+    [HONE_OP_attention] = {"qkv BTD, step? # -> y BTC, lse BHT", rule_attention},
+    [HONE_OP_attention_dx] = {"qkv BTD, y BTC, lse BHT, dy BTC, step? # -> dqkv BTD", rule_attention_dx},
+
+    [HONE_OP_softmax_xent] = {"logits NC, label:i N, row_weight? N, class_weight? C, step # -> loss 1, row_loss? N",
+                              rule_loss},
+    [HONE_OP_softmax_xent_dx] = {"logits NC, label:i N, row_weight? N, class_weight? C -> dlogits NC", rule_loss},
+    [HONE_OP_softmax] = {"x ..C -> y ..C", NULL},
+
+    [HONE_OP_grad_norm] = {"grad K, step # ->", NULL},
+    [HONE_OP_sgd] = {"p K, grad K, segment:u S, step #, slot0? K, slot1? K, ema? K ->", NULL},
+    [HONE_OP_adamw] = {"p K, grad K, segment:u S, step #, slot0? K, slot1? K, ema? K ->", NULL},
+
+    [HONE_OP_linear_act] = {"x ..I, w OI, b? O -> y ..O", check_act},
+    [HONE_OP_conv_act] = {"x NHWI, w OKLJ, b? O -> y NPQO", rule_conv_act},
+    [HONE_OP_linear_dx_act] = {"dy ..O, w OI, y_below ..I -> dx ..I", check_act},
+    [HONE_OP_conv_act_maxpool] = {"x NHWI, w OKLJ, b? O -> y NPQO, at?:u NPQO", rule_conv_act_maxpool},
+    [HONE_OP_conv_act_maxpool_dw] = {"x NHWI, y NPQO, at:u NPQO, dy NPQO -> dw OKLJ, db? O", rule_conv_act_maxpool_dw},
+    [HONE_OP_maxpool_act_dx] = {"y NPQC, at:u NPQC, dy NPQC -> dx NHWC", rule_maxpool_act_dx},
+    [HONE_OP_batchnorm_relu] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C, mean C, rstd C",
+                                rule_norm},
+    [HONE_OP_batchnorm_relu_dx] = {"x ..C, gamma C, mean C, rstd C, y ..C, dy ..C -> dx ..C, dgamma? C, dbeta? C",
+                                   NULL},
+    [HONE_OP_batchnorm_add_relu] = {"x ..C, gamma C, beta C, running_mean C, running_var C, r ..C -> y ..C, mean C, "
+                                    "rstd C",
+                                    rule_norm},
+    [HONE_OP_batchnorm_add_relu_dx] = {"x ..C, gamma C, mean C, rstd C, y ..C, dy ..C -> dx ..C, dgamma? C, dbeta? C, "
+                                       "dr ..C",
+                                       NULL},
+    [HONE_OP_batchnorm_infer_relu] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C", rule_norm},
+    [HONE_OP_batchnorm_infer_add_relu] = {"x ..C, gamma C, beta C, running_mean C, running_var C, r ..C -> y ..C",
+                                          rule_norm},
+    [HONE_OP_add_relu] = {"a .., b .. -> y ..", NULL},
+    [HONE_OP_softmax_xent_both] = {"logits NC, label:i N, row_weight? N, class_weight? C, step # -> loss 1, "
+                                   "row_loss? N, dlogits NC",
+                                   rule_loss},
+};
+
+const char *hone_shape_signature(hone_op op) { return shape_table[op].signature; }
+
+hone_status hone_shape_infer(hone_shape_call *c)
+{
+    const char *line = shape_table[c->op].signature;
+    if (!line || !hone_signature_parse(line, &c->sig))
+        return hone_fail(HONE_ERR_USAGE, "add a row to src/graph/shape.c", "%s has no shape rule", hone_op_name(c->op));
+    HONE_TRY(hone_signature_unify(c));
+    if (shape_table[c->op].rule) HONE_TRY(shape_table[c->op].rule(c));
+    if (c->op == HONE_OP_reshape) {
+        c->out[0].dtype = c->in[0]->dtype;
+        return HONE_OK;
+    }
+    return hone_signature_outputs(c);
+}
