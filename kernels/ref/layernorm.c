@@ -1,0 +1,57 @@
+/* layernorm.c - normalisation of each row over its last axis (Ba, Kiros & Hinton, 2016).
+ *
+ * x, y, dx, dy (R, C); gamma, beta (C); mean, rstd (R), kept for the gradient. Biased variance. */
+#include "ref.h"
+
+void REF(layernorm)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    const real *x = l->in[0], *gamma = l->in[1], *beta = l->in[2];
+    real *y = l->out[0], *mean_out = l->out[1], *rstd_out = l->out[2];
+    int64_t R = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
+    for (int64_t r = 0; r < R; r++) {
+        double sum = 0, squares = 0;
+        for (int64_t c = 0; c < C; c++) sum += (double)x[r * C + c];
+        double mean = sum / (double)C;
+        for (int64_t c = 0; c < C; c++) squares += ((double)x[r * C + c] - mean) * ((double)x[r * C + c] - mean);
+        double rstd = 1 / sqrt(squares / (double)C + (double)attrs(l)->norm.eps);
+        for (int64_t c = 0; c < C; c++)
+            y[r * C + c] = (real)(((double)x[r * C + c] - mean) * rstd * (double)gamma[c] + (double)beta[c]);
+        if (mean_out) mean_out[r] = (real)mean;
+        if (rstd_out) rstd_out[r] = (real)rstd;
+    }
+}
+
+/* With xhat = (x - mean) rstd and g = dy gamma:  dx = rstd (g - avg(g) - xhat avg(g xhat)). */
+static void row_dx(const real *x, const real *gamma, const real *dy, double mean, double rstd, int64_t C, real *dx)
+{
+    double sum = 0, sum_xhat = 0;
+    for (int64_t c = 0; c < C; c++) {
+        double g = (double)dy[c] * (double)gamma[c];
+        sum += g;
+        sum_xhat += g * ((double)x[c] - mean) * rstd;
+    }
+    for (int64_t c = 0; c < C; c++) {
+        double g = (double)dy[c] * (double)gamma[c], xhat = ((double)x[c] - mean) * rstd;
+        dx[c] = (real)(rstd * (g - sum / (double)C - xhat * sum_xhat / (double)C));
+    }
+}
+
+void REF(layernorm_dx)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    const real *x = l->in[0], *gamma = l->in[1], *mean = l->in[2], *rstd = l->in[3], *dy = l->in[4];
+    real *dx = l->out[0], *dgamma = l->out[1], *dbeta = l->out[2];
+    int64_t R = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
+    for (int64_t c = 0; c < C; c++) {
+        double sum = 0, sum_xhat = 0;
+        for (int64_t r = 0; r < R; r++) {
+            sum += (double)dy[r * C + c];
+            sum_xhat += (double)dy[r * C + c] * ((double)x[r * C + c] - (double)mean[r]) * (double)rstd[r];
+        }
+        if (dgamma) put_param_grad(l, &dgamma[c], sum_xhat);
+        if (dbeta) put_param_grad(l, &dbeta[c], sum);
+    }
+    for (int64_t r = 0; dx && r < R; r++)
+        row_dx(x + r * C, gamma, dy + r * C, (double)mean[r], (double)rstd[r], C, dx + r * C);
+}

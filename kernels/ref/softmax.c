@@ -1,0 +1,114 @@
+/* softmax.c - softmax of rows, cross-entropy with its metrics, and its gradient.
+ *
+ * logits, p, dlogits (N, C); label i32 (N); row_weight r (N), class_weight w (C), both optional (1).
+ * torch.nn.functional.cross_entropy with label smoothing s and weights, extended by row weights:
+ *   W = sum_n r_n w[t_n]
+ *   loss = (1-s)/W sum_n r_n w[t_n] (-log p[n,t_n]) + s/(C W) sum_n r_n sum_c w_c (-log p[n,c])
+ * If every weight is 0 the mean has no value: NaN, as in PyTorch. */
+#include "ref.h"
+
+/* log(sum_c exp(x_c)), shifted by the maximum so that nothing overflows; NaN in, NaN out. */
+static double log_sum_exp(const real *x, int64_t C)
+{
+    double top = (double)x[0], sum = 0;
+    for (int64_t c = 1; c < C; c++) top = (double)x[c] > top ? (double)x[c] : top;
+    for (int64_t c = 0; c < C; c++) sum += exp((double)x[c] - top);
+    return top + log(sum);
+}
+
+void REF(softmax)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    const real *x = l->in[0];
+    real *y = l->out[0];
+    int64_t rows = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
+    for (int64_t r = 0; r < rows; r++) {
+        double lse = log_sum_exp(x + r * C, C);
+        for (int64_t c = 0; c < C; c++) y[r * C + c] = (real)exp((double)x[r * C + c] - lse);
+    }
+}
+
+static double weight(const real *w, int64_t i) { return w ? (double)w[i] : 1; }
+
+/* W: the weight that the mean divides by. */
+static double total_weight(const int32_t *label, const real *r, const real *w, int64_t N)
+{
+    double total = 0;
+    for (int64_t n = 0; n < N; n++) total += weight(r, n) * weight(w, label[n]);
+    return total;
+}
+
+/* First maximum wins; a row that holds a NaN is no hit, whatever its label. */
+static int is_hit(const real *x, int64_t C, int64_t label)
+{
+    int64_t best = 0;
+    for (int64_t c = 0; c < C; c++) {
+        if (isnan(x[c])) return 0;
+        if (x[c] > x[best]) best = c;
+    }
+    return best == label;
+}
+
+static void cross_entropy(const hone_launch *l, double *loss, real *row_loss, int64_t *correct)
+{
+    const real *x = l->in[0], *r = l->in[2], *w = l->in[3];
+    const int32_t *label = l->in[1];
+    int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1];
+    double s = (double)attrs(l)->loss.smoothing, hard = 0, smooth = 0;
+    for (int64_t n = 0; n < N; n++) {
+        const real *row = x + n * C; /* (C) */
+        double lse = log_sum_exp(row, C), even = 0, own = lse - (double)row[label[n]];
+        for (int64_t c = 0; s > 0 && c < C; c++) even += weight(w, c) * (lse - (double)row[c]);
+        hard += weight(r, n) * weight(w, label[n]) * own;
+        smooth += weight(r, n) * even;
+        if (row_loss) row_loss[n] = (real)own;
+        *correct += is_hit(row, C, label[n]);
+    }
+    *loss = ((1 - s) * hard + s / (double)C * smooth) / total_weight(label, r, w, N);
+}
+
+void REF(softmax_xent)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    hone_step *step = l->in[4];
+    real *loss_out = l->out[0];
+    double loss;
+    int64_t correct = 0, N = l->in_desc[0]->dim[0];
+    cross_entropy(l, &loss, l->out[1], &correct);
+    if (loss_out) *loss_out = (real)loss;
+    step->loss_sum += loss * (double)N;
+    step->samples += N;
+    step->correct += correct;
+}
+
+/* d loss / d logits[n,c] = r_n/W ((1-s) w[t_n] (p_c - [c = t_n]) + s/C (p_c sum_k w_k - w_c)). */
+static void logits_gradient(const hone_launch *l, real *dlogits)
+{
+    const real *x = l->in[0], *r = l->in[2], *w = l->in[3];
+    const int32_t *label = l->in[1];
+    int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1];
+    double s = (double)attrs(l)->loss.smoothing, all = 0;
+    double scale = (double)attrs(l)->loss.grad_scale / total_weight(label, r, w, N);
+    for (int64_t c = 0; c < C; c++) all += weight(w, c);
+    for (int64_t n = 0; n < N; n++) {
+        const real *row = x + n * C; /* (C) */
+        double lse = log_sum_exp(row, C), own = (1 - s) * weight(w, label[n]);
+        for (int64_t c = 0; c < C; c++) {
+            double p = exp((double)row[c] - lse);
+            double g = own * (p - (c == label[n])) + s / (double)C * (p * all - weight(w, c));
+            dlogits[n * C + c] = (real)(scale * weight(r, n) * g);
+        }
+    }
+}
+
+void REF(softmax_xent_dx)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    logits_gradient(l, l->out[0]);
+}
+
+void REF(softmax_xent_both)(hone_backend *b, const hone_launch *l)
+{
+    REF(softmax_xent)(b, l);
+    logits_gradient(l, l->out[2]);
+}

@@ -1,0 +1,188 @@
+/* registry.c - opens a dialect by name and owns the verbs of those that live in host memory.
+ *
+ * Contract: what is asked for is opened or refused with the reason and the fix; only "auto" chooses,
+ * and hone_backend_describe says what it chose. The CUDA dialect is a plugin opened with dlopen, so
+ * the same binary runs where CUDA is not installed. Must not compute, and must not know graphs. */
+#include "dialect.h"
+
+#include <dlfcn.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ALIGN_BYTES = 64 }; /* a cache line, and the widest vector */
+
+/* --- host memory ------------------------------------------------------------------------------- */
+static hone_status host_alloc(hone_backend *b, size_t bytes, void **out)
+{
+    size_t rounded = bytes <= SIZE_MAX - ALIGN_BYTES ? (bytes + ALIGN_BYTES) / ALIGN_BYTES * ALIGN_BYTES : 0;
+    *out = rounded ? aligned_alloc(ALIGN_BYTES, rounded) : NULL; /* 0 bytes get a line too: never NULL */
+    if (!*out)
+        return hone_fail(HONE_ERR_MEMORY, "use a smaller batch or a smaller model", "%s: no memory for %zu bytes",
+                         b->name, bytes);
+    memset(*out, 0, rounded);
+    return HONE_OK;
+}
+
+static void host_free(hone_backend *b, void *ptr)
+{
+    (void)b;
+    free(ptr);
+}
+
+static hone_status host_copy(hone_backend *b, void *to, const void *from, size_t bytes)
+{
+    (void)b;
+    if (bytes) memcpy(to, from, bytes);
+    return HONE_OK;
+}
+
+static hone_status host_sync(hone_backend *b)
+{
+    (void)b;
+    return HONE_OK;
+}
+
+static void host_close(hone_backend *b) { free(b); }
+
+static hone_status host_open(const char *name, int threads, hone_backend **out)
+{
+    hone_backend *b = calloc(1, sizeof *b);
+    if (!b) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for the backend", name);
+    b->name = name;
+    b->real = HONE_F32;
+    b->threads = threads > 0 ? threads : hone_cpu_count();
+    b->alloc = host_alloc;
+    b->free = host_free;
+    b->upload = host_copy;
+    b->download = host_copy;
+    b->sync = host_sync;
+    b->close = host_close;
+    *out = b;
+    return HONE_OK;
+}
+
+/* --- the dialects ------------------------------------------------------------------------------ */
+static hone_status open_ref(int threads, hone_backend **out)
+{
+    HONE_TRY(host_open("ref", threads, out));
+    hone_ref32_fill(*out);
+    return HONE_OK;
+}
+
+static hone_status open_ref64(int threads, hone_backend **out)
+{
+    HONE_TRY(host_open("ref64", threads, out));
+    (*out)->real = HONE_F64;
+    hone_ref64_fill(*out);
+    return HONE_OK;
+}
+
+static hone_status open_cpu(int threads, hone_backend **out)
+{
+    HONE_TRY(host_open("cpu", threads, out));
+    hone_ref32_fill(*out); /* inherited rows: a fast kernel replaces a tested one */
+    hone_cpu_overlay(*out);
+    return HONE_OK;
+}
+
+/* Beside the binary, in ../lib of it, then wherever the loader looks. A path with '/' is tried alone
+ * by dlopen, so no stray library of the working directory is taken. */
+static void *cuda_plugin(char *tried, size_t tried_bytes)
+{
+    char folder[3072] = "";
+    ssize_t got = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    folder[got > 0 ? got : 0] = '\0';
+    char *slash = strrchr(folder, '/');
+    if (slash) *slash = '\0';
+    static const char *const pattern[] = {"%s/libhone_cuda.so", "%s/../lib/libhone_cuda.so"};
+    for (int k = 0; slash && k < 2; k++) {
+        char path[4096];
+        snprintf(path, sizeof path, pattern[k], folder);
+        if (access(path, R_OK) != 0) continue;
+        void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (!plugin) snprintf(tried, tried_bytes, "%s", dlerror());
+        return plugin; /* one that lies there and can't be opened is an error, not a reason to look on */
+    }
+    void *plugin = dlopen("libhone_cuda.so", RTLD_NOW | RTLD_LOCAL);
+    if (!plugin) snprintf(tried, tried_bytes, "%s", dlerror());
+    return plugin;
+}
+
+static hone_status open_cuda(int device, hone_backend **out)
+{
+    static const char fix[] = "use --device cpu, or install the CUDA plugin libhone_cuda.so beside the hone binary";
+    char reason[1024] = "";
+    void *plugin = cuda_plugin(reason, sizeof reason);
+    if (!plugin) return hone_fail(HONE_ERR_DEVICE, fix, "cuda: the CUDA plugin can't be opened: %s", reason);
+    /* POSIX lets an object pointer of dlsym be a function; ISO C needs the copy. */
+    void *symbol = dlsym(plugin, HONE_CUDA_ENTRY);
+    hone_cuda_open_fn open;
+    memcpy(&open, &symbol, sizeof open);
+    hone_status status =
+        symbol ? open(device, out) : hone_fail(HONE_ERR_DEVICE, fix, "cuda: libhone_cuda.so has no " HONE_CUDA_ENTRY);
+    if (status != HONE_OK) dlclose(plugin);
+    return status; /* an open plugin stays loaded until the process ends: its kernels are in use */
+}
+
+/* "cuda" or "cuda:N"; false where the name is neither. */
+static bool cuda_name(const char *name, int *device)
+{
+    *device = 0;
+    if (strncmp(name, "cuda", 4) != 0) return false;
+    if (name[4] == '\0') return true;
+    if (name[4] != ':' || name[5] < '0' || name[5] > '9') return false;
+    char *end;
+    long n = strtol(name + 5, &end, 10);
+    *device = (int)n;
+    return *end == '\0' && n < 1024;
+}
+
+hone_status hone_backend_open(const char *name, int threads, hone_backend **out)
+{
+    int device;
+    *out = NULL;
+    if (strcmp(name, "auto") == 0) {
+        if (open_cuda(0, out) == HONE_OK) return HONE_OK;
+        hone_error_clear(); /* not an error here: the user asked for whatever is there */
+        return open_cpu(threads, out);
+    }
+    if (strcmp(name, "cpu") == 0) return open_cpu(threads, out);
+    if (strcmp(name, "ref") == 0) return open_ref(threads, out);
+    if (strcmp(name, "ref64") == 0) return open_ref64(threads, out);
+    if (cuda_name(name, &device)) return open_cuda(device, out);
+    return hone_fail(HONE_ERR_USAGE, "devices: auto, cpu, cuda, cuda:N, ref, ref64", "unknown device '%s'", name);
+}
+
+void hone_backend_close(hone_backend *b)
+{
+    if (b && b->close) b->close(b);
+}
+
+/* --- description ------------------------------------------------------------------------------- */
+static const char *instruction_set(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) return "AVX-512";
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "AVX2";
+    return "SSE2";
+#elif defined(__aarch64__)
+    return "NEON";
+#else
+    return "plain C";
+#endif
+}
+
+const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes)
+{
+    const dnnl_version_t *v = dnnl_version();
+    if (strcmp(b->name, "cpu") == 0)
+        snprintf(text, text_bytes, "cpu: oneDNN %d.%d.%d, %s, %d threads", v->major, v->minor, v->patch,
+                 instruction_set(), b->threads);
+    else
+        snprintf(text, text_bytes, "%s: plain C, %s, %d threads", b->name, b->real == HONE_F64 ? "double" : "float",
+                 b->threads);
+    return text;
+}
