@@ -96,7 +96,15 @@ typedef struct hone_config {
     struct {
         double flip;
         int crop_pad;                     /* crop: {pad: N}; 0 = off                               */
+        struct { bool given; double scale[2], ratio[2]; } crop; /* crop: {scale, ratio}: random resized crop */
     } augment;
+    struct {                              /* task: text                                            */
+        char   *tokenizer;                /* ngram | wordpiece | bpe | char, or a path             */
+        struct { int words[2], chars[2]; int64_t buckets; int min_count; } ngram; /* chars: 0, 0 = none */
+        int     vocab_size;
+        bool    lowercase;
+        int     max_length;               /* tokens                                                */
+    } text;
     struct {
         hone_yaml *tree;                  /* the `model:` value: a map with file|layers, with, blocks */
     } model;
