@@ -43,6 +43,14 @@ typedef struct hone_cpu_row {
     hone_cpu_release_fn *release;
 } hone_cpu_row;
 
+/* Runs job(arg, part, parts) for every part, each on a thread of its own; returns when all are done. */
+typedef void hone_cpu_job(void *arg, int part, int parts);
+void hone_cpu_parallel(int parts, hone_cpu_job *job, void *arg);
+/* How many parts work of `flop` operations deserves on `b`: a function of the two alone. */
+int hone_cpu_parts(const hone_backend *b, double flop);
+/* The part's even share [begin, end) of `count` items. */
+void hone_cpu_share(int64_t count, int part, int parts, int64_t *begin, int64_t *end);
+
 /* Replaces rows of `b` (a copy of the ref table) by those of this dialect. */
 void hone_cpu_overlay(hone_backend *b);
 

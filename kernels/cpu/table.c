@@ -3,6 +3,7 @@
  * Rows are grouped by owner file. A row whose launch is missing for the running instruction set is
  * skipped, so the ref kernel stays: slower, never wrong. */
 #include "cpu/cpu.h"
+#include "cpu/dense.h"
 #include "cpu/pointwise.h"
 
 /* same launch whatever the instruction set: the kernel picks in prepare */
@@ -12,6 +13,12 @@
     }
 
 static const hone_cpu_row rows[] = {
+    /* dense algebra: linear.c */
+    {HONE_OP_linear, hone_cpu_linear_prepare, SAME(hone_cpu_linear), NULL},
+    {HONE_OP_linear_act, hone_cpu_linear_prepare, SAME(hone_cpu_linear), NULL},
+    {HONE_OP_linear_dx, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dx), NULL},
+    {HONE_OP_linear_dx_act, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dx), NULL},
+    {HONE_OP_linear_dw, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dw), NULL},
     {HONE_OP_COUNT, NULL, {NULL, NULL, NULL}, NULL}, /* end; rows go above */
 };
 

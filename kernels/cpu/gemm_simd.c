@@ -1,0 +1,300 @@
+/* gemm_simd.c - register tiles of the matrix product, packing and epilogues, once per instruction set.
+ *
+ * A tile keeps up to TILE_ROWS x TILE_COLS sums in registers (28 of 32 on AVX-512) and walks k once:
+ * per step two vectors of b and one broadcast per row of a feed 2 * rows multiply-adds, which leaves the
+ * load ports half idle. Shorter and narrower tiles are generated, so tails cost their own size. The idea
+ * is Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008). No threads here,
+ * no memory but what the caller passes. */
+#include <math.h>
+#include <string.h>
+
+#include "cpu/simd.h"
+#include "cpu/gemm.h"
+
+typedef void tile_fn(int64_t k, const float *a, int64_t lda, const float *b, int64_t step, float *c, int64_t ldc,
+                     int64_t n, int add);
+
+/* Adds or writes the first n floats of a row that ends inside a vector; out of line, it is rare. */
+static __attribute__((noinline)) void put_edge(vfloat first, vfloat second, float *c, int64_t n, int add)
+{
+    float edge[TILE_COLS] = {0};
+    v_store(edge, first);
+    v_store(edge + LANES, second);
+    for (int64_t j = 0; j < n; j++) c[j] = add ? c[j] + edge[j] : edge[j];
+}
+
+SIMD_INLINE void put_row(vfloat first, vfloat second, const int nv, float *c, int64_t n, int add)
+{
+    if (n != nv * LANES) {
+        put_edge(first, second, c, n, add);
+        return;
+    }
+    if (add) first += v_load(c);
+    if (add && nv > 1) second += v_load(c + LANES);
+    v_store(c, first);
+    if (nv > 1) v_store(c + LANES, second);
+}
+
+/* The tile of `mr` rows and `nv` vectors, both constants at every call; `turned` likewise. */
+SIMD_INLINE void tile(const int mr, const int nv, const int turned, int64_t k, const float *restrict a, int64_t lda,
+                      const float *restrict b, int64_t step, float *restrict c, int64_t ldc, int64_t n, int add)
+{
+    vfloat acc[TILE_ROWS][2];
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) acc[i][v] = (vfloat){0};
+    for (int64_t p = 0; p < k; p++, b += step) {
+        const float *ap = turned ? a + p * lda : a + p;
+        vfloat b0 = v_load(b), b1 = nv > 1 ? v_load(b + LANES) : b0;
+#pragma GCC unroll 16
+        for (int i = 0; i < mr; i++) {
+            vfloat ai = v_set(turned ? ap[i] : ap[i * lda]);
+            acc[i][0] += ai * b0;
+            if (nv > 1) acc[i][1] += ai * b1;
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) put_row(acc[i][0], acc[i][nv - 1], nv, c + i * ldc, n, add);
+}
+
+#define EACH_ROW_6(X)  X(1) X(2) X(3) X(4) X(5) X(6)
+#define EACH_ROW_14(X) EACH_ROW_6(X) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#define EACH_ROW_(n)   EACH_ROW_##n
+#define EACH_ROW(n)    EACH_ROW_(n)
+
+#define DEFINE_TILE(mr, nv, turned, name)                                                                              \
+    static void name(int64_t k, const float *a, int64_t lda, const float *b, int64_t step, float *c, int64_t ldc,      \
+                     int64_t n, int add)                                                                               \
+    {                                                                                                                  \
+        tile(mr, nv, turned, k, a, lda, b, step, c, ldc, n, add);                                                      \
+    }
+#define DEFINE_TILES(mr)                                                                                               \
+    DEFINE_TILE(mr, 1, 0, rows_##mr##x1)                                                                               \
+    DEFINE_TILE(mr, 2, 0, rows_##mr##x2) DEFINE_TILE(mr, 1, 1, cols_##mr##x1) DEFINE_TILE(mr, 2, 1, cols_##mr##x2)
+EACH_ROW(TILE_ROWS)
+(DEFINE_TILES)
+
+#define ROWS_ENTRY(mr) {rows_##mr##x1, rows_##mr##x2},
+#define COLS_ENTRY(mr) {cols_##mr##x1, cols_##mr##x2},
+    static tile_fn *const rows_tile[TILE_ROWS][2] = {EACH_ROW(TILE_ROWS)(ROWS_ENTRY)};
+static tile_fn *const cols_tile[TILE_ROWS][2] = {EACH_ROW(TILE_ROWS)(COLS_ENTRY)};
+
+/* Panels outside, strips of rows inside: a panel stays in L1 while a streams from L2. Strips are made of
+ * equal height (13 13 13 13 rather than 14 14 14 10): low tiles are slower per row. */
+SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, int64_t m, int64_t n, int64_t k,
+                           const float *a, int64_t lda, const float *b, int64_t step, int64_t panel, float *c,
+                           int64_t ldc, int add)
+{
+    int64_t strips = (m + TILE_ROWS - 1) / TILE_ROWS;
+    for (int64_t j = 0; j < n; j += TILE_COLS, b += panel) {
+        int64_t nj = n - j < TILE_COLS ? n - j : TILE_COLS;
+        int wide = nj > LANES;
+        for (int64_t s = 0, i = 0; s < strips; s++) {
+            int64_t height = (m - i) / (strips - s);
+            table[height - 1][wide](k, a + i * row_step, lda, b, step, c + i * ldc + j, ldc, nj, add);
+            i += height;
+        }
+    }
+}
+
+static void rows_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t step,
+                           int64_t panel, float *c, int64_t ldc, int add)
+{
+    by_panels(rows_tile, lda, m, n, k, a, lda, b, step, panel, c, ldc, add);
+}
+
+static void cols_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t step,
+                           int64_t panel, float *c, int64_t ldc, int add)
+{
+    by_panels(cols_tile, 1, m, n, k, a, lda, b, step, panel, c, ldc, add);
+}
+
+/* --- packing ------------------------------------------------------------------------------------- */
+static void pack(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels)
+{
+    for (int64_t q = first; q < last; q++) {
+        const float *src = b + q * TILE_COLS;
+        float *dst = panels + q * k * TILE_COLS;
+        int64_t nj = n - q * TILE_COLS;
+        for (int64_t p = 0; p < k; p++, src += ld, dst += TILE_COLS) {
+            if (nj >= TILE_COLS) {
+                v_store(dst, v_load(src));
+                v_store(dst + LANES, v_load(src + LANES));
+            } else {
+                memset(dst, 0, TILE_COLS * sizeof *dst);
+                memcpy(dst, src, (size_t)nj * sizeof *dst);
+            }
+        }
+    }
+}
+
+/* Element e of the two masks of a butterfly of distance d in a transposition: lanes with bit d clear keep
+ * their side; the others come from the partner (second operands count from LANES). */
+#define LOW(e, d)      (((e) & (d)) ? LANES + (e) - (d) : (e))
+#define HIGH(e, d)     (((e) & (d)) ? LANES + (e) : (e) + (d))
+#define MASK4(F, e, d) F(e, d), F(e + 1, d), F(e + 2, d), F(e + 3, d)
+#define MASK_4(F, d)                                                                                                   \
+    {                                                                                                                  \
+        MASK4(F, 0, d)                                                                                                 \
+    }
+#define MASK_8(F, d)                                                                                                   \
+    {                                                                                                                  \
+        MASK4(F, 0, d), MASK4(F, 4, d)                                                                                 \
+    }
+#define MASK_16(F, d)                                                                                                  \
+    {                                                                                                                  \
+        MASK4(F, 0, d), MASK4(F, 4, d), MASK4(F, 8, d), MASK4(F, 12, d)                                                \
+    }
+#define MASK__(n)   MASK_##n
+#define MASK_FOR(n) MASK__(n)
+#define MASK(F, d)  MASK_FOR(LANES)(F, d)
+
+SIMD_INLINE void butterfly(vfloat x[LANES], const int d, vint low, vint high)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        if (!(i & d)) {
+            vfloat a = x[i], b = x[i + d];
+            x[i] = __builtin_shuffle(a, b, low);
+            x[i + d] = __builtin_shuffle(a, b, high);
+        }
+}
+
+/* x as a (LANES, LANES) matrix becomes its transpose. */
+SIMD_INLINE void transpose(vfloat x[LANES])
+{
+    if (LANES > 8) butterfly(x, LANES > 8 ? 8 : 1, (vint)MASK(LOW, 8), (vint)MASK(HIGH, 8));
+    if (LANES > 4) butterfly(x, LANES > 4 ? 4 : 1, (vint)MASK(LOW, 4), (vint)MASK(HIGH, 4));
+    butterfly(x, 2, (vint)MASK(LOW, 2), (vint)MASK(HIGH, 2));
+    butterfly(x, 1, (vint)MASK(LOW, 1), (vint)MASK(HIGH, 1));
+}
+
+/* LANES columns of a panel from as many rows of b turned; rows at and past n give zeros. */
+static void pack_turned_half(int64_t n, int64_t k, const float *src, int64_t ld, float *dst)
+{
+    int64_t p = 0;
+    for (; n >= LANES && p + LANES <= k; p += LANES) {
+        vfloat x[LANES];
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) x[i] = v_load(src + i * ld + p);
+        transpose(x);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) v_store(dst + (p + i) * TILE_COLS, x[i]);
+    }
+    for (; p < k; p++)
+        for (int64_t i = 0; i < LANES; i++) dst[p * TILE_COLS + i] = i < n ? src[i * ld + p] : 0.0f;
+}
+
+static void pack_turned(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels)
+{
+    for (int64_t q = first; q < last; q++)
+        for (int64_t half = 0; half < 2; half++) {
+            int64_t j = q * TILE_COLS + half * LANES;
+            pack_turned_half(n - j, k, b + j * ld, ld, panels + q * k * TILE_COLS + half * LANES);
+        }
+}
+
+/* --- epilogues ------------------------------------------------------------------------------------- */
+SIMD_INLINE vfloat act_forward(hone_act act, float slope, vfloat x)
+{
+    const vfloat zero = {0};
+    switch (act) {
+    case HONE_ACT_RELU: return v_max(x, zero);
+    case HONE_ACT_RELU6: return v_min(v_max(x, zero), v_set(6.0f));
+    case HONE_ACT_LEAKY_RELU: return v_select(x > zero, x, x * v_set(slope));
+    default: return x;
+    }
+}
+
+/* dy * act'(x) by y, the output of the activation */
+SIMD_INLINE vfloat act_backward(hone_act act, float slope, vfloat y, vfloat dy)
+{
+    const vfloat zero = {0}, one = v_set(1.0f);
+    switch (act) {
+    case HONE_ACT_RELU: return v_select(y > zero, dy, zero);
+    case HONE_ACT_RELU6: return v_select((y > zero) & (y < v_set(6.0f)), dy, zero);
+    case HONE_ACT_LEAKY_RELU: return v_select(y > zero, dy, dy * v_set(slope));
+    case HONE_ACT_TANH: return dy * (one - y * y);
+    case HONE_ACT_SIGMOID: return dy * (y * (one - y));
+    default: return dy;
+    }
+}
+
+/* tanh and sigmoid by libm: they close small layers, where accuracy counts for more than time */
+static void curve(hone_act act, int64_t n, float *c)
+{
+    for (int64_t j = 0; j < n; j++) c[j] = act == HONE_ACT_TANH ? tanhf(c[j]) : 1.0f / (1.0f + expf(-c[j]));
+}
+
+SIMD_INLINE void finish_vector(const hone_cpu_epilogue *e, const hone_act act, int64_t j, const float *below, float *c)
+{
+    vfloat x = v_load(c);
+    if (e->bias) x += v_load(e->bias + j);
+    v_store(c, e->below ? act_backward(act, e->slope, v_load(below), x) : act_forward(act, e->slope, x));
+}
+
+/* Edges go through a padded copy, so that they meet the same arithmetic. */
+static void finish_edge(const hone_cpu_epilogue *e, int64_t n, int64_t j, const float *below, float *c)
+{
+    float x[LANES] = {0}, bias[LANES] = {0}, y[LANES] = {0};
+    size_t bytes = (size_t)n * sizeof *c;
+    memcpy(x, c, bytes);
+    if (e->bias) memcpy(bias, e->bias + j, bytes);
+    if (below) memcpy(y, below, bytes);
+    hone_cpu_epilogue padded = {
+        .bias = e->bias ? bias : NULL, .act = e->act, .slope = e->slope, .below = below ? y : NULL};
+    finish_vector(&padded, e->act, 0, y, x);
+    memcpy(c, x, bytes);
+}
+
+SIMD_INLINE void finish_rows(const hone_cpu_epilogue *e, const hone_act act, int64_t m, int64_t n, float *c,
+                             int64_t ldc)
+{
+    for (int64_t i = 0; i < m; i++) {
+        float *row = c + i * ldc;
+        const float *below = e->below ? e->below + i * ldc : NULL;
+        int64_t j = 0;
+        for (; j + LANES <= n; j += LANES) finish_vector(e, act, j, below ? below + j : NULL, row + j);
+        if (j < n) finish_edge(e, n - j, j, below ? below + j : NULL, row + j);
+        if (!below && (act == HONE_ACT_TANH || act == HONE_ACT_SIGMOID)) curve(act, n, row);
+    }
+}
+
+static void finish(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, int64_t ldc)
+{
+    switch (e->act) { /* one copy of the loop per activation */
+    case HONE_ACT_NONE:
+        if (e->bias) finish_rows(e, HONE_ACT_NONE, m, n, c, ldc);
+        break;
+    case HONE_ACT_RELU: finish_rows(e, HONE_ACT_RELU, m, n, c, ldc); break;
+    case HONE_ACT_RELU6: finish_rows(e, HONE_ACT_RELU6, m, n, c, ldc); break;
+    case HONE_ACT_LEAKY_RELU: finish_rows(e, HONE_ACT_LEAKY_RELU, m, n, c, ldc); break;
+    case HONE_ACT_TANH: finish_rows(e, HONE_ACT_TANH, m, n, c, ldc); break;
+    default: finish_rows(e, HONE_ACT_SIGMOID, m, n, c, ldc); break;
+    }
+}
+
+static void add_columns(int64_t m, int64_t n, const float *a, int64_t lda, float *sum)
+{
+    int64_t j = 0;
+    for (; j + LANES <= n; j += LANES) {
+        vfloat s = v_load(sum + j);
+        for (int64_t i = 0; i < m; i++) s += v_load(a + i * lda + j);
+        v_store(sum + j, s);
+    }
+    for (; j < n; j++)
+        for (int64_t i = 0; i < m; i++) sum[j] += a[i * lda + j];
+}
+
+const hone_cpu_gemm SIMD(hone_cpu_gemm) = {
+    .lanes = LANES,
+    .rows = TILE_ROWS,
+    .cols = TILE_COLS,
+    .rows_by_panels = rows_by_panels,
+    .cols_by_panels = cols_by_panels,
+    .pack = pack,
+    .pack_turned = pack_turned,
+    .finish = finish,
+    .add_columns = add_columns,
+};
