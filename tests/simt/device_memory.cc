@@ -1,0 +1,85 @@
+/* device_memory.cc - device allocations: filled with 0xFF, fenced, and closed to host code under ASan,
+ * so that the host touching a device pointer is an error at the place where it happens. */
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "device_memory.h"
+#include "simt.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace simt {
+
+static const size_t FENCE = 256;
+static const unsigned char FENCE_BYTE = 0xA5;
+
+static std::map<char *, size_t> &allocations()
+{
+    static std::map<char *, size_t> a;
+    return a;
+}
+
+void guard_close(const void *at, size_t bytes)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    ASAN_POISON_MEMORY_REGION(at, bytes);
+#else
+    (void)at;
+    (void)bytes;
+#endif
+}
+
+void guard_open(const void *at, size_t bytes)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    ASAN_UNPOISON_MEMORY_REGION(at, bytes);
+#else
+    (void)at;
+    (void)bytes;
+#endif
+}
+
+void guard_device(bool closed)
+{
+    for (auto &a : allocations()) closed ? guard_close(a.first, a.second) : guard_open(a.first, a.second);
+}
+
+void *device_alloc(size_t bytes)
+{
+    size_t rounded = (bytes + FENCE - 1) / FENCE * FENCE;
+    char *base = (char *)aligned_alloc(FENCE, rounded + 2 * FENCE);
+    if (!base) return nullptr;
+    memset(base, FENCE_BYTE, rounded + 2 * FENCE);
+    char *at = base + FENCE;
+    memset(at, 0xFF, bytes);
+    guard_close(base, FENCE);
+    guard_close(at + bytes, rounded - bytes + FENCE);
+    allocations()[at] = bytes;
+    guard_close(at, bytes);
+    return at;
+}
+
+void device_free(void *ptr)
+{
+    if (!ptr) return;
+    synchronize();
+    auto it = allocations().find((char *)ptr);
+    if (it == allocations().end()) {
+        report({"device_free", 0}, "%p was not allocated", ptr);
+        return;
+    }
+    char *base = it->first - FENCE;
+    size_t bytes = it->second, rounded = (bytes + FENCE - 1) / FENCE * FENCE;
+    guard_open(base, rounded + 2 * FENCE);
+    bool before = false, past = false;
+    for (size_t k = 0; k < FENCE; k++) before |= (unsigned char)base[k] != FENCE_BYTE;
+    for (size_t k = FENCE + bytes; k < rounded + 2 * FENCE; k++) past |= (unsigned char)base[k] != FENCE_BYTE;
+    if (before || past) report({"device_free", 0}, "write %s an allocation of %zu bytes", before ? "before" : "past", bytes);
+    allocations().erase(it);
+    free(base);
+}
+
+} // namespace simt

@@ -1,0 +1,17 @@
+/* schedule.h - who runs next. No single order shows every race: tests run all four. */
+#ifndef HONE_SIMT_SCHEDULE_H
+#define HONE_SIMT_SCHEDULE_H
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace simt {
+/* Orders (and for greedy: cuts down to one warp) the ready threads of a round. */
+void        schedule_round(std::vector<unsigned> &ready);
+/* The i-th block to run of `total`. */
+uint64_t    schedule_block(uint64_t i, uint64_t total);
+std::string schedule_text(); /* "random:7", to reproduce */
+} // namespace simt
+
+#endif

@@ -1,0 +1,516 @@
+/* simt.cc - the block executor: fibers, barriers, warp operations, shared memory (simt.h).
+ *
+ * One block at a time (all blocks at once for a cooperative launch). A thread runs until it waits or
+ * ends; the schedule picks the next ready one. Whoever completes a barrier or a warp operation does
+ * the exchange for all and makes the others ready, so no slot can be overwritten early. */
+#include "simt.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "device_memory.h"
+#include "fiber.h"
+#include "schedule.h"
+
+namespace simt {
+
+enum class wait { ready, block, warp, grid, done };
+
+struct thread {
+    fiber    context;
+    position at;
+    unsigned lane, warp;      /* within the block                                                  */
+    wait     state;
+    site     where;           /* of what it waits at                                               */
+    int      kind, value;     /* block barrier: reduction and its input, then its result           */
+    warp_op  op;              /* warp operation: all lanes of the mask must ask for the same       */
+    unsigned mask;
+    uint64_t bits;            /* input, then result                                                */
+    int      argument, width;
+};
+
+struct shared_array { const void *key; const char *name; size_t begin, bytes; };
+
+struct block {
+    std::vector<thread> threads;
+    std::vector<shared_array> arrays;
+    unsigned char *arena = nullptr; /* SHARED_BYTES, red zones between the arrays                   */
+    size_t used = 0, declared = 0, dynamic_begin = 0, dynamic_bytes = 0;
+    unsigned live = 0;        /* threads that have not ended                                       */
+};
+
+static const size_t STATIC_LIMIT = 48u << 10, DYNAMIC_LIMIT = 227u << 10, RED_ZONE = 64, ARENA_BYTES = 512u << 10;
+static const unsigned char RED = 0xA5, UNSET = 0xFF; /* UNSET makes floats NaN and indexes huge     */
+
+struct executor {
+    fiber   main;
+    thread *running = nullptr;
+    block  *current = nullptr;
+    std::vector<block *> blocks;  /* alive now: one, or all of a cooperative launch                 */
+    std::vector<block *> pool;    /* kept with their stacks                                        */
+    std::function<void()> body;
+    const char *name = "";
+    bool     aborted = false;
+    uint64_t launches = 0;
+    void   (*handler)(const char *) = nullptr;
+    int      faults = 0;
+};
+
+static executor &exec()
+{
+    static executor e;
+    return e;
+}
+
+const position &self()
+{
+    return exec().running->at;
+}
+
+static void leave()
+{
+    executor &e = exec();
+    fiber_switch(e.running->context, e.main);
+}
+
+/* Reports; ends the program where no handler is set. */
+static void reportv(site at, const char *fmt, va_list args)
+{
+    executor &e = exec();
+    char text[1024];
+    int used = snprintf(text, sizeof text, "simt: %s (%s:%d", e.name, at.file ? at.file : "?", at.line);
+    if (e.running)
+        used += snprintf(text + used, sizeof text - (size_t)used, ", block %u,%u,%u thread %u,%u,%u", e.running->at.block.x,
+                         e.running->at.block.y, e.running->at.block.z, e.running->at.thread.x, e.running->at.thread.y, e.running->at.thread.z);
+    used += snprintf(text + used, sizeof text - (size_t)used, ", HONE_SIMT=%s): ", schedule_text().c_str());
+    vsnprintf(text + used, sizeof text - (size_t)used, fmt, args);
+    e.faults++;
+    if (!e.handler) {
+        fprintf(stderr, "%s\n", text);
+        abort();
+    }
+    e.handler(text);
+}
+
+void report(site at, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    reportv(at, fmt, args);
+    va_end(args);
+}
+
+/* With a handler, abandons the launch: no fiber of it runs again. */
+void fault(site at, const char *fmt, ...)
+{
+    executor &e = exec();
+    va_list args;
+    va_start(args, fmt);
+    reportv(at, fmt, args);
+    va_end(args);
+    e.aborted = true;
+    if (e.running)
+        for (;;) leave();
+    throw 0; /* from the scheduler itself: caught in run_launch */
+}
+
+/* --- block barrier --------------------------------------------------------------------------------- */
+
+static void release_block(block &b)
+{
+    int count = 0;
+    for (thread &t : b.threads) count += t.state == wait::block && t.value;
+    int waiting = 0;
+    for (thread &t : b.threads) waiting += t.state == wait::block;
+    for (thread &t : b.threads) {
+        if (t.state != wait::block) continue;
+        t.value = t.kind == 1 ? count : t.kind == 2 ? count == waiting : t.kind == 3 ? count > 0 : 0;
+        t.state = wait::ready;
+    }
+}
+
+static void try_block(block &b)
+{
+    thread *first = nullptr;
+    unsigned waiting = 0;
+    for (thread &t : b.threads) {
+        if (t.state != wait::block) continue;
+        if (!first) first = &t;
+        waiting++;
+    }
+    if (waiting < b.live || !first) return;
+    for (thread &t : b.threads) {
+        if (t.state == wait::done) fault(first->where, "__syncthreads after thread %u,%u,%u returned", t.at.thread.x, t.at.thread.y, t.at.thread.z);
+        if (t.where.line != first->where.line || strcmp(t.where.file, first->where.file) != 0)
+            fault(first->where, "divergent __syncthreads: other threads wait at %s:%d", t.where.file, t.where.line);
+    }
+    release_block(b);
+}
+
+int barrier(site at, int kind, int value)
+{
+    executor &e = exec();
+    thread &t = *e.running;
+    t.state = wait::block;
+    t.where = at;
+    t.kind = kind;
+    t.value = value;
+    try_block(*e.current);
+    leave();
+    return t.value;
+}
+
+/* --- warp operations ------------------------------------------------------------------------------- */
+
+static uint64_t shuffled(const std::vector<thread *> &lanes, const thread &t)
+{
+    int lane = (int)t.lane, base = lane & ~(t.width - 1), from = lane;
+    switch (t.op) {
+    case warp_op::shuffle: from = base + (t.argument & (t.width - 1)); break;
+    case warp_op::shuffle_up: from = lane - t.argument < base ? lane : lane - t.argument; break;
+    case warp_op::shuffle_down: from = lane + t.argument >= base + t.width ? lane : lane + t.argument; break;
+    default: from = lane ^ t.argument; if (from >= base + t.width) from = lane; break; /* xor */
+    }
+    if (from < 0 || from > 31 || !(t.mask >> from & 1) || !lanes[(size_t)from])
+        fault(t.where, "shuffle reads lane %d, which is not in the mask %08x", from, t.mask);
+    return lanes[(size_t)from]->bits;
+}
+
+static uint64_t collected(const std::vector<thread *> &lanes, const thread &t)
+{
+    uint64_t sum = 0, most = 0, ballot = 0;
+    for (unsigned lane = 0; lane < 32; lane++) {
+        if (!(t.mask >> lane & 1)) continue;
+        uint64_t v = lanes[lane]->bits;
+        sum += v;
+        if (v > most) most = v;
+        if (v) ballot |= 1ull << lane;
+    }
+    switch (t.op) {
+    case warp_op::ballot: return ballot;
+    case warp_op::all: return ballot == t.mask;
+    case warp_op::any: return ballot != 0;
+    case warp_op::reduce_add: return (unsigned)sum;
+    case warp_op::reduce_max: return most;
+    default: return 0; /* sync */
+    }
+}
+
+static bool is_shuffle(warp_op op)
+{
+    return op == warp_op::shuffle || op == warp_op::shuffle_up || op == warp_op::shuffle_down || op == warp_op::shuffle_xor;
+}
+
+/* Completes the operation of `t` if every lane of its mask has come. */
+static void try_warp(block &b, thread &t)
+{
+    std::vector<thread *> lanes(32, nullptr);
+    size_t begin = (size_t)t.warp * 32;
+    for (size_t k = begin; k < b.threads.size() && k < begin + 32; k++) lanes[k - begin] = &b.threads[k];
+    for (unsigned lane = 0; lane < 32; lane++) {
+        if (!(t.mask >> lane & 1)) continue;
+        thread *o = lanes[lane];
+        if (!o) fault(t.where, "mask %08x names lane %u, but the block ends before it", t.mask, lane);
+        if (o->state == wait::done) fault(t.where, "mask %08x names lane %u, which has returned", t.mask, lane);
+        if (o->state != wait::warp) return;
+        if (o->op != t.op || o->mask != t.mask || o->where.line != t.where.line)
+            fault(t.where, "lane %u waits at %s:%d with mask %08x, this one with %08x", lane, o->where.file, o->where.line, o->mask, t.mask);
+    }
+    uint64_t result[32];
+    for (unsigned lane = 0; lane < 32; lane++)
+        if (t.mask >> lane & 1) result[lane] = is_shuffle(t.op) ? shuffled(lanes, *lanes[lane]) : collected(lanes, t);
+    for (unsigned lane = 0; lane < 32; lane++) {
+        if (!(t.mask >> lane & 1)) continue;
+        lanes[lane]->bits = result[lane];
+        lanes[lane]->state = wait::ready;
+    }
+}
+
+uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, int width)
+{
+    executor &e = exec();
+    thread &t = *e.running;
+    if (!(mask >> t.lane & 1)) fault(at, "mask %08x does not name the calling lane %u", mask, t.lane);
+    if (width < 1 || width > 32 || (width & (width - 1))) fault(at, "width %d is not a power of two up to 32", width);
+    t.state = wait::warp;
+    t.where = at;
+    t.op = op;
+    t.mask = mask;
+    t.bits = value;
+    t.argument = argument;
+    t.width = width;
+    try_warp(*e.current, t);
+    leave();
+    return t.bits;
+}
+
+/* --- grid barrier and turns ---------------------------------------------------------------------- */
+
+void grid_sync(site at)
+{
+    executor &e = exec();
+    e.running->state = wait::grid;
+    e.running->where = at;
+    unsigned waiting = 0, live = 0;
+    for (block *b : e.blocks) {
+        live += b->live;
+        for (thread &t : b->threads) waiting += t.state == wait::grid;
+    }
+    if (waiting == live)
+        for (block *b : e.blocks)
+            for (thread &t : b->threads)
+                if (t.state == wait::grid) t.state = wait::ready;
+    leave();
+}
+
+void yield() { leave(); }
+
+/* --- shared memory ---------------------------------------------------------------------------------- */
+
+static size_t place(block &b, size_t bytes, size_t align, site at, const char *name)
+{
+    size_t begin = (b.used + RED_ZONE + align - 1) / align * align;
+    if (begin + bytes + RED_ZONE > ARENA_BYTES) fault(at, "shared memory '%s' does not fit", name);
+    guard_close(b.arena + b.used, begin - b.used);
+    guard_open(b.arena + begin, bytes);
+    memset(b.arena + begin, UNSET, bytes);
+    b.used = begin + bytes;
+    return begin;
+}
+
+void *shared(const void *key, const char *name, size_t bytes, size_t align)
+{
+    block &b = *exec().current;
+    for (const shared_array &a : b.arrays)
+        if (a.key == key) return b.arena + a.begin;
+    b.declared += bytes;
+    if (b.declared > STATIC_LIMIT) fault({name, 0}, "static shared memory of %zu bytes, at most %zu", b.declared, STATIC_LIMIT);
+    size_t begin = place(b, bytes, align < 16 ? 16 : align, {name, 0}, name);
+    b.arrays.push_back({key, name, begin, bytes});
+    return b.arena + begin;
+}
+
+void *dynamic_shared()
+{
+    block &b = *exec().current;
+    return b.arena + b.dynamic_begin;
+}
+
+/* Red zones must still hold RED: catches overruns in builds without AddressSanitizer. */
+static void check_red_zones(block &b)
+{
+    size_t at = 0;
+    auto check = [&](size_t until, const char *after) {
+        for (; at < until; at++)
+            if (b.arena[at] != RED) fault({after, 0}, "write past shared array '%s', byte %zu of the block's memory", after, at);
+    };
+    guard_open(b.arena, ARENA_BYTES);
+    const char *before = "(start)";
+    if (b.dynamic_bytes) {
+        check(b.dynamic_begin, before);
+        at = b.dynamic_begin + b.dynamic_bytes;
+        before = "(dynamic)";
+    }
+    for (const shared_array &a : b.arrays) {
+        check(a.begin, before);
+        at = a.begin + a.bytes;
+        before = a.name;
+    }
+    check(at + RED_ZONE, before);
+}
+
+/* --- running ------------------------------------------------------------------------------------------ */
+
+static void thread_main()
+{
+    executor &e = exec();
+    fiber_arrived(e.running->context, e.main);
+    e.body();
+    e.running->state = wait::done;
+    e.current->live--;
+    try_block(*e.current); /* a barrier that waited for this thread is an error, said there */
+    for (;;) leave();
+}
+
+static void start_block(block &b, const launch_shape &s, uint3 index)
+{
+    unsigned count = s.block.x * s.block.y * s.block.z;
+    if (!b.arena) b.arena = (unsigned char *)malloc(ARENA_BYTES);
+    guard_open(b.arena, ARENA_BYTES);
+    memset(b.arena, RED, ARENA_BYTES);
+    b.arrays.clear();
+    b.used = b.declared = b.dynamic_begin = 0;
+    b.dynamic_bytes = s.dynamic_bytes;
+    if (b.dynamic_bytes) b.dynamic_begin = place(b, b.dynamic_bytes, 128, {s.name, 0}, "(dynamic)");
+    guard_close(b.arena + b.used, ARENA_BYTES - b.used);
+    b.live = count;
+    if (b.threads.size() > count)
+        for (size_t k = count; k < b.threads.size(); k++) fiber_free(b.threads[k].context);
+    b.threads.resize(count);
+    for (unsigned k = 0; k < count; k++) {
+        thread &t = b.threads[k];
+        t.at = {{k % s.block.x, k / s.block.x % s.block.y, k / (s.block.x * s.block.y)}, index, s.block, s.grid};
+        t.lane = k % 32;
+        t.warp = k / 32;
+        t.state = wait::ready;
+        t.where = {s.name, 0};
+        fiber_prepare(t.context, thread_main);
+    }
+}
+
+static void deadlock(executor &e)
+{
+    std::string text;
+    for (block *b : e.blocks)
+        for (thread &t : b->threads) {
+            if (t.state == wait::done || text.size() > 600) continue;
+            char line[160];
+            snprintf(line, sizeof line, " [thread %u at %s:%d]", t.at.thread.x, t.where.file, t.where.line);
+            text += line;
+        }
+    e.running = nullptr;
+    fault({e.name, 0}, "deadlock: nothing can run;%s", text.c_str());
+}
+
+/* Runs the blocks of e.blocks to their end. */
+static void run_blocks(executor &e)
+{
+    std::vector<unsigned> ready; /* numbers over all live blocks, block-major: what a schedule picks from */
+    for (;;) {
+        ready.clear();
+        bool all_done = true;
+        unsigned base = 0;
+        for (block *b : e.blocks) {
+            for (unsigned k = 0; k < b->threads.size(); k++) {
+                if (b->threads[k].state == wait::ready) ready.push_back(base + k);
+                if (b->threads[k].state != wait::done) all_done = false;
+            }
+            base += (unsigned)b->threads.size();
+        }
+        if (all_done) break;
+        if (ready.empty()) deadlock(e);
+        /* One round: the schedule orders the ready threads; greedy hands out only one warp's. */
+        schedule_round(ready);
+        for (unsigned number : ready) {
+            unsigned k = number;
+            block *b = nullptr;
+            for (block *candidate : e.blocks) {
+                if (k < candidate->threads.size()) {
+                    b = candidate;
+                    break;
+                }
+                k -= (unsigned)candidate->threads.size();
+            }
+            if (b->threads[k].state != wait::ready) continue;
+            e.running = &b->threads[k];
+            e.current = b;
+            fiber_switch(e.main, e.running->context);
+            if (e.aborted) return;
+        }
+    }
+    e.running = nullptr;
+    for (block *b : e.blocks) check_red_zones(*b);
+}
+
+static block *block_from_pool(executor &e, size_t k)
+{
+    while (e.pool.size() <= k) e.pool.push_back(new block);
+    return e.pool[k];
+}
+
+static void run_launch(const launch_shape &s, const std::function<void()> &body)
+{
+    executor &e = exec();
+    e.body = body;
+    e.name = s.name;
+    e.aborted = false;
+    e.launches++;
+    guard_device(false);
+    uint64_t total = (uint64_t)s.grid.x * s.grid.y * s.grid.z;
+    try {
+        e.blocks.clear();
+        for (uint64_t i = 0; i < total && !e.aborted; i++) {
+            uint64_t n = schedule_block(i, total);
+            uint3 index = {(unsigned)(n % s.grid.x), (unsigned)(n / s.grid.x % s.grid.y), (unsigned)(n / s.grid.x / s.grid.y)};
+            if (!s.cooperative) e.blocks.clear();
+            block *b = block_from_pool(e, s.cooperative ? (size_t)i : 0);
+            start_block(*b, s, index);
+            e.blocks.push_back(b);
+            if (!s.cooperative) run_blocks(e);
+        }
+        if (s.cooperative && !e.aborted) run_blocks(e);
+    } catch (int) {
+        /* a fault of the scheduler itself, already reported to the handler */
+    }
+    e.running = nullptr;
+    guard_device(true);
+}
+
+/* --- the queue ------------------------------------------------------------------------------------------ */
+
+static std::vector<std::function<void()>> &queue()
+{
+    static std::vector<std::function<void()>> q;
+    return q;
+}
+
+static bool refused(const launch_shape &s)
+{
+    uint64_t threads = (uint64_t)s.block.x * s.block.y * s.block.z;
+    return !threads || !s.grid.x || !s.grid.y || !s.grid.z || threads > 1024 || s.block.z > 64 || s.grid.y > 65535 ||
+           s.grid.z > 65535 || s.grid.x > 2147483647u || s.dynamic_bytes > DYNAMIC_LIMIT ||
+           (s.max_threads && threads > (uint64_t)s.max_threads);
+}
+
+static int enqueue(std::function<void()> work)
+{
+    queue().push_back(std::move(work));
+    const char *eager = getenv("HONE_SIMT_EAGER");
+    return eager && *eager == '1' ? synchronize() : 0;
+}
+
+int launch(const launch_shape &shape, std::function<void()> body)
+{
+    if (refused(shape)) return 1;
+    return enqueue([shape, body] { run_launch(shape, body); });
+}
+
+int copy(void *to, const void *from, size_t bytes, bool to_device)
+{
+    /* The host's bytes are taken now (pageable memory, as cudaMemcpyAsync does), the device's when its turn comes. */
+    std::vector<unsigned char> host;
+    if (to_device) host.assign((const unsigned char *)from, (const unsigned char *)from + bytes);
+    return enqueue([=] {
+        guard_device(false);
+        memmove(to, to_device ? host.data() : from, bytes);
+        guard_device(true);
+    });
+}
+
+int fill(void *to, int byte, size_t bytes)
+{
+    return enqueue([=] {
+        guard_device(false);
+        memset(to, byte, bytes);
+        guard_device(true);
+    });
+}
+
+int synchronize()
+{
+    while (!queue().empty()) {
+        std::vector<std::function<void()>> work;
+        work.swap(queue());
+        for (auto &w : work) w();
+    }
+    return 0;
+}
+
+uint64_t launches() { return exec().launches; }
+void     on_fault(void (*handler)(const char *)) { exec().handler = handler; }
+int      faults() { return exec().faults; }
+
+} // namespace simt
