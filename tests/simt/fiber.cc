@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #define ASAN 1
 #else
@@ -109,6 +110,9 @@ void fiber_prepare(fiber &f, void (*entry)())
         f.tsan = __tsan_create_fiber(0);
 #endif
     }
+#if ASAN
+    ASAN_UNPOISON_MEMORY_REGION(f.stack, f.stack_bytes); /* a fiber that was abandoned left its frames poisoned */
+#endif
     uintptr_t top = ((uintptr_t)f.stack + f.stack_bytes) & ~(uintptr_t)15;
     void **sp = (void **)top;
 #if defined(__x86_64__)
