@@ -61,7 +61,7 @@ struct executor {
 
 static executor &exec()
 {
-    static executor e;
+    static executor &e = *new executor; /* lives to the end of the program, after static destructors */
     return e;
 }
 
@@ -165,7 +165,7 @@ int barrier(site at, int kind, int value)
 
 /* --- warp operations ------------------------------------------------------------------------------- */
 
-static uint64_t shuffled(const std::vector<thread *> &lanes, const thread &t)
+static uint64_t shuffled(thread *const *lanes, const thread &t)
 {
     int lane = (int)t.lane, base = lane & ~(t.width - 1), from = lane;
     switch (t.op) {
@@ -174,12 +174,12 @@ static uint64_t shuffled(const std::vector<thread *> &lanes, const thread &t)
     case warp_op::shuffle_down: from = lane + t.argument >= base + t.width ? lane : lane + t.argument; break;
     default: from = lane ^ t.argument; if (from >= base + t.width) from = lane; break; /* xor */
     }
-    if (from < 0 || from > 31 || !(t.mask >> from & 1) || !lanes[(size_t)from])
+    if (from < 0 || from > 31 || !(t.mask >> from & 1) || !lanes[from])
         fault(t.where, "shuffle reads lane %d, which is not in the mask %08x", from, t.mask);
-    return lanes[(size_t)from]->bits;
+    return lanes[from]->bits;
 }
 
-static uint64_t collected(const std::vector<thread *> &lanes, const thread &t)
+static uint64_t collected(thread *const *lanes, const thread &t)
 {
     uint64_t sum = 0, most = 0, ballot = 0;
     for (unsigned lane = 0; lane < 32; lane++) {
@@ -207,7 +207,7 @@ static bool is_shuffle(warp_op op)
 /* Completes the operation of `t` if every lane of its mask has come. */
 static void try_warp(block &b, thread &t)
 {
-    std::vector<thread *> lanes(32, nullptr);
+    thread *lanes[32] = {nullptr}; /* no heap: a fault may abandon this frame */
     size_t begin = (size_t)t.warp * 32;
     for (size_t k = begin; k < b.threads.size() && k < begin + 32; k++) lanes[k - begin] = &b.threads[k];
     for (unsigned lane = 0; lane < 32; lane++) {
