@@ -8,7 +8,7 @@ hone_cpu_prepare_fn hone_cpu_linear_prepare;
 hone_cpu_launch_fn hone_cpu_linear, hone_cpu_linear_dx, hone_cpu_linear_dw;
 
 hone_cpu_prepare_fn hone_cpu_conv_prepare;
-hone_cpu_launch_fn hone_cpu_conv, hone_cpu_conv_dx, hone_cpu_conv_dw;
+hone_cpu_launch_fn hone_cpu_conv_forward, hone_cpu_conv_dx, hone_cpu_conv_dw;
 hone_cpu_release_fn hone_cpu_conv_release;
 
 #endif

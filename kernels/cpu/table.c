@@ -19,6 +19,11 @@ static const hone_cpu_row rows[] = {
     {HONE_OP_linear_dx, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dx), NULL},
     {HONE_OP_linear_dx_act, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dx), NULL},
     {HONE_OP_linear_dw, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dw), NULL},
+    /* dense algebra: conv.c */
+    {HONE_OP_conv, hone_cpu_conv_prepare, SAME(hone_cpu_conv_forward), hone_cpu_conv_release},
+    {HONE_OP_conv_act, hone_cpu_conv_prepare, SAME(hone_cpu_conv_forward), hone_cpu_conv_release},
+    {HONE_OP_conv_dx, hone_cpu_conv_prepare, SAME(hone_cpu_conv_dx), hone_cpu_conv_release},
+    {HONE_OP_conv_dw, hone_cpu_conv_prepare, SAME(hone_cpu_conv_dw), hone_cpu_conv_release},
     {HONE_OP_COUNT, NULL, {NULL, NULL, NULL}, NULL}, /* end; rows go above */
 };
 

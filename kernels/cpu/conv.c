@@ -1,0 +1,120 @@
+/* conv.c - convolution rows: which algorithm carries out a node, decided once, by rule.
+ *
+ * The rule reads shape and instruction set only (two runs must choose alike) and is written to
+ * node->choice; tests/bench shows that it is right. Must not compute anything itself. */
+#include "cpu/conv.h"
+
+#include <stdlib.h>
+
+#include "cpu/dense.h"
+
+static const hone_cpu_conv_method *choose(const hone_cpu_conv *c)
+{
+    const hone_window *v = &c->window;
+    bool point = v->kernel[0] == 1 && v->kernel[1] == 1 && !v->pad[0] && !v->pad[1];
+    bool dense = v->stride[0] == 1 && v->stride[1] == 1 && v->groups == 1;
+    if (point && dense) return &hone_cpu_conv_product;
+    return &hone_cpu_conv_implicit;
+}
+
+static void describe(hone_cpu_conv *c, const hone_graph *g, const hone_node *n)
+{
+    bool dx = n->op == HONE_OP_conv_dx, dw = n->op == HONE_OP_conv_dw;
+    const hone_tensor *x = &g->tensor[dx ? n->out[0] : n->in[0]], *w = &g->tensor[dw ? n->out[0] : n->in[1]];
+    const hone_tensor *y = &g->tensor[dx ? n->in[0] : dw ? n->in[1] : n->out[0]];
+    c->direction = dx ? HONE_CPU_DX : dw ? HONE_CPU_DW : HONE_CPU_FORWARD;
+    c->window = n->attr.window;
+    if (c->window.groups < 1) c->window.groups = 1;
+    c->N = x->dim[0], c->H = x->dim[1], c->W = x->dim[2], c->I = x->dim[3];
+    c->OH = y->dim[1], c->OW = y->dim[2], c->O = y->dim[3];
+    c->Ig = w->dim[3];
+    c->Og = c->O / c->window.groups;
+    c->K = w->dim[1] * w->dim[2] * w->dim[3];
+}
+
+hone_status hone_cpu_conv_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    hone_cpu_conv *c = calloc(1, sizeof *c);
+    if (!c) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for the plan of a node", hone_op_name(n->op));
+    describe(c, g, n);
+    c->gemm = hone_cpu_gemm_pick();
+    c->isa = hone_cpu_isa_pick();
+    c->parts = hone_cpu_parts(b, 2.0 * (double)(c->N * c->OH * c->OW) * (double)c->O * (double)c->K);
+    c->method = choose(c);
+    c->method->plan(c);
+    n->work_bytes = c->shared_bytes + (size_t)c->parts * c->part_bytes;
+    n->state = c;
+    n->choice = c->method->choice;
+    return HONE_OK;
+}
+
+void hone_cpu_conv_release(hone_backend *b, hone_node *n)
+{
+    (void)b;
+    free(n->state);
+    n->state = NULL;
+}
+
+static void run(hone_backend *b, const hone_launch *l, hone_cpu_conv_io *io)
+{
+    io->plan = l->node->state;
+    io->backend = b;
+    io->work = l->work;
+    io->plan->method->run[io->plan->direction](io);
+}
+
+void hone_cpu_conv_forward(hone_backend *b, const hone_launch *l)
+{
+    bool act = l->node->op == HONE_OP_conv_act;
+    hone_cpu_conv_io io = {.x = l->in[0], .w = l->in[1], .y = l->out[0]};
+    io.epilogue = (hone_cpu_epilogue){
+        .bias = l->in[2], .act = act ? l->node->attr.act : HONE_ACT_NONE, .slope = l->node->attr.leaky.slope};
+    run(b, l, &io);
+}
+
+void hone_cpu_conv_dx(hone_backend *b, const hone_launch *l)
+{
+    hone_cpu_conv_io io = {.dy = l->in[0], .w = l->in[1], .dx = l->out[0]};
+    run(b, l, &io);
+}
+
+void hone_cpu_conv_dw(hone_backend *b, const hone_launch *l)
+{
+    hone_cpu_conv_io io = {.x = l->in[0], .dy = l->in[1], .dw = l->out[0], .db = l->out[1], .add = l->node->accumulate};
+    run(b, l, &io);
+}
+
+/* --- 1x1 with stride 1: the image is the matrix (N*H*W, I) -------------------------------------------- */
+static void product_plan(hone_cpu_conv *c)
+{
+    int64_t pixels = c->N * c->H * c->W;
+    switch (c->direction) {
+    case HONE_CPU_FORWARD: c->shared_bytes = hone_cpu_product_bytes(c->gemm, c->O, c->I); break;
+    case HONE_CPU_DX: c->shared_bytes = hone_cpu_product_bytes(c->gemm, c->I, c->O); break;
+    default: c->shared_bytes = hone_cpu_product_bytes(c->gemm, c->I, pixels); break;
+    }
+}
+
+static void product_run(const hone_cpu_conv_io *io)
+{
+    const hone_cpu_conv *c = io->plan;
+    int64_t pixels = c->N * c->H * c->W;
+    hone_cpu_product p = {.gemm = c->gemm, .panels = (float *)io->work, .epilogue = io->epilogue};
+    switch (c->direction) {
+    case HONE_CPU_FORWARD:
+        p.m = pixels, p.n = c->O, p.k = c->I;
+        p.a = io->x, p.b = io->w, p.b_turned = true, p.c = io->y;
+        break;
+    case HONE_CPU_DX:
+        p.m = pixels, p.n = c->I, p.k = c->O;
+        p.a = io->dy, p.b = io->w, p.c = io->dx;
+        break;
+    default:
+        p.m = c->O, p.n = c->I, p.k = pixels;
+        p.a = io->dy, p.a_turned = true, p.b = io->x, p.c = io->dw, p.column_sum = io->db, p.add = io->add;
+        break;
+    }
+    hone_cpu_product_run(io->backend, &p);
+}
+
+const hone_cpu_conv_method hone_cpu_conv_product = {"gemm", product_plan, {product_run, product_run, product_run}};
