@@ -25,7 +25,43 @@
     X(tanh, NULL)                                                                                                      \
     X(tanh_dx, NULL)                                                                                                   \
     X(sigmoid, NULL)                                                                                                   \
-    X(sigmoid_dx, NULL)
+    X(sigmoid_dx, NULL)                                                                                                \
+    X(add, NULL)                                                                                                       \
+    X(mul, NULL)                                                                                                       \
+    X(add_relu, NULL)                                                                                                  \
+    X(add_rows, NULL)                                                                                                  \
+    X(add_rows_dp, NULL)                                                                                               \
+    X(dropout, NULL)                                                                                                   \
+    X(dropout_dx, NULL)                                                                                                \
+    X(drop_path, NULL)                                                                                                 \
+    X(drop_path_dx, NULL)                                                                                              \
+    X(maxpool, NULL)                                                                                                   \
+    X(maxpool_dx, NULL)                                                                                                \
+    X(avgpool, NULL)                                                                                                   \
+    X(avgpool_dx, NULL)                                                                                                \
+    X(global_avgpool, NULL)                                                                                            \
+    X(global_avgpool_dx, NULL)                                                                                         \
+    X(batchnorm, hone_cpu_norm_prepare)                                                                                \
+    X(batchnorm_relu, hone_cpu_norm_prepare)                                                                           \
+    X(batchnorm_add_relu, hone_cpu_norm_prepare)                                                                       \
+    X(batchnorm_dx, hone_cpu_norm_prepare)                                                                             \
+    X(batchnorm_relu_dx, hone_cpu_norm_prepare)                                                                        \
+    X(batchnorm_add_relu_dx, hone_cpu_norm_prepare)                                                                    \
+    X(batchnorm_infer, hone_cpu_norm_prepare)                                                                          \
+    X(batchnorm_infer_relu, hone_cpu_norm_prepare)                                                                     \
+    X(batchnorm_infer_add_relu, hone_cpu_norm_prepare)                                                                 \
+    X(layernorm, NULL)                                                                                                 \
+    X(layernorm_dx, hone_cpu_norm_prepare)                                                                             \
+    X(softmax, NULL)                                                                                                   \
+    X(softmax_xent, NULL)                                                                                              \
+    X(softmax_xent_dx, NULL)                                                                                           \
+    X(softmax_xent_both, NULL)                                                                                         \
+    X(grad_norm, NULL)                                                                                                 \
+    X(sgd, NULL)                                                                                                       \
+    X(adamw, NULL)                                                                                                     \
+    X(image_batch, NULL)
+
+hone_status hone_cpu_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n); /* scratch of the norms */
 
 /* The rows of these kernels; ends with op == HONE_OP_COUNT. */
 extern const hone_cpu_row hone_cpu_pointwise_rows[];
@@ -54,6 +90,14 @@ static inline void hone_cpu_ranges(int parts, int64_t count, int64_t grain, hone
         hone_cpu_cut(count, grain, part, parts, &begin, &end);
         if (begin < end) body(arg, begin, end);
     }
+}
+
+/* Runs body(arg, part) for every part: where each thread keeps sums of its own in scratch. */
+typedef void hone_cpu_part_fn(const void *arg, int part);
+static inline void hone_cpu_each_part(int parts, hone_cpu_part_fn *body, const void *arg)
+{
+#pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
+    for (int part = 0; part < parts; part++) body(arg, part);
 }
 
 /* Elements of all axes but the last, and the last: a (.., C) tensor as (rows, C). */

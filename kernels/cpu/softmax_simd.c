@@ -1,0 +1,179 @@
+/* softmax_simd.c - softmax of rows; cross-entropy with its metrics and its gradient in one pass.
+ *
+ * Definitions of kernels/ref/softmax.c. Exponentials are float, everything summed over rows is double and
+ * summed in row order, so the loss does not depend on threads: the rows of a batch are few, and one thread
+ * takes them all. A NaN in a row reaches the loss and the row's gradient, and the row is no hit. */
+#include <math.h>
+
+#include "cpu/pointwise.h"
+#include "cpu/simd.h"
+#include "cpu/math_simd.h"
+
+typedef struct row_facts {
+    float top; /* maximum of the row                  */
+    float sum; /* of exp(x - top), NaN if the row holds one */
+} row_facts;
+
+/* Maximum and sum of exponentials of x (C). An infinite maximum leaves a NaN, as it does in ref. */
+static row_facts survey(const float *x, int64_t C)
+{
+    row_facts f = {x[0], 0};
+    float top = x[0], sum = 0;
+#pragma omp simd reduction(max : top)
+    for (int64_t c = 0; c < C; c++) top = x[c] > top ? x[c] : top;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < C; c++) sum += math_exp(x[c] - top);
+    f.top = top;
+    f.sum = sum;
+    return f;
+}
+
+/* --- softmax: x, y (R, C) ------------------------------------------------------------------------- */
+typedef struct softmax_job {
+    const float *x;
+    float *y;
+    int64_t C;
+} softmax_job;
+
+static void softmax_range(const void *arg, int64_t begin, int64_t end)
+{
+    const softmax_job *job = arg;
+    int64_t C = job->C;
+    for (int64_t r = begin; r < end; r++) {
+        const float *x = job->x + r * C;
+        float *y = job->y + r * C;
+        row_facts f = survey(x, C);
+        float top = f.top, inverse = 1 / f.sum;
+#pragma omp simd
+        for (int64_t c = 0; c < C; c++) y[c] = math_exp(x[c] - top) * inverse;
+    }
+}
+
+void SIMD(cpu_softmax)(hone_backend *b, const hone_launch *l)
+{
+    int64_t rows = hone_cpu_rows(l->in_desc[0]), C = hone_cpu_last(l->in_desc[0]);
+    softmax_job job = {l->in[0], l->out[0], C};
+    hone_cpu_ranges(hone_cpu_team(b, 8 * rows * C), rows, 1, softmax_range, &job);
+}
+
+/* --- cross-entropy --------------------------------------------------------------------------------- */
+typedef struct entropy {
+    const float *x;                         /* (N, C) logits              */
+    const int32_t *label;                   /* (N)                        */
+    const float *row_weight, *class_weight; /* (N), (C); NULL means ones  */
+    float *row_loss, *dx;                   /* (N), (N, C); may be NULL   */
+    int64_t N, C, correct;
+    double smoothing, total, all, grad_scale; /* total = sum r_n w[t_n], all = sum w_c */
+    double hard, smooth;                      /* the two sums of the loss   */
+} entropy;
+
+static double weight(const float *w, int64_t i) { return w ? (double)w[i] : 1; }
+
+static entropy describe(const hone_launch *l)
+{
+    entropy e = {.x = l->in[0], .label = l->in[1], .row_weight = l->in[2], .class_weight = l->in[3]};
+    e.N = l->in_desc[0]->dim[0];
+    e.C = l->in_desc[0]->dim[1];
+    e.smoothing = (double)l->node->attr.loss.smoothing;
+    e.grad_scale = (double)l->node->attr.loss.grad_scale;
+    for (int64_t n = 0; n < e.N; n++) e.total += weight(e.row_weight, n) * weight(e.class_weight, e.label[n]);
+    for (int64_t c = 0; c < e.C; c++) e.all += weight(e.class_weight, c);
+    return e;
+}
+
+/* First maximum wins; a row that holds a NaN is no hit, whatever its label. */
+static int is_hit(const float *x, int64_t C, int64_t label, row_facts f)
+{
+    /* the sum tells of a NaN, but an infinite logit also spoils it */
+    for (int64_t c = 0; isnan(f.sum) && c < C; c++)
+        if (isnan(x[c])) return 0;
+    for (int64_t c = 0; c < label; c++)
+        if (x[c] == f.top) return 0;
+    return x[label] == f.top;
+}
+
+/* sum_c w_c (lse - x_c) = all * lse - sum_c w_c x_c, taken around the maximum so that digits stay. */
+static double even_loss(const entropy *e, const float *x, row_facts f, double log_sum)
+{
+    double sum = 0;
+    for (int64_t c = 0; c < e->C; c++) sum += weight(e->class_weight, c) * (log_sum - ((double)x[c] - (double)f.top));
+    return sum;
+}
+
+static void row_loss(entropy *e, int64_t n, row_facts f)
+{
+    const float *x = e->x + n * e->C; /* (C) */
+    int32_t t = e->label[n];
+    double log_sum = log((double)f.sum), own = log_sum - ((double)x[t] - (double)f.top);
+    double r = weight(e->row_weight, n);
+    e->hard += r * weight(e->class_weight, t) * own;
+    if (e->smoothing > 0) e->smooth += r * even_loss(e, x, f, log_sum);
+    if (e->row_loss) e->row_loss[n] = (float)own;
+    e->correct += is_hit(x, e->C, t, f);
+}
+
+/* d loss / d x[n,c] = r_n/W ((1-s) w[t_n] (p_c - [c = t_n]) + s/C (p_c sum_k w_k - w_c)). */
+static void row_gradient(const entropy *e, int64_t n, row_facts f)
+{
+    int64_t C = e->C;
+    const float *x = e->x + n * C, *w = e->class_weight;
+    float *dx = e->dx + n * C, top = f.top;
+    int32_t t = e->label[n];
+    double scale = e->grad_scale / e->total * weight(e->row_weight, n), even = e->smoothing / (double)C;
+    double own = (1 - e->smoothing) * weight(w, t);
+    float factor = (float)(scale * (own + even * e->all) / (double)f.sum), flat = (float)(scale * even);
+    if (w) {
+#pragma omp simd
+        for (int64_t c = 0; c < C; c++) dx[c] = math_exp(x[c] - top) * factor - flat * w[c];
+    } else {
+#pragma omp simd
+        for (int64_t c = 0; c < C; c++) dx[c] = math_exp(x[c] - top) * factor - flat;
+    }
+    /* the label's own entry in double: p - 1 is small for a row that is learned */
+    double p = (double)math_exp(x[t] - top) / (double)f.sum;
+    dx[t] = (float)(scale * (own * (p - 1) + even * (p * e->all - weight(w, t))));
+}
+
+static void publish(const hone_launch *l, const entropy *e)
+{
+    hone_step *step = l->in[4];
+    float *loss_out = l->out[0];
+    double s = e->smoothing, loss = ((1 - s) * e->hard + s / (double)e->C * e->smooth) / e->total;
+    if (loss_out) *loss_out = (float)loss;
+    step->loss_sum += loss * (double)e->N;
+    step->samples += e->N;
+    step->correct += e->correct;
+}
+
+static void forward(const hone_launch *l, float *dx)
+{
+    entropy e = describe(l);
+    e.row_loss = l->out[1];
+    e.dx = dx;
+    for (int64_t n = 0; n < e.N; n++) {
+        row_facts f = survey(e.x + n * e.C, e.C);
+        row_loss(&e, n, f);
+        if (dx) row_gradient(&e, n, f);
+    }
+    publish(l, &e);
+}
+
+void SIMD(cpu_softmax_xent)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    forward(l, NULL);
+}
+
+void SIMD(cpu_softmax_xent_both)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    forward(l, l->out[2]);
+}
+
+void SIMD(cpu_softmax_xent_dx)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    entropy e = describe(l);
+    e.dx = l->out[0];
+    for (int64_t n = 0; n < e.N; n++) row_gradient(&e, n, survey(e.x + n * e.C, e.C));
+}
