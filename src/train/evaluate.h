@@ -1,0 +1,33 @@
+/* evaluate.h - running a pass in EVAL mode, and the figures made from it. */
+#ifndef HONE_TRAIN_EVALUATE_H
+#define HONE_TRAIN_EVALUATE_H
+
+#include "hone/train.h"
+#include "train/pass.h"
+
+/* Opens an EVAL pass of `batch` over `data` (not shuffled). `share` NULL: it owns its parameters. */
+hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch, int threads,
+                                hone_program *share, const volatile int *stop, hone_pass *out) HONE_MUST_USE;
+/* One round over the set. The step block of the shared arena is left as it was. `pass` must be opened
+ * by hone_eval_pass_open. HONE_INTERRUPTED when *stop. */
+hone_status hone_evaluation_run(hone_pass *pass, const volatile int *stop, hone_evaluation *out) HONE_MUST_USE;
+
+/* Allocates for n samples and the given classes; names are copied. */
+hone_status hone_evaluation_make(int64_t n, int classes, const hone_model *names, hone_evaluation *out) HONE_MUST_USE;
+/* All figures from truth, predicted and row_loss. */
+void hone_evaluation_finish(hone_evaluation *e);
+/* Wilson's score interval of k hits in n, 95 % (z = 1.959964): Wilson 1927. n 0 gives 0..1. */
+void hone_wilson(int64_t k, int64_t n, double *low, double *high);
+
+/* The report texts: JSON object of `eval --json`, confusion.csv, worst.csv (highest loss first). */
+char *hone_evaluation_json(const hone_evaluation *e);
+char *hone_evaluation_confusion_csv(const hone_evaluation *e);
+char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *data, int most);
+/* The most confused pairs, most frequent first: returns how many of `most` were filled. */
+typedef struct hone_confused {
+    int32_t truth, predicted;
+    int64_t count;
+} hone_confused;
+int hone_evaluation_confused(const hone_evaluation *e, int most, hone_confused *out);
+
+#endif

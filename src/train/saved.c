@@ -1,0 +1,107 @@
+/* saved.c - opening a model as it lies on disk (saved.h). It reads only: a run in progress may own
+ * the directory at the same time, and every file in it is replaced atomically. */
+#include "train/saved.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/text.h"
+#include "io/file.h"
+
+static bool exists(const char *dir, const char *name, char **path)
+{
+    struct stat s;
+    *path = hone_path_join(dir, name);
+    if (*path && stat(*path, &s) == 0 && S_ISREG(s.st_mode)) return true;
+    free(*path);
+    *path = NULL;
+    return false;
+}
+
+/* The folder with model.json: `dir`, or the run of a checkpoint's folder two levels up. */
+static char *find_run_dir(const char *dir)
+{
+    char *path, *up = hone_path_parent(dir), *top = up ? hone_path_parent(up) : NULL, *found = NULL;
+    if (exists(dir, "model.json", &path)) found = hone_strdup(dir);
+    else if (top && strstr(dir, "checkpoints/step-") && exists(top, "model.json", &path)) found = hone_strdup(top);
+    free(path);
+    free(up);
+    free(top);
+    return found;
+}
+
+/* MODEL -> run directory and, where a weights file is meant, its path. */
+static hone_status locate(const char *given, hone_saved *out)
+{
+    struct stat s;
+    if (stat(given, &s) < 0)
+        return hone_fail(HONE_ERR_USAGE, "MODEL is a run directory or a file in one", "there is no model at %s", given);
+    bool folder = S_ISDIR(s.st_mode);
+    char *dir = folder ? hone_strdup(given) : hone_path_parent(given);
+    if (!dir) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/') dir[--n] = '\0';
+    out->run_dir = find_run_dir(dir);
+    if (!folder && strlen(given) > 12 && strcmp(given + strlen(given) - 12, ".safetensors") == 0)
+        out->weights = hone_strdup(given);
+    else if (!exists(dir, "best.safetensors", &out->weights)) exists(dir, "model.safetensors", &out->weights);
+    free(dir);
+    if (out->run_dir) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE,
+                     "MODEL is a run directory or a file in one; a run that has not begun to train has no model",
+                     "there is no model.json at %s", given);
+}
+
+static hone_status load_weights(hone_saved *s)
+{
+    hone_weights_report report = {0};
+    hone_checkpoint c;
+    bool found = false;
+    hone_status status;
+    if (s->weights) {
+        hone_safetensors *file;
+        HONE_TRY(hone_safetensors_open(s->weights, &file));
+        status = hone_weights_load(s->model, file, s->weights, true, &report);
+        hone_safetensors_close(file);
+    } else {
+        HONE_TRY(hone_checkpoint_latest(s->run_dir, NULL, NULL, &found, &c));
+        if (!found)
+            return hone_fail(HONE_ERR_USAGE, "let it train for an epoch first", "%s holds no weights yet", s->run_dir);
+        s->weights = hone_path_join(c.path, "model.safetensors");
+        status = hone_weights_load(s->model, c.model, c.path, true, &report);
+        hone_checkpoint_free(&c);
+    }
+    free(report.notes);
+    return status;
+}
+
+hone_status hone_saved_open(const char *path, hone_saved *out)
+{
+    char *file = NULL;
+    hone_status status;
+    *out = (hone_saved){0};
+    HONE_GOTO(status, locate(path, out), done);
+    file = hone_path_join(out->run_dir, "model.json");
+    if (!file) {
+        status = hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+        goto done;
+    }
+    HONE_GOTO(status, hone_model_load_json(file, &out->model), done);
+    HONE_GOTO(status, load_weights(out), done);
+    free(file);
+    if (exists(out->run_dir, "resolved.yaml", &file)) status = hone_config_read(file, NULL, 0, &out->config);
+done:
+    free(file);
+    if (status != HONE_OK) hone_saved_close(out);
+    return status;
+}
+
+void hone_saved_close(hone_saved *s)
+{
+    if (s->model) hone_model_free(s->model);
+    if (s->config) hone_config_free(s->config);
+    free(s->run_dir);
+    free(s->weights);
+    *s = (hone_saved){0};
+}

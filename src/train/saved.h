@@ -1,0 +1,35 @@
+/* saved.h - a model as it lies on disk: MODEL of the command line is a run directory or a file in it. */
+#ifndef HONE_TRAIN_SAVED_H
+#define HONE_TRAIN_SAVED_H
+
+#include "hone/io.h"
+#include "hone/model.h"
+
+typedef struct hone_saved {
+    hone_model *model;   /* with the saved weights                                               */
+    hone_config *config; /* of the run; NULL where there is no resolved.yaml beside the model    */
+    char *run_dir;       /* the folder that holds it                                             */
+    char *weights;       /* path of the file that the weights came from                          */
+} hone_saved;
+
+/* Weights: the named file, else best.safetensors, else the newest good checkpoint. Errors: USAGE where
+ * nothing of that is there, DATA where weights and model.json don't fit, naming the parameter. */
+hone_status hone_saved_open(const char *path, hone_saved *out) HONE_MUST_USE;
+void hone_saved_close(hone_saved *s);
+
+/* What `hone_weights_load` met. Text for people; free(). */
+typedef struct hone_weights_report {
+    int loaded, params; /* parameters that got a value, and all of the model                     */
+    int unused;         /* arrays of the file that the model has no place for                    */
+    char *notes;        /* a line for each parameter that was left as it was; "" if none          */
+} hone_weights_report;
+
+/* File -> model by name. `strict`: every parameter must be there and fit (DATA names the first that
+ * does not, and the closest name). Otherwise missing ones keep their values, and a head of another
+ * class count (only dim 0 differs, and equals the class count) too; any other shape is an error. */
+hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const char *name, bool strict,
+                              hone_weights_report *report) HONE_MUST_USE;
+/* The model's parameters as arrays for saving, pointing into the model. free() the result; NULL: memory. */
+hone_blob *hone_weights_blobs(hone_model *m, int *count);
+
+#endif
