@@ -1,0 +1,91 @@
+/* compile.c - the passes in their order, and the life of a program.
+ *
+ * Everything slow or fallible happens here, once. The environment is read here as well: HONE_EAGER=1
+ * never records, HONE_CHECK=1 syncs after each node and names the one that fails. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "compile/pass.h"
+
+static bool env_is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value && value[0] && strcmp(value, "0") != 0;
+}
+
+/* A private copy, so that the builder's graph may be freed; with the backend's real type, and with a
+ * step block even where no op reads it, so that every program can be told its step. */
+hone_status hone_pass_copy(hone_program *p, const hone_graph *g)
+{
+    p->graph = hone_graph_copy(g);
+    if (!p->graph) return hone_fail(HONE_ERR_MEMORY, NULL, "compile: no host memory for the graph");
+    for (hone_tid t = 0; p->backend->real == HONE_F64 && t < p->graph->tensor_count; t++)
+        if (p->graph->tensor[t].dtype == HONE_F32) p->graph->tensor[t].dtype = HONE_F64;
+    for (hone_tid t = 0; t < p->graph->tensor_count; t++) p->graph->tensor[t].grad = HONE_NONE;
+    return hone_graph_step(p->graph, &p->step);
+}
+
+static hone_status check_share(const hone_program *p, const hone_program *share)
+{
+    if (share && share->backend != p->backend)
+        return hone_fail(HONE_ERR_USAGE, "compile both for one backend", "compile: the shared program is on %s, not %s",
+                         share->backend->name, p->backend->name);
+    return HONE_OK;
+}
+
+static hone_program *new_program(hone_backend *b, const hone_compile_opts *opts)
+{
+    hone_program *p = calloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->backend = b;
+    p->opts.loss = HONE_NONE;
+    if (opts) p->opts = *opts;
+    if (p->opts.accumulate < 1) p->opts.accumulate = 1;
+    if (env_is_set("HONE_EAGER")) p->opts.eager = true;
+    p->check = env_is_set("HONE_CHECK");
+    p->segment_tensor = p->step = HONE_NONE;
+    for (p->owner = p->opts.share; p->owner && p->owner->owner;) p->owner = p->owner->owner;
+    return p;
+}
+
+static hone_status run_passes(hone_program *p, const hone_graph *g)
+{
+    HONE_TRY(check_share(p, p->owner));
+    HONE_TRY(hone_pass_copy(p, g));
+    HONE_TRY(hone_pass_backward(p));
+    HONE_TRY(hone_pass_update(p));
+    HONE_TRY(hone_pass_fuse(p));
+    HONE_TRY(hone_pass_prepare(p));
+    return hone_pass_plan(p);
+}
+
+hone_status hone_compile_plan(const hone_graph *g, hone_backend *b, const hone_compile_opts *opts, hone_program **out)
+{
+    *out = NULL;
+    hone_program *p = new_program(b, opts);
+    if (!p) return hone_fail(HONE_ERR_MEMORY, NULL, "compile: no host memory");
+    hone_status status = run_passes(p, g);
+    if (status != HONE_OK) hone_program_free(p);
+    else *out = p;
+    return status;
+}
+
+hone_status hone_compile(const hone_graph *g, hone_backend *b, const hone_compile_opts *opts, hone_program **out)
+{
+    HONE_TRY(hone_compile_plan(g, b, opts, out));
+    hone_status status = hone_pass_bind(*out);
+    if (status == HONE_OK) return HONE_OK;
+    hone_program_free(*out);
+    *out = NULL;
+    return status;
+}
+
+void hone_program_free(hone_program *p)
+{
+    if (!p) return;
+    hone_record_free(p);
+    hone_prepare_release(p);
+    hone_bind_free(p);
+    hone_graph_free(p->graph);
+    free(p);
+}

@@ -1,0 +1,319 @@
+/* fuse.c - rewrites pairs of nodes into fused rows, where the backend's table has the row.
+ *
+ * One table of pairs, each applied until nothing matches; longer chains come about pair by pair
+ * (conv + relu, then conv_act + maxpool), so every intermediate row must be in the table too. The
+ * inner value disappears, so it must be read by the pair alone and not be kept, unless the fused row
+ * gives it as an output. No arithmetic here, and no case that the table below does not show. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "compile/pass.h"
+
+/* Operands of a fused row, by where they stand in the pair; 0 = absent. */
+#define IN(node, k)  (1 + (node)*8 + (k))
+#define OUT(node, k) (17 + (node)*4 + (k))
+#define OTHER        30 /* the input of the second node that is not the inner value               */
+#define POOLED       31 /* y of the pool whose `at` input 1 of the first node is                   */
+
+enum { ANY_ACT = HONE_OP_COUNT, ANY_ACT_DX };
+
+typedef struct pair {
+    hone_op fused;
+    int first, second; /* hone_op, ANY_ACT or ANY_ACT_DX                                       */
+    int link;          /* input of the second node that is the inner value; -1: either of two,
+                              -2: none, the nodes have the same inputs                             */
+    int8_t in[HONE_MAX_IN], out[HONE_MAX_OUT];
+    int8_t attr;   /* whose attributes (window, norm, loss) the fused node takes           */
+    int8_t pool;   /* 1 + the node whose window becomes attr.pool; 0: none                 */
+    bool at_first; /* stands where the first node stood, else where the second did         */
+} pair;
+
+#define CONV_IN                                                                                                        \
+    {                                                                                                                  \
+        IN(0, 0), IN(0, 1), IN(0, 2)                                                                                   \
+    }
+#define NORM_IN                                                                                                        \
+    {                                                                                                                  \
+        IN(0, 0), IN(0, 1), IN(0, 2), IN(0, 3), IN(0, 4)                                                               \
+    }
+#define NORMR_IN                                                                                                       \
+    {                                                                                                                  \
+        IN(0, 0), IN(0, 1), IN(0, 2), IN(0, 3), IN(0, 4), OTHER                                                        \
+    }
+#define NORM_OUT                                                                                                       \
+    {                                                                                                                  \
+        OUT(1, 0), OUT(0, 1), OUT(0, 2)                                                                                \
+    }
+#define NORM_DX                                                                                                        \
+    {                                                                                                                  \
+        IN(1, 0), IN(1, 1), IN(1, 2), IN(1, 3), IN(0, 0), IN(0, 1)                                                     \
+    }
+
+static const pair pairs[] = {
+    /* The loss and its gradient read the same logits. */
+    {HONE_OP_softmax_xent_both,
+     HONE_OP_softmax_xent,
+     HONE_OP_softmax_xent_dx,
+     -2,
+     {IN(0, 0), IN(0, 1), IN(0, 2), IN(0, 3), IN(0, 4)},
+     {OUT(0, 0), OUT(0, 1), OUT(1, 0)},
+     0,
+     0,
+     true},
+    /* First of all, as it frees the full-size activation of its last backward reader. */
+    {HONE_OP_maxpool_act_dx, HONE_OP_maxpool_dx, ANY_ACT_DX, 1, {POOLED, IN(0, 1), IN(0, 0)}, {OUT(1, 0)}, 0, 0, false},
+    {HONE_OP_conv_act, HONE_OP_conv, ANY_ACT, 0, CONV_IN, {OUT(1, 0)}, 0, 0, false},
+    {HONE_OP_conv_act_maxpool, HONE_OP_conv_act, HONE_OP_maxpool, 0, CONV_IN, {OUT(1, 0), OUT(1, 1)}, 0, 2, false},
+    {HONE_OP_conv_act_maxpool_dw,
+     HONE_OP_maxpool_act_dx,
+     HONE_OP_conv_dw,
+     1,
+     {IN(1, 0), IN(0, 0), IN(0, 1), IN(0, 2)},
+     {OUT(1, 0), OUT(1, 1)},
+     1,
+     1,
+     false},
+    {HONE_OP_linear_act, HONE_OP_linear, ANY_ACT, 0, CONV_IN, {OUT(1, 0)}, 0, 0, false},
+    {HONE_OP_linear_dx_act, HONE_OP_linear_dx, ANY_ACT_DX, 1, {IN(0, 0), IN(0, 1), IN(1, 0)}, {OUT(1, 0)}, 0, 0, false},
+    {HONE_OP_batchnorm_relu, HONE_OP_batchnorm, HONE_OP_relu, 0, NORM_IN, NORM_OUT, 0, 0, false},
+    {HONE_OP_batchnorm_infer_relu, HONE_OP_batchnorm_infer, HONE_OP_relu, 0, NORM_IN, {OUT(1, 0)}, 0, 0, false},
+    {HONE_OP_add_relu, HONE_OP_add, HONE_OP_relu, 0, {IN(0, 0), IN(0, 1)}, {OUT(1, 0)}, 0, 0, false},
+    {HONE_OP_batchnorm_add_relu, HONE_OP_batchnorm, HONE_OP_add_relu, -1, NORMR_IN, NORM_OUT, 0, 0, false},
+    {HONE_OP_batchnorm_infer_add_relu,
+     HONE_OP_batchnorm_infer,
+     HONE_OP_add_relu,
+     -1,
+     NORMR_IN,
+     {OUT(1, 0)},
+     0,
+     0,
+     false},
+    {HONE_OP_batchnorm_relu_dx,
+     HONE_OP_relu_dx,
+     HONE_OP_batchnorm_dx,
+     4,
+     NORM_DX,
+     {OUT(1, 0), OUT(1, 1), OUT(1, 2)},
+     1,
+     0,
+     false},
+    /* With other readers (the shortcut) the inner value is an output, ready before they run. */
+    {HONE_OP_batchnorm_add_relu_dx,
+     HONE_OP_relu_dx,
+     HONE_OP_batchnorm_dx,
+     4,
+     NORM_DX,
+     {OUT(1, 0), OUT(1, 1), OUT(1, 2), OUT(0, 0)},
+     1,
+     0,
+     true},
+};
+
+/* The activations that fused rows know: those whose derivative their own output tells. */
+static const struct {
+    hone_op op, dx;
+    hone_act act;
+} act_table[] = {
+    {HONE_OP_relu, HONE_OP_relu_dx, HONE_ACT_RELU},
+    {HONE_OP_relu6, HONE_OP_relu6_dx, HONE_ACT_RELU6},
+    {HONE_OP_leaky_relu, HONE_OP_leaky_relu_dx, HONE_ACT_LEAKY_RELU},
+    {HONE_OP_tanh, HONE_OP_tanh_dx, HONE_ACT_TANH},
+    {HONE_OP_sigmoid, HONE_OP_sigmoid_dx, HONE_ACT_SIGMOID},
+};
+enum { ACT_COUNT = sizeof act_table / sizeof *act_table };
+
+static hone_act act_of(hone_op op)
+{
+    for (int k = 0; k < ACT_COUNT; k++)
+        if (op == act_table[k].op || op == act_table[k].dx) return act_table[k].act;
+    return HONE_ACT_NONE;
+}
+
+static bool is_kind(hone_op op, int kind)
+{
+    if (kind < HONE_OP_COUNT) return (int)op == kind;
+    for (int k = 0; k < ACT_COUNT; k++)
+        if (op == (kind == ANY_ACT ? act_table[k].op : act_table[k].dx)) return true;
+    return false;
+}
+
+typedef struct fuser {
+    hone_program *p;
+    hone_graph *g;
+    bool *dead;       /* (node_count)                         */
+    int32_t *readers; /* (tensor_count) live nodes reading it */
+} fuser;
+
+static void count_readers(fuser *f)
+{
+    memset(f->readers, 0, (size_t)f->g->tensor_count * sizeof *f->readers);
+    for (hone_nid i = 0; i < f->g->node_count; i++)
+        for (int k = 0; !f->dead[i] && k < f->g->node[i].in_count; k++)
+            if (f->g->node[i].in[k] != HONE_NONE) f->readers[f->g->node[i].in[k]]++;
+}
+
+/* --- matching --------------------------------------------------------------------------------------- */
+
+/* Resolves one operand code of a row; HONE_NONE where absent. */
+static hone_tid operand(const fuser *f, int code, hone_nid first, hone_nid second)
+{
+    const hone_node *a = &f->g->node[first], *b = &f->g->node[second];
+    if (code == 0) return HONE_NONE;
+    if (code == OTHER) return b->in[0] == a->out[0] ? b->in[1] : b->in[0];
+    if (code == POOLED) return f->g->node[f->g->tensor[a->in[1]].producer].out[0];
+    const hone_node *n = code >= OUT(0, 0) ? (code >= OUT(1, 0) ? b : a) : (code >= IN(1, 0) ? b : a);
+    if (code >= OUT(0, 0)) return n->out[(code - OUT(0, 0)) % 4];
+    return n->in[(code - IN(0, 0)) % 8];
+}
+
+static bool is_output(const pair *r, int code)
+{
+    for (int k = 0; k < HONE_MAX_OUT; k++)
+        if (r->out[k] == code) return true;
+    return false;
+}
+
+/* Every output of the pair is either an output of the fused row or read by nobody but the pair. */
+static bool outputs_survive(const fuser *f, const pair *r, hone_nid first, hone_nid second)
+{
+    const hone_nid id[2] = {first, second};
+    for (int j = 0; j < 2; j++) {
+        const hone_node *n = &f->g->node[id[j]];
+        for (int k = 0; k < n->out_count; k++) {
+            bool inner = j == 0 && k == 0 && r->link != -2;
+            if (n->out[k] == HONE_NONE || is_output(r, OUT(j, k))) continue;
+            if (f->g->tensor[n->out[k]].flags & HONE_TENSOR_KEEP) return false;
+            if (f->readers[n->out[k]] != (inner ? 1 : 0)) return false;
+        }
+    }
+    return true;
+}
+
+/* At the first place all inputs must exist already; at the second nobody in between may have read
+ * an output that now appears later. */
+static bool order_holds(const fuser *f, const pair *r, hone_nid first, hone_nid second)
+{
+    for (int k = 0; r->at_first && k < HONE_MAX_IN; k++) {
+        hone_tid t = operand(f, r->in[k], first, second);
+        if (t != HONE_NONE && f->g->tensor[t].producer >= first) return false;
+    }
+    for (hone_nid i = first + 1; !r->at_first && i < second; i++)
+        for (int k = 0; !f->dead[i] && k < f->g->node[i].in_count; k++)
+            for (int j = 0; j < f->g->node[first].out_count; j++)
+                if (f->g->node[i].in[k] != HONE_NONE && f->g->node[i].in[k] == f->g->node[first].out[j]) return false;
+    return true;
+}
+
+/* maxpool_act_dx: y of the pool tells the derivative only if the pool read the activation's output. */
+static bool pooled_matches(const fuser *f, hone_nid first, hone_nid second)
+{
+    hone_nid pool = f->g->tensor[f->g->node[first].in[1]].producer;
+    return pool != HONE_NONE && f->g->node[pool].op == HONE_OP_maxpool &&
+           f->g->node[pool].in[0] == f->g->node[second].in[0];
+}
+
+static bool same_inputs(const hone_node *a, const hone_node *b)
+{
+    for (int k = 0; k < b->in_count; k++)
+        if (a->in[k] != b->in[k]) return false;
+    return true;
+}
+
+static bool fits(const fuser *f, const pair *r, hone_nid first, hone_nid second)
+{
+    const hone_node *a = &f->g->node[first], *b = &f->g->node[second];
+    if (f->dead[first] || !is_kind(a->op, r->first) || first >= second) return false;
+    if (r->link == -2 && !same_inputs(a, b)) return false;
+    if (r->fused == HONE_OP_maxpool_act_dx && !pooled_matches(f, first, second)) return false;
+    return outputs_survive(f, r, first, second) && order_holds(f, r, first, second);
+}
+
+/* The first node of a pair whose second is `second`; HONE_NONE where there is none. */
+static hone_nid match(const fuser *f, const pair *r, hone_nid second)
+{
+    const hone_node *b = &f->g->node[second];
+    if (f->dead[second] || !is_kind(b->op, r->second)) return HONE_NONE;
+    if (r->link == -2) {
+        for (hone_nid i = 0; i < second; i++)
+            if (fits(f, r, i, second)) return i;
+        return HONE_NONE;
+    }
+    for (int k = r->link < 0 ? 0 : r->link; k <= (r->link < 0 ? 1 : r->link); k++) {
+        hone_tid t = b->in[k];
+        hone_nid first = t == HONE_NONE ? HONE_NONE : f->g->tensor[t].producer;
+        if (first != HONE_NONE && f->g->node[first].out[0] == t && fits(f, r, first, second)) return first;
+    }
+    return HONE_NONE;
+}
+
+/* --- rewriting -------------------------------------------------------------------------------------- */
+
+static hone_attrs merged_attrs(const fuser *f, const pair *r, hone_nid first, hone_nid second)
+{
+    const hone_node *n[2] = {&f->g->node[first], &f->g->node[second]};
+    hone_attrs a = n[r->attr]->attr;
+    if (r->pool) a.pool = n[r->pool - 1]->attr.window;
+    for (int j = 0; j < 2; j++) {
+        hone_act act = act_of(n[j]->op) != HONE_ACT_NONE ? act_of(n[j]->op) : n[j]->attr.act;
+        if (act == HONE_ACT_NONE) continue;
+        a.act = act;
+        a.leaky = n[j]->attr.leaky;
+    }
+    return a;
+}
+
+static void rewrite(fuser *f, const pair *r, hone_nid first, hone_nid second)
+{
+    hone_nid place = r->at_first ? first : second, gone = r->at_first ? second : first;
+    hone_node n = f->g->node[place];
+    n.op = r->fused;
+    n.attr = merged_attrs(f, r, first, second);
+    n.accumulate = f->g->node[first].accumulate | f->g->node[second].accumulate;
+    n.layer = f->g->node[r->attr ? second : first].layer; /* the layer with the weights names it */
+    n.in_count = hone_op_inputs(r->fused);
+    n.out_count = hone_op_outputs(r->fused);
+    for (int k = 0; k < HONE_MAX_IN; k++) n.in[k] = operand(f, r->in[k], first, second);
+    for (int k = 0; k < HONE_MAX_OUT; k++) n.out[k] = operand(f, r->out[k], first, second);
+    if (!is_output(r, OUT(0, 0))) f->g->tensor[f->g->node[first].out[0]].producer = HONE_NONE;
+    for (int k = 0; k < HONE_MAX_OUT; k++)
+        if (n.out[k] != HONE_NONE) f->g->tensor[n.out[k]].producer = place;
+    f->g->node[place] = n;
+    f->dead[gone] = true;
+    count_readers(f);
+}
+
+/* Dead nodes out, producers renumbered. */
+static void compact(fuser *f)
+{
+    hone_nid to = 0;
+    for (hone_nid i = 0; i < f->g->node_count; i++) {
+        if (f->dead[i]) continue;
+        f->g->node[to] = f->g->node[i];
+        for (int k = 0; k < f->g->node[to].out_count; k++)
+            if (f->g->node[to].out[k] != HONE_NONE) f->g->tensor[f->g->node[to].out[k]].producer = to;
+        to++;
+    }
+    f->g->node_count = to;
+}
+
+hone_status hone_pass_fuse(hone_program *p)
+{
+    fuser f = {.p = p, .g = p->graph};
+    if (!p->backend->fuses || p->opts.no_fuse || p->graph->node_count == 0) return HONE_OK;
+    f.dead = calloc((size_t)p->graph->node_count, sizeof *f.dead);
+    f.readers = calloc((size_t)p->graph->tensor_count, sizeof *f.readers);
+    hone_status status = HONE_OK;
+    if (!f.dead || !f.readers) status = hone_fail(HONE_ERR_MEMORY, NULL, "fuse: no host memory");
+    if (status == HONE_OK) count_readers(&f);
+    for (size_t k = 0; status == HONE_OK && k < sizeof pairs / sizeof *pairs; k++) {
+        if (!p->backend->kernel[pairs[k].fused].launch) continue;
+        for (hone_nid i = 0; i < p->graph->node_count; i++) {
+            hone_nid first = match(&f, &pairs[k], i);
+            if (first != HONE_NONE) rewrite(&f, &pairs[k], first, i);
+        }
+    }
+    if (status == HONE_OK) compact(&f);
+    free(f.dead);
+    free(f.readers);
+    return status;
+}

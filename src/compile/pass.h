@@ -1,0 +1,94 @@
+/* pass.h - the program as its passes see it; of the room alone (tests plant faults through it).
+ *
+ * Each pass is one file and one function over the program; compile.c calls them in order. A pass that
+ * fails leaves the program to hone_program_free. After hone_pass_bind nothing here changes but the
+ * launch records that bind_pool and use_ema patch, and the recordings. */
+#ifndef HONE_COMPILE_PASS_H
+#define HONE_COMPILE_PASS_H
+
+#include "graph/graph_build.h"
+#include "hone/program.h"
+
+enum {
+    HONE_ALIGN_BYTES = 64, /* start of every tensor: a cache line, the widest vector  */
+    HONE_GUARD_BYTES = 64, /* behind every activation of a no_reuse program, at least */
+    HONE_GUARD_FILL = 0xA5
+};
+
+/* A run of launches that is replayed as one once it is recorded. */
+typedef struct hone_range {
+    int32_t begin, end; /* into hone_program.launch            */
+    int32_t runs;       /* so far; the third one is recorded   */
+    void *recorded;     /* the backend's, NULL before          */
+} hone_range;
+
+typedef struct hone_guard {
+    int64_t offset, bytes; /* in the ACT arena */
+} hone_guard;
+
+struct hone_program {
+    hone_graph *graph;
+    hone_backend *backend;
+    hone_compile_opts opts;
+    hone_program *owner; /* whose arenas are shared, NULL: none; never a sharer itself  */
+    bool check;          /* HONE_CHECK=1: sync after each node, check guards            */
+    int32_t prepared;    /* nodes whose prepare was called; these are released          */
+
+    /* update.c: the flat layout, in elements of PARAM's dtype */
+    int64_t flat_count; /* K: trainable part of PARAM, padding included                */
+    int slot_count;     /* optimizer slots, without the average                        */
+    bool ema;
+    hone_segment segment[2];
+    int segment_count;
+    hone_tid segment_tensor;
+    hone_tid step;
+
+    /* plan.c: bytes this program allocates itself, by role; tensors it borrows from the owner */
+    size_t role_bytes[HONE_ROLE_COUNT], act_no_reuse;
+    bool borrows[HONE_ROLE_COUNT]; /* ACT, WORK: the owner's arena is large enough     */
+    bool *borrowed;                /* (tensor_count)                                              */
+    hone_guard *guard;
+    int32_t guard_count;
+
+    /* bind.c */
+    void *arena[HONE_ROLE_COUNT]; /* NULL where this program has none of its own     */
+    size_t arena_bytes[HONE_ROLE_COUNT];
+    void **address;      /* (tensor_count), NULL: not in memory                         */
+    hone_launch *launch; /* (launch_count): every node but reshapes, in order           */
+    int32_t launch_count;
+    hone_range whole, forward_backward, update;
+};
+
+/* In the order of compile.c. */
+hone_status hone_pass_copy(hone_program *p, const hone_graph *g) HONE_MUST_USE;
+hone_status hone_pass_backward(hone_program *p) HONE_MUST_USE;
+hone_status hone_pass_update(hone_program *p) HONE_MUST_USE;
+hone_status hone_pass_fuse(hone_program *p) HONE_MUST_USE;
+hone_status hone_pass_prepare(hone_program *p) HONE_MUST_USE;
+hone_status hone_pass_plan(hone_program *p) HONE_MUST_USE;
+hone_status hone_pass_bind(hone_program *p) HONE_MUST_USE;
+
+/* update.c: offsets of PARAM, GRAD and OPT tensors; runs after all of them exist. */
+hone_status hone_layout_flat(hone_program *p) HONE_MUST_USE;
+/* prepare.c, bind.c, record.c: what hone_program_free undoes. */
+void hone_prepare_release(hone_program *p);
+void hone_bind_free(hone_program *p);
+void hone_record_free(hone_program *p);
+
+/* record.c: runs a range, recorded where possible. */
+hone_status hone_range_run(hone_program *p, hone_range *r) HONE_MUST_USE;
+/* One launch, at once; with `check` followed by a sync whose error names the node. */
+hone_status hone_launch_run(hone_program *p, const hone_launch *l) HONE_MUST_USE;
+/* bind.c: VERIFY, naming the tensor whose guard was written; OK where the program has no guards. */
+hone_status hone_guards_check(hone_program *p) HONE_MUST_USE;
+
+/* The tensor whose memory `t` is: follows aliases. */
+hone_tid hone_alias_root(const hone_graph *g, hone_tid t);
+/* "backward conv_dw#14 (layer 3)": how messages name a node. */
+const char *hone_node_text(const hone_program *p, const hone_node *n, char *text, size_t text_bytes);
+static inline int64_t hone_align_up(int64_t n)
+{
+    return (n + HONE_ALIGN_BYTES - 1) / HONE_ALIGN_BYTES * HONE_ALIGN_BYTES;
+}
+
+#endif

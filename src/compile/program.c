@@ -1,0 +1,227 @@
+/* program.c - the host's view of a bound program: steps, tensors in and out, the step block, memory.
+ *
+ * Host data is f32 even where the backend computes in double. Writing a parameter restarts its moving
+ * average, so a fresh or reloaded model begins with average = value; a resume writes the average
+ * afterwards. Nothing here computes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "compile/pass.h"
+
+const hone_graph *hone_program_graph(const hone_program *p) { return p->graph; }
+hone_backend *hone_program_backend(const hone_program *p) { return p->backend; }
+
+hone_status hone_program_forward_backward(hone_program *p) { return hone_range_run(p, &p->forward_backward); }
+hone_status hone_program_update(hone_program *p) { return hone_range_run(p, &p->update); }
+hone_status hone_program_step(hone_program *p) { return hone_range_run(p, &p->whole); }
+
+/* --- transfers ---------------------------------------------------------------------------------------- */
+
+static hone_status bad_size(const char *name, size_t bytes, size_t want)
+{
+    return hone_fail(HONE_ERR_USAGE, "pass exactly the tensor's bytes", "tensor '%s': %zu bytes given, it has %zu",
+                     name, bytes, want);
+}
+
+/* `count` reals of dtype real at `address` from f32 (or, for tests, from the dtype itself). */
+static hone_status upload_reals(hone_program *p, const hone_tensor *t, void *address, const void *host, size_t bytes)
+{
+    int64_t count = hone_tensor_count(t);
+    if (bytes == hone_tensor_bytes(t)) return p->backend->upload(p->backend, address, host, bytes);
+    if (t->dtype != HONE_F64 || bytes != (size_t)count * sizeof(float))
+        return bad_size(t->name, bytes, hone_tensor_bytes(t));
+    double *wide = malloc((size_t)count * sizeof *wide);
+    if (!wide) return hone_fail(HONE_ERR_MEMORY, NULL, "tensor '%s': no host memory to convert it", t->name);
+    const float *from = host;
+    for (int64_t i = 0; i < count; i++) wide[i] = from[i];
+    hone_status status = p->backend->upload(p->backend, address, wide, hone_tensor_bytes(t));
+    if (status == HONE_OK) status = p->backend->sync(p->backend);
+    free(wide);
+    return status;
+}
+
+static hone_status download_reals(hone_program *p, const hone_tensor *t, const void *address, void *host, size_t bytes)
+{
+    int64_t count = hone_tensor_count(t);
+    if (bytes == hone_tensor_bytes(t)) return p->backend->download(p->backend, host, address, bytes);
+    if (t->dtype != HONE_F64 || bytes != (size_t)count * sizeof(float))
+        return bad_size(t->name, bytes, hone_tensor_bytes(t));
+    double *wide = malloc((size_t)count * sizeof *wide);
+    if (!wide) return hone_fail(HONE_ERR_MEMORY, NULL, "tensor '%s': no host memory to convert it", t->name);
+    hone_status status = p->backend->download(p->backend, wide, address, hone_tensor_bytes(t));
+    float *to = host;
+    for (int64_t i = 0; status == HONE_OK && i < count; i++) to[i] = (float)wide[i];
+    free(wide);
+    return status;
+}
+
+/* Address of a tensor that the host may touch; an activation that shares its memory is refused. */
+static hone_status find_address(hone_program *p, hone_tid t, bool reads, void **address)
+{
+    if (t < 0 || t >= p->graph->tensor_count)
+        return hone_fail(HONE_ERR_USAGE, "pass an id of the compiled graph", "there is no tensor %d", t);
+    const hone_tensor *x = &p->graph->tensor[t];
+    *address = hone_program_address(p, t);
+    if (!*address)
+        return hone_fail(HONE_ERR_USAGE, "flag it HONE_TENSOR_KEEP before compiling, or bind the pool",
+                         "tensor '%s' is not in memory", x->name);
+    bool planned = p->graph->tensor[hone_alias_root(p->graph, t)].role == HONE_ROLE_ACT;
+    if (reads && planned && x->producer != HONE_NONE && !(x->flags & HONE_TENSOR_KEEP) && !p->opts.no_reuse)
+        return hone_fail(HONE_ERR_USAGE, "flag it HONE_TENSOR_KEEP before compiling",
+                         "tensor '%s' shares its memory with later ones", x->name);
+    return HONE_OK;
+}
+
+void *hone_program_address(hone_program *p, hone_tid t)
+{
+    return p->address && t >= 0 && t < p->graph->tensor_count ? p->address[t] : NULL;
+}
+
+/* --- optimizer slots -------------------------------------------------------------------------------------- */
+
+/* The program whose OPT arena this one uses. */
+static hone_program *slot_owner(const hone_program *p)
+{
+    hone_program *o = p->owner && p->owner->role_bytes[HONE_ROLE_OPT] > 0 ? p->owner : (hone_program *)p;
+    return o->arena[HONE_ROLE_OPT] ? o : NULL;
+}
+
+bool hone_program_has_slot(const hone_program *p, int slot)
+{
+    const hone_program *o = slot_owner(p);
+    if (!o) return false;
+    return slot == HONE_SLOT_EMA ? o->ema : slot >= 0 && slot < o->slot_count;
+}
+
+/* Address of slot k of a parameter: k * K elements + the parameter's own offset; the average is behind
+ * the slots. NULL where there is none. */
+static void *slot_address(const hone_program *p, hone_tid param, int slot)
+{
+    const hone_tensor *t = &p->graph->tensor[param];
+    if (!hone_program_has_slot(p, slot) || t->role != HONE_ROLE_PARAM || !(t->flags & HONE_TENSOR_TRAINABLE))
+        return NULL;
+    const hone_program *o = slot_owner(p);
+    size_t block = (size_t)o->flat_count * hone_dtype_bytes(t->dtype);
+    size_t index = (size_t)(slot == HONE_SLOT_EMA ? o->slot_count : slot);
+    return (uint8_t *)o->arena[HONE_ROLE_OPT] + index * block + (size_t)t->offset;
+}
+
+static hone_status find_slot(hone_program *p, hone_tid param, int slot, void **address)
+{
+    HONE_TRY(find_address(p, param, false, address));
+    *address = slot_address(p, param, slot);
+    if (*address) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "ask hone_program_has_slot; frozen parameters have no slots",
+                     "parameter '%s' has no optimizer slot %d", p->graph->tensor[param].name, slot);
+}
+
+hone_status hone_program_write_slot(hone_program *p, hone_tid param, int slot, const float *host)
+{
+    void *address = NULL;
+    HONE_TRY(find_slot(p, param, slot, &address));
+    const hone_tensor *t = &p->graph->tensor[param];
+    return upload_reals(p, t, address, host, (size_t)hone_tensor_count(t) * sizeof *host);
+}
+
+/* The average of a frozen parameter is the parameter. */
+hone_status hone_program_read_slot(hone_program *p, hone_tid param, int slot, float *host)
+{
+    void *address = NULL;
+    HONE_TRY(find_address(p, param, false, &address));
+    const hone_tensor *t = &p->graph->tensor[param];
+    bool frozen = t->role == HONE_ROLE_PARAM && !(t->flags & HONE_TENSOR_TRAINABLE);
+    if (!(slot == HONE_SLOT_EMA && frozen && hone_program_has_slot(p, slot)))
+        HONE_TRY(find_slot(p, param, slot, &address));
+    HONE_TRY(p->backend->sync(p->backend));
+    return download_reals(p, t, address, host, (size_t)hone_tensor_count(t) * sizeof *host);
+}
+
+/* Launch records read parameters at the average's address instead; a recording is made anew. */
+hone_status hone_program_use_ema(hone_program *p, bool use)
+{
+    if (use && !hone_program_has_slot(p, HONE_SLOT_EMA))
+        return hone_fail(HONE_ERR_USAGE, "compile the owner with update.ema_decay > 0", "there is no moving average");
+    for (int32_t i = 0; i < p->launch_count; i++) {
+        hone_launch *l = &p->launch[i];
+        for (int k = 0; k < l->node->in_count; k++) {
+            hone_tid t = l->node->in[k];
+            if (t == HONE_NONE || p->graph->tensor[t].flags & HONE_TENSOR_FLAT) continue;
+            void *average = use ? slot_address(p, t, HONE_SLOT_EMA) : NULL;
+            l->in[k] = average ? average : p->address[t];
+        }
+    }
+    hone_record_free(p);
+    return HONE_OK;
+}
+
+/* --- tensors ---------------------------------------------------------------------------------------------- */
+
+hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, size_t bytes)
+{
+    void *address = NULL;
+    HONE_TRY(find_address(p, t, false, &address));
+    HONE_TRY(upload_reals(p, &p->graph->tensor[t], address, host, bytes));
+    void *average = slot_address(p, t, HONE_SLOT_EMA);
+    return average ? upload_reals(p, &p->graph->tensor[t], average, host, bytes) : HONE_OK;
+}
+
+hone_status hone_program_read(hone_program *p, hone_tid t, void *host, size_t bytes)
+{
+    void *address = NULL;
+    HONE_TRY(find_address(p, t, true, &address));
+    HONE_TRY(p->backend->sync(p->backend));
+    return download_reals(p, &p->graph->tensor[t], address, host, bytes);
+}
+
+hone_status hone_program_bind_pool(hone_program *p, hone_tid t, void *device_memory)
+{
+    if (t < 0 || t >= p->graph->tensor_count || p->graph->tensor[t].role != HONE_ROLE_POOL || !p->address)
+        return hone_fail(HONE_ERR_USAGE, "pass the id of a POOL tensor of a compiled program", "tensor %d is no pool",
+                         t);
+    if (p->address[t] == device_memory) return HONE_OK;
+    p->address[t] = device_memory;
+    for (int32_t i = 0; i < p->launch_count; i++)
+        for (int k = 0; k < p->launch[i].node->in_count; k++)
+            if (p->launch[i].node->in[k] == t) p->launch[i].in[k] = device_memory;
+    hone_record_free(p);
+    return HONE_OK;
+}
+
+/* --- the step block ------------------------------------------------------------------------------------- */
+
+static hone_status put_step(hone_program *p, const hone_step *step, size_t bytes)
+{
+    void *address = NULL;
+    HONE_TRY(find_address(p, p->step, false, &address));
+    return p->backend->upload(p->backend, address, step, bytes);
+}
+
+hone_status hone_program_set_step(hone_program *p, const hone_step *step)
+{
+    return put_step(p, step, offsetof(hone_step, loss_sum)); /* the kernels' fields begin there */
+}
+
+hone_status hone_program_put_step(hone_program *p, const hone_step *step) { return put_step(p, step, sizeof *step); }
+
+hone_status hone_program_get_step(hone_program *p, hone_step *step)
+{
+    void *address = NULL;
+    HONE_TRY(find_address(p, p->step, false, &address));
+    HONE_TRY(p->backend->sync(p->backend));
+    return p->backend->download(p->backend, step, address, sizeof *step);
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------- */
+
+void hone_program_memory(const hone_program *p, hone_memory *planned, hone_memory *allocated)
+{
+    hone_memory none = {.act_no_reuse = p->act_no_reuse}, a = none, b = none;
+    for (int role = 0; role < HONE_ROLE_COUNT; role++) {
+        a.role_bytes[role] = p->role_bytes[role];
+        b.role_bytes[role] = p->arena_bytes[role];
+        a.total += p->role_bytes[role];
+        b.total += p->arena_bytes[role];
+    }
+    if (planned) *planned = a;
+    if (allocated) *allocated = b;
+}

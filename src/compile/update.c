@@ -1,0 +1,165 @@
+/* update.c - the flat layout of parameters, and the nodes that clip and update it.
+ *
+ * PARAM is laid out as [trainable, decayed | trainable, not decayed | frozen], every tensor on a
+ * 64-byte line. GRAD and each optimizer slot (then the moving average) repeat the trainable part at
+ * equal offsets, so clip and update are one launch each over K elements; the padding between tensors
+ * is zero everywhere and stays zero. Sharers take the owner's layout by parameter name. */
+#include <stdio.h>
+#include <string.h>
+
+#include "compile/pass.h"
+
+static bool is_param(const hone_tensor *t) { return t->role == HONE_ROLE_PARAM && !(t->flags & HONE_TENSOR_FLAT); }
+
+/* 0: trainable and decayed, 1: trainable, 2: frozen. */
+static int layout_class(const hone_tensor *t)
+{
+    if (!(t->flags & HONE_TENSOR_TRAINABLE)) return 2;
+    return t->flags & HONE_TENSOR_DECAY ? 0 : 1;
+}
+
+static hone_status check_param_dtype(const hone_program *p, const hone_tensor *t)
+{
+    if (t->dtype == (p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32)) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "keep parameters in f32", "parameter '%s' is %s", t->name,
+                     hone_dtype_name(t->dtype));
+}
+
+/* Offsets in bytes for an owner. */
+static hone_status place_params(hone_program *p)
+{
+    int64_t at = 0, begin[4] = {0, 0, 0, 0};
+    for (int part = 0; part < 3; part++) {
+        begin[part] = at;
+        for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
+            hone_tensor *x = &p->graph->tensor[t];
+            if (!is_param(x) || layout_class(x) != part) continue;
+            HONE_TRY(check_param_dtype(p, x));
+            x->offset = at;
+            at = hone_align_up(at + (int64_t)hone_tensor_bytes(x));
+        }
+    }
+    int64_t size = (int64_t)hone_dtype_bytes(p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32);
+    p->flat_count = begin[2] / size;
+    for (int part = 0; part < 2; part++) {
+        hone_segment s = {begin[part] / size, (begin[part + 1] - begin[part]) / size, part == 0, 1.0f};
+        if (s.count > 0) p->segment[p->segment_count++] = s;
+    }
+    return HONE_OK;
+}
+
+/* The owner's offset of a parameter, found by name; shape and training must agree. */
+static hone_status adopt_param(hone_program *p, hone_tensor *t)
+{
+    const hone_graph *og = p->owner->graph;
+    hone_tid o = hone_graph_find(og, t->name);
+    if (o == HONE_NONE || og->tensor[o].role != t->role)
+        return hone_fail(HONE_ERR_USAGE, "share only programs of one model",
+                         "compile: the sharing program has a parameter '%s' that the owner lacks", t->name);
+    const hone_tensor *x = &og->tensor[o];
+    char a[96], b[96];
+    if (x->dtype != t->dtype || x->rank != t->rank || memcmp(x->dim, t->dim, (size_t)t->rank * sizeof *t->dim) != 0)
+        return hone_fail(HONE_ERR_USAGE, "share only programs of one model",
+                         "compile: parameter '%s' is %s here and %s in the program it shares", t->name,
+                         hone_tensor_shape_text(t, a, sizeof a), hone_tensor_shape_text(x, b, sizeof b));
+    const uint32_t training = HONE_TENSOR_TRAINABLE | HONE_TENSOR_DECAY;
+    if (p->opts.loss != HONE_NONE && ((x->flags ^ t->flags) & training))
+        return hone_fail(HONE_ERR_USAGE, "freeze the same parameters in both programs",
+                         "compile: parameter '%s' is trained differently in the program it shares", t->name);
+    t->offset = x->offset;
+    return HONE_OK;
+}
+
+static hone_status adopt_params(hone_program *p)
+{
+    for (hone_tid t = 0; t < p->graph->tensor_count; t++)
+        if (is_param(&p->graph->tensor[t])) HONE_TRY(adopt_param(p, &p->graph->tensor[t]));
+    p->flat_count = p->owner->flat_count;
+    p->segment_count = p->owner->segment_count;
+    memcpy(p->segment, p->owner->segment, sizeof p->segment);
+    return HONE_OK;
+}
+
+hone_status hone_layout_flat(hone_program *p)
+{
+    p->segment_count = 0;
+    HONE_TRY(p->owner ? adopt_params(p) : place_params(p));
+    for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
+        const hone_tensor *x = &p->graph->tensor[t];
+        if (is_param(x) && x->grad != HONE_NONE) p->graph->tensor[x->grad].offset = x->offset;
+    }
+    return HONE_OK;
+}
+
+/* The trainable part of an arena as one array (K); `slot` counts K-element blocks of that arena. */
+static hone_status flat_tensor(hone_program *p, const char *name, hone_role role, int slot, hone_tid *out)
+{
+    hone_dtype real = p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32;
+    HONE_TRY(hone_graph_tensor(p->graph, name, real, role, 1, &p->flat_count, out));
+    p->graph->tensor[*out].flags = HONE_TENSOR_FLAT;
+    p->graph->tensor[*out].offset = (int64_t)slot * p->flat_count * (int64_t)hone_dtype_bytes(real);
+    return HONE_OK;
+}
+
+static int slots_of(const hone_compile_opts *o)
+{
+    if (o->optimizer == HONE_OPT_ADAMW) return 2;
+    return o->optimizer == HONE_OPT_SGD && o->update.momentum > 0 ? 1 : 0;
+}
+
+/* Slots of sharers are the owner's memory: both must mean the same. */
+static hone_status check_owner_update(const hone_program *p)
+{
+    const hone_program *o = p->owner;
+    bool both = o && o->opts.optimizer != HONE_OPT_NONE && p->opts.optimizer != HONE_OPT_NONE;
+    if (both && (o->opts.optimizer != p->opts.optimizer || o->slot_count != slots_of(&p->opts) ||
+                 o->ema != (p->opts.update.ema_decay > 0)))
+        return hone_fail(HONE_ERR_USAGE, "compile both with the same optimizer",
+                         "compile: the optimizer differs from that of the program it shares");
+    if (o && o->opts.loss != HONE_NONE && p->opts.loss != HONE_NONE &&
+        (o->opts.accumulate > 1) != (p->opts.accumulate > 1))
+        return hone_fail(HONE_ERR_USAGE, "compile both with accumulation or neither",
+                         "compile: gradients are accumulated in one of two programs that share them");
+    return HONE_OK;
+}
+
+static hone_status segment_tensor(hone_program *p, hone_tid *out)
+{
+    const int64_t bytes = (int64_t)sizeof(hone_segment) * p->segment_count;
+    HONE_TRY(hone_graph_tensor(p->graph, "update.segments", HONE_U8, HONE_ROLE_CONST, 1, &bytes, out));
+    p->segment_tensor = *out;
+    return HONE_OK;
+}
+
+static hone_status add_update(hone_program *p)
+{
+    hone_attrs attr = {.update = p->opts.update};
+    hone_tid in[HONE_MAX_IN], out[HONE_MAX_OUT];
+    attr.update.zero_grad = p->opts.accumulate > 1;
+    for (int k = 0; k < HONE_MAX_IN; k++) in[k] = HONE_NONE;
+    HONE_TRY(flat_tensor(p, "param.flat", HONE_ROLE_PARAM, 0, &in[0]));
+    HONE_TRY(flat_tensor(p, "grad.flat", HONE_ROLE_GRAD, 0, &in[1]));
+    HONE_TRY(segment_tensor(p, &in[2]));
+    in[3] = p->step;
+    if (p->slot_count > 0) HONE_TRY(flat_tensor(p, "opt.slot0", HONE_ROLE_OPT, 0, &in[4]));
+    if (p->slot_count > 1) HONE_TRY(flat_tensor(p, "opt.slot1", HONE_ROLE_OPT, 1, &in[5]));
+    if (p->ema) HONE_TRY(flat_tensor(p, "opt.ema", HONE_ROLE_OPT, p->slot_count, &in[6]));
+    hone_tid norm_in[2] = {in[1], p->step};
+    HONE_TRY(hone_graph_append(p->graph, HONE_OP_grad_norm, HONE_PHASE_UPDATE, norm_in, &attr, 0, NULL, out));
+    hone_op op = p->opts.optimizer == HONE_OPT_ADAMW ? HONE_OP_adamw : HONE_OP_sgd;
+    return hone_graph_append(p->graph, op, HONE_PHASE_UPDATE, in, &attr, 0, NULL, out);
+}
+
+hone_status hone_pass_update(hone_program *p)
+{
+    HONE_TRY(hone_layout_flat(p));
+    HONE_TRY(check_owner_update(p));
+    if (p->opts.optimizer == HONE_OPT_NONE) return HONE_OK;
+    if (p->opts.loss == HONE_NONE)
+        return hone_fail(HONE_ERR_USAGE, "pass the loss to differentiate", "compile: an optimizer without a loss");
+    if (p->flat_count == 0)
+        return hone_fail(HONE_ERR_USAGE, "leave some parameter trainable", "compile: every parameter is frozen");
+    p->slot_count = slots_of(&p->opts);
+    p->ema = p->opts.update.ema_decay > 0;
+    return add_update(p);
+}
