@@ -23,7 +23,10 @@ typedef struct hone_data {
     int           classes;
     char        **class_name;
     int           height, width, channels; /* of the decoded samples                              */
-    uint64_t      fingerprint;             /* xxh3 over names, sizes and content                  */
+    uint64_t      fingerprint;             /* xxh3 over names, sizes and content (folders of more  */
+                                           /* than 256 MiB: names and sizes)                      */
+    char        **note;                    /* (note_count) odd but harmless findings, a sentence   */
+    int           note_count;              /* each: empty class folders, files left out            */
 } hone_data;
 
 /* What the pixels should look like; 0 = take it from the data (the first sample for folders). */

@@ -1,0 +1,119 @@
+/* dataset.c - a data set as a value: making, reading, decoding one sample, freeing.
+ *
+ * How sets are found is open.c's, how they get into memory pool.c's. */
+#include "data/dataset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/image.h"
+
+hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want, hone_dataset **out)
+{
+    hone_dataset *d = calloc(1, sizeof *d);
+    *out = NULL;
+    if (!d) return hone_no_memory("a data set", sizeof *d);
+    int64_t n = 0;
+    for (int64_t i = 0; i < source->count; i++) n += !in_val || in_val[i] == want;
+    d->source = hone_source_share(source);
+    source->raw_users++;
+    d->count = n;
+    d->item = malloc((size_t)n * sizeof *d->item + 1); /* + 1: an empty set is no failed allocation */
+    d->label = malloc((size_t)n * sizeof *d->label + 1);
+    if (!d->item || !d->label) {
+        hone_dataset_free(d);
+        return hone_no_memory("a data set's index", (size_t)n * sizeof *d->item);
+    }
+    n = 0;
+    for (int64_t i = 0; i < source->count; i++) {
+        if (in_val && in_val[i] != want) continue;
+        d->item[n] = (int32_t)i;
+        d->label[n++] = source->label[i];
+    }
+    *out = d;
+    return HONE_OK;
+}
+
+void hone_dataset_free(hone_dataset *d)
+{
+    if (!d) return;
+    if (d->pixels_owned) free(d->pixels);
+    hone_names_free(&d->skipped);
+    free(d->item);
+    free(d->label);
+    hone_source_free(d->source);
+    free(d);
+}
+
+int64_t hone_dataset_count(const hone_dataset *d) { return d->count; }
+const int32_t *hone_dataset_labels(const hone_dataset *d) { return d->label; }
+const uint8_t *hone_dataset_pixels(const hone_dataset *d) { return d->pixels; }
+
+/* No image format carries weights; tables will. */
+const float *hone_dataset_weights(const hone_dataset *d)
+{
+    (void)d;
+    return NULL;
+}
+
+int hone_dataset_skipped(const hone_dataset *d, const char *const **reasons)
+{
+    if (reasons) *reasons = (const char *const *)d->skipped.item;
+    return d->skipped.count;
+}
+
+const char *hone_dataset_source(const hone_dataset *d, int64_t sample, char *text, size_t text_bytes)
+{
+    const hone_source *s = d->source;
+    int32_t item = d->item[sample];
+    if (s->files.count) hone_quote(s->files.item[item], text, text_bytes);
+    else snprintf(text, text_bytes, "%s#%d", s->name, item);
+    return text;
+}
+
+size_t hone_dataset_sample_bytes(const hone_dataset *d)
+{
+    return (size_t)d->height * (size_t)d->width * (size_t)d->channels;
+}
+
+bool hone_dataset_is_raw(const hone_dataset *d)
+{
+    const hone_source *s = d->source;
+    return s->raw && s->height == d->height && s->width == d->width && s->channels == d->channels;
+}
+
+hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *out)
+{
+    const hone_source *s = d->source;
+    size_t bytes = hone_dataset_sample_bytes(d);
+    int32_t item = d->item[sample];
+    if (d->pixels) {
+        memcpy(out, d->pixels + (size_t)sample * bytes, bytes);
+        return HONE_OK;
+    }
+    if (s->raw) {
+        size_t stored = (size_t)s->height * (size_t)s->width * (size_t)s->channels;
+        hone_image image = {s->height, s->width, s->channels, 1, s->raw + (size_t)item * stored};
+        return hone_image_fit(&image, d->height, d->width, d->channels, d->resize, out);
+    }
+    char *path = hone_path_join(s->root, s->files.item[item]);
+    if (!path) return hone_no_memory("a path", 0);
+    hone_preprocess pre = {.height = d->height, .width = d->width, .channels = d->channels, .resize = d->resize};
+    hone_status status = hone_image_file(path, &pre, out);
+    free(path);
+    return status;
+}
+
+void hone_data_free(hone_data *d)
+{
+    if (!d) return;
+    hone_dataset_free(d->train);
+    hone_dataset_free(d->val);
+    hone_dataset_free(d->test);
+    for (int k = 0; d->class_name && k < d->classes; k++) free(d->class_name[k]);
+    for (int k = 0; d->note && k < d->note_count; k++) free(d->note[k]);
+    free(d->class_name);
+    free(d->note);
+    free(d);
+}

@@ -1,0 +1,37 @@
+/* dataset.h - the inside of a data set, for the files of src/data that fill, load and stream it.
+ *
+ * A data set is a view of a source: a list of its items, labels in the class list of the experiment,
+ * and the shape that every sample comes out in. After hone_dataset_load it is read-only, so that
+ * loader threads need no lock. */
+#ifndef HONE_DATA_DATASET_H
+#define HONE_DATA_DATASET_H
+
+#include "data/source.h"
+#include "hone/data.h"
+
+struct hone_dataset {
+    hone_source *source;
+    int64_t count;
+    int32_t *item;  /* (count) item of the source, ascending                                       */
+    int32_t *label; /* (count) index into the class list of the experiment                         */
+    int height, width, channels;
+    hone_resize resize;
+    hone_on_error on_error;
+    int threads;                /* decode threads where a call names none                              */
+    int64_t memory_limit_bytes; /* 0: half of what is free when it is loaded                       */
+    bool loaded;
+    uint8_t *pixels; /* (count, height, width, channels): own, or the source's              */
+    bool pixels_owned;
+    hone_names skipped; /* "file: reason"                                                      */
+};
+
+/* View of `source` (shared) with the items where in_val[i] == want, or all where in_val is NULL. */
+hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want, hone_dataset **out) HONE_MUST_USE;
+/* Bytes of one decoded sample. */
+size_t hone_dataset_sample_bytes(const hone_dataset *d);
+/* One sample -> out (height, width, channels). Thread-safe. Errors (DATA) name the file. */
+hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *out) HONE_MUST_USE;
+/* True where pixels of the source are the samples: no resize, no channel change. */
+bool hone_dataset_is_raw(const hone_dataset *d);
+
+#endif

@@ -1,0 +1,114 @@
+/* loader.c - batches of a data set: index lists where it is in memory, decoded pixels where not.
+ *
+ * The order is a function of (seed, epoch) alone, and a position is two integers, so seeking needs
+ * no history. Over resident pixels a batch costs no copy: `row` points into the permutation. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/order.h"
+#include "data/stream.h"
+
+hone_status hone_order_init(hone_order *o, int64_t count, int batch, bool shuffle, uint64_t seed)
+{
+    *o = (hone_order){.count = count, .batch = batch, .shuffle = shuffle, .seed = seed, .sample_epoch = -1};
+    o->batches = (count + batch - 1) / batch;
+    o->sample = malloc((size_t)count * sizeof *o->sample);
+    return o->sample ? HONE_OK : hone_no_memory("the order of an epoch", (size_t)count * sizeof *o->sample);
+}
+
+void hone_order_free(hone_order *o) { free(o->sample); }
+
+static void fill_epoch(hone_order *o)
+{
+    if (o->shuffle) hone_shuffle(o->seed, o->epoch, o->count, o->sample);
+    else if (o->sample_epoch < 0)
+        for (int64_t i = 0; i < o->count; i++) o->sample[i] = (int32_t)i;
+    o->sample_epoch = o->epoch;
+}
+
+const int32_t *hone_order_next(hone_order *o, int64_t *epoch, int64_t *index, int *count)
+{
+    if (o->sample_epoch != o->epoch) fill_epoch(o);
+    int64_t first = o->index * o->batch;
+    *epoch = o->epoch;
+    *index = o->index;
+    *count = (int)(o->count - first < o->batch ? o->count - first : o->batch);
+    if (++o->index == o->batches) {
+        o->index = 0;
+        o->epoch++;
+    }
+    return o->sample + first;
+}
+
+struct hone_loader {
+    hone_dataset *d;
+    hone_order order;
+    int threads, prefetch;
+    int32_t *label;      /* (batch) resident: gathered for the batch at hand */
+    float *weight;       /* (batch) ones                                     */
+    hone_stream *stream; /* NULL when resident, or before the first batch    */
+    double wait_seconds;
+};
+
+hone_status hone_loader_open(hone_dataset *d, const hone_loader_opts *o, hone_loader **out)
+{
+    *out = NULL;
+    if (o->batch < 1) return hone_fail(HONE_ERR_USAGE, "give a batch of at least 1", "train.batch: %d", o->batch);
+    if (d->count < 1)
+        return hone_fail(HONE_ERR_DATA, "look at the data", "%s: no samples", hone_shown(d->source->name));
+    int batch = o->batch < d->count ? o->batch : (int)d->count;
+    hone_loader *l = calloc(1, sizeof *l);
+    if (!l) return hone_no_memory("the loader", sizeof *l);
+    l->d = d;
+    l->threads = o->threads;
+    l->prefetch = o->prefetch;
+    hone_status s = hone_order_init(&l->order, d->count, batch, o->shuffle, o->seed);
+    l->label = malloc((size_t)batch * sizeof *l->label);
+    l->weight = malloc((size_t)batch * sizeof *l->weight);
+    if (s == HONE_OK && (!l->label || !l->weight)) s = hone_no_memory("a batch", (size_t)batch * sizeof *l->label);
+    if (s != HONE_OK) {
+        hone_loader_close(l);
+        return s;
+    }
+    for (int i = 0; i < batch; i++) l->weight[i] = 1.0f;
+    *out = l;
+    return HONE_OK;
+}
+
+hone_status hone_loader_seek(hone_loader *l, int64_t epoch, int64_t index)
+{
+    if (epoch < 0 || index < 0 || index >= l->order.batches)
+        return hone_fail(HONE_ERR_USAGE, "the data or the batch size may have changed",
+                         "no batch %lld in epoch %lld (an epoch has %lld)", (long long)index, (long long)epoch,
+                         (long long)l->order.batches);
+    hone_stream_close(l->stream); /* what it decoded ahead belongs to the old place */
+    l->stream = NULL;
+    l->order.epoch = epoch;
+    l->order.index = index;
+    return HONE_OK;
+}
+
+hone_status hone_loader_next(hone_loader *l, hone_batch *out)
+{
+    if (!l->d->pixels) { /* threads start with the first batch, so that a seek before it is free */
+        if (!l->stream) HONE_TRY(hone_stream_open(l->d, &l->order, l->threads, l->prefetch, &l->stream));
+        return hone_stream_next(l->stream, out, &l->wait_seconds);
+    }
+    *out = (hone_batch){.label = l->label, .weight = l->weight};
+    out->sample = out->row = hone_order_next(&l->order, &out->epoch, &out->index, &out->count);
+    for (int i = 0; i < out->count; i++) l->label[i] = l->d->label[out->sample[i]];
+    return HONE_OK;
+}
+
+int64_t hone_loader_batches(const hone_loader *l) { return l->order.batches; }
+double hone_loader_wait_seconds(const hone_loader *l) { return l->wait_seconds; }
+
+void hone_loader_close(hone_loader *l)
+{
+    if (!l) return;
+    hone_stream_close(l->stream);
+    hone_order_free(&l->order);
+    free(l->label);
+    free(l->weight);
+    free(l);
+}

@@ -1,0 +1,62 @@
+/* source.c - see source.h: life and small services of a source; no format. */
+#define XXH_INLINE_ALL
+#include "data/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "core/text.h"
+
+const char *hone_split_name(hone_split split)
+{
+    static const char *const name[HONE_SPLIT_COUNT] = {"train", "val", "test"};
+    return name[split];
+}
+
+hone_source *hone_source_new(const char *name)
+{
+    hone_source *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->refs = 1;
+    s->name = hone_strdup(name);
+    if (s->name) return s;
+    free(s);
+    return NULL;
+}
+
+hone_source *hone_source_share(hone_source *s)
+{
+    s->refs++;
+    return s;
+}
+
+void hone_source_free(hone_source *s)
+{
+    if (!s || --s->refs > 0) return;
+    hone_names_free(&s->classes);
+    hone_names_free(&s->notes);
+    hone_names_free(&s->files);
+    free(s->name);
+    free(s->root);
+    free(s->label);
+    free(s->raw);
+    free(s);
+}
+
+hone_status hone_source_number_classes(hone_source *s, int count)
+{
+    for (int k = 0; k < count; k++) HONE_TRY(hone_names_addf(&s->classes, "%d", k));
+    return HONE_OK;
+}
+
+void hone_source_hash_raw(hone_source *s)
+{
+    size_t pixels_bytes = (size_t)s->count * (size_t)s->height * (size_t)s->width * (size_t)s->channels;
+    int shape[3] = {s->height, s->width, s->channels};
+    uint64_t h = XXH3_64bits_withSeed(shape, sizeof shape, (uint64_t)s->count);
+    for (int k = 0; k < s->classes.count; k++) /* with its NUL, so that "ab","c" is not "a","bc" */
+        h = XXH3_64bits_withSeed(s->classes.item[k], strlen(s->classes.item[k]) + 1, h);
+    h = XXH3_64bits_withSeed(s->label, (size_t)s->count * sizeof *s->label, h);
+    s->hash = XXH3_64bits_withSeed(s->raw, pixels_bytes, h);
+}
