@@ -6,6 +6,7 @@
 #ifndef HONE_GRAPH_H
 #define HONE_GRAPH_H
 
+#include "hone/philox.h"
 #include "hone/status.h"
 #include "hone/tensor.h"
 
@@ -119,7 +120,7 @@ typedef struct hone_step {
 
 /* Philox's step of dropout, drop_path and attention's dropout: micro-batches of one step differ, and
  * without accumulation (micro == 0) it is the step itself. */
-static inline uint64_t hone_step_draw(const hone_step *s) { return (uint64_t)s->step + ((uint64_t)s->micro << 40); }
+HONE_HOST_DEVICE static inline uint64_t hone_step_draw(const hone_step *s) { return (uint64_t)s->step + ((uint64_t)s->micro << 40); }
 
 hone_graph *hone_graph_new(void);                       /* NULL when memory is exhausted          */
 hone_graph *hone_graph_copy(const hone_graph *g);
