@@ -1,0 +1,97 @@
+/* check.c - the rules between keys that no single row can state.
+ *
+ * Each rule adds its mistake at the key that the user would change. Values that were refused by their
+ * own row hold their default here, so a mistake is not told twice. */
+#include "config/schema.h"
+
+/* Place of the first of two keys that is written. */
+static const hone_yaml *place(const hone_config *c, const char *key, const char *other)
+{
+    const hone_yaml *n = hone_page_find(c->page, key);
+    return n ? n : hone_page_place(c->page, other);
+}
+
+static void check_data(hone_config *c, hone_diag *d)
+{
+    const hone_yaml *synthetic = hone_page_find(c->page, "data.synthetic");
+    c->data.synthetic.given = synthetic && !hone_yaml_null(synthetic);
+    /* what is written counts, even if it was refused: a broken path is not a missing one */
+    const hone_yaml *written = hone_page_find(c->page, "data.path");
+    bool path = c->data.path || (written && !hone_yaml_null(written)), train = c->data.train != NULL;
+    int ways = path + train + c->data.synthetic.given;
+    if (ways == 0)
+        hone_diag_add(d, hone_page_place(c->page, "data"), "data",
+                      "says no place: give data.path, data.train or data.synthetic");
+    if (ways > 1)
+        hone_diag_add(d, place(c, c->data.synthetic.given ? "data.synthetic" : "data.train", "data"), "data",
+                      "has more than one of path, train and synthetic (choose one)");
+    if (!train && (c->data.val || c->data.test))
+        hone_diag_add(d, place(c, "data.val", "data.test"), c->data.val ? "data.val" : "data.test",
+                      "needs data.train (with data.path the splits are found in that folder)");
+}
+
+static void check_synthetic(const hone_config *c, hone_diag *d)
+{
+    const int64_t *shape = c->data.synthetic.shape;
+    if (!c->data.synthetic.given || shape[0] == 0) return; /* no shape: told by its row */
+    if (shape[2] > 4)
+        hone_diag_add(d, place(c, "data.synthetic.shape", "data"), "data.synthetic.shape",
+                      "pictures have 1 to 4 channels, found %lld", (long long)shape[2]);
+    bool size = c->image.height && (c->image.height != shape[0] || c->image.width != shape[1]);
+    bool channels = c->image.channels && c->image.channels != shape[2];
+    if (size || channels) {
+        const char *key = size ? "image.size" : "image.channels";
+        hone_diag_add(d, place(c, key, "image"), key, "differs from data.synthetic.shape (leave it out)");
+    }
+    if (c->data.synthetic.samples < c->data.synthetic.classes)
+        hone_diag_add(d, place(c, "data.synthetic.samples", "data.synthetic"), "data.synthetic.samples",
+                      "there are more classes (%lld) than samples", (long long)c->data.synthetic.classes);
+}
+
+static void check_moments(const hone_config *c, const char *key, int count, hone_diag *d)
+{
+    if (count && c->image.channels && count != c->image.channels)
+        hone_diag_add(d, place(c, key, "image"), key, "has %d number%s, but image.channels is %d", count,
+                      count == 1 ? "" : "s", c->image.channels);
+}
+
+static void check_image(const hone_config *c, hone_diag *d)
+{
+    int mean = c->image.mean_count, std = c->image.std_count, pad = c->augment.crop_pad;
+    check_moments(c, "image.mean", mean, d);
+    check_moments(c, "image.std", std, d);
+    if (mean && std && mean != std && !c->image.channels)
+        hone_diag_add(d, place(c, "image.std", "image"), "image.std", "has %d number%s, but image.mean has %d", std,
+                      std == 1 ? "" : "s", mean);
+    int side = c->image.height < c->image.width ? c->image.height : c->image.width;
+    if (side && pad >= side)
+        hone_diag_add(d, place(c, "augment.crop.pad", "augment"), "augment.crop.pad",
+                      "%d is not below the side of the picture (image.size %d)", pad, side);
+}
+
+static void check_crop(hone_config *c, hone_diag *d)
+{
+    const hone_yaml *scale = hone_page_find(c->page, "augment.crop.scale");
+    c->augment.crop.given = scale != NULL;
+    if (!scale) return;
+    if (c->augment.crop_pad) hone_diag_add(d, scale, "augment.crop", "has pad and scale (choose one)");
+    hone_diag_add(d, scale, "augment.crop.scale", "random resized crops are not built yet (use augment.crop.pad)");
+}
+
+static void check_optimizer(hone_config *c, hone_diag *d)
+{
+    const hone_yaml *nesterov = hone_page_find(c->page, "train.optimizer.nesterov");
+    if (c->train.optimizer.momentum != 0) return;
+    if (nesterov && c->train.optimizer.nesterov)
+        hone_diag_add(d, nesterov, "train.optimizer.nesterov", "needs train.optimizer.momentum above 0");
+    c->train.optimizer.nesterov = false; /* its default follows the momentum */
+}
+
+void hone_config_check(hone_config *c, hone_diag *d)
+{
+    check_data(c, d);
+    check_synthetic(c, d);
+    check_image(c, d);
+    check_crop(c, d);
+    check_optimizer(c, d);
+}
