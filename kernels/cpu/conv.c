@@ -5,8 +5,27 @@
 #include "cpu/conv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "cpu/dense.h"
+
+/* HONE_CPU_CONV names a method for tests and the bench; it is obeyed where the method can do the shape. */
+static bool forced(const char *method)
+{
+    const char *wanted = getenv("HONE_CPU_CONV");
+    return wanted && strcmp(wanted, method) == 0;
+}
+
+static bool winograd_can(const hone_cpu_conv *c)
+{
+    const hone_window *v = &c->window;
+    for (int i = 0; i < 2; i++)
+        if (v->kernel[i] != 3 || v->stride[i] != 1 || v->dilation[i] != 1 || v->pad[i] > 2) return false;
+    return v->groups == 1 && v->pad[0] == v->pad[1];
+}
+
+/* Transforms cost per channel, products per pair of channels. */
+static bool winograd_pays(const hone_cpu_conv *c) { return c->I >= 16 && c->O >= 16; }
 
 static const hone_cpu_conv_method *choose(const hone_cpu_conv *c)
 {
@@ -14,6 +33,8 @@ static const hone_cpu_conv_method *choose(const hone_cpu_conv *c)
     bool point = v->kernel[0] == 1 && v->kernel[1] == 1 && !v->pad[0] && !v->pad[1];
     bool dense = v->stride[0] == 1 && v->stride[1] == 1 && v->groups == 1;
     if (point && dense) return &hone_cpu_conv_product;
+    if (!forced("implicit") && winograd_can(c) && (forced("winograd") || winograd_pays(c)))
+        return &hone_cpu_conv_winograd;
     return &hone_cpu_conv_implicit;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cpu/simd.h"
+#include "cpu/transpose_simd.h"
 #include "cpu/gemm.h"
 
 typedef void tile_fn(int64_t k, const float *a, int64_t lda, const float *b, int64_t step, float *c, int64_t ldc,
@@ -129,47 +130,6 @@ static void pack(int64_t first, int64_t last, int64_t n, int64_t k, const float 
     }
 }
 
-/* Element e of the two masks of a butterfly of distance d in a transposition: lanes with bit d clear keep
- * their side; the others come from the partner (second operands count from LANES). */
-#define LOW(e, d)      (((e) & (d)) ? LANES + (e) - (d) : (e))
-#define HIGH(e, d)     (((e) & (d)) ? LANES + (e) : (e) + (d))
-#define MASK4(F, e, d) F(e, d), F(e + 1, d), F(e + 2, d), F(e + 3, d)
-#define MASK_4(F, d)                                                                                                   \
-    {                                                                                                                  \
-        MASK4(F, 0, d)                                                                                                 \
-    }
-#define MASK_8(F, d)                                                                                                   \
-    {                                                                                                                  \
-        MASK4(F, 0, d), MASK4(F, 4, d)                                                                                 \
-    }
-#define MASK_16(F, d)                                                                                                  \
-    {                                                                                                                  \
-        MASK4(F, 0, d), MASK4(F, 4, d), MASK4(F, 8, d), MASK4(F, 12, d)                                                \
-    }
-#define MASK__(n)   MASK_##n
-#define MASK_FOR(n) MASK__(n)
-#define MASK(F, d)  MASK_FOR(LANES)(F, d)
-
-SIMD_INLINE void butterfly(vfloat x[LANES], const int d, vint low, vint high)
-{
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; i++)
-        if (!(i & d)) {
-            vfloat a = x[i], b = x[i + d];
-            x[i] = __builtin_shuffle(a, b, low);
-            x[i + d] = __builtin_shuffle(a, b, high);
-        }
-}
-
-/* x as a (LANES, LANES) matrix becomes its transpose. */
-SIMD_INLINE void transpose(vfloat x[LANES])
-{
-    if (LANES > 8) butterfly(x, LANES > 8 ? 8 : 1, (vint)MASK(LOW, 8), (vint)MASK(HIGH, 8));
-    if (LANES > 4) butterfly(x, LANES > 4 ? 4 : 1, (vint)MASK(LOW, 4), (vint)MASK(HIGH, 4));
-    butterfly(x, 2, (vint)MASK(LOW, 2), (vint)MASK(HIGH, 2));
-    butterfly(x, 1, (vint)MASK(LOW, 1), (vint)MASK(HIGH, 1));
-}
-
 /* LANES columns of a panel from as many rows of b turned; rows at and past n give zeros. */
 static void pack_turned_half(int64_t n, int64_t k, const float *src, int64_t ld, float *dst)
 {
@@ -178,7 +138,7 @@ static void pack_turned_half(int64_t n, int64_t k, const float *src, int64_t ld,
         vfloat x[LANES];
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i++) x[i] = v_load(src + i * ld + p);
-        transpose(x);
+        v_transpose(x);
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i++) v_store(dst + (p + i) * TILE_COLS, x[i]);
     }
