@@ -1,0 +1,105 @@
+/* build.c - the graph of one step: image_batch, the layers, the loss (and probabilities in EVAL).
+ *
+ * Modes are compilations: nothing in the graph asks whether it trains. EVAL's loss is the plain mean
+ * of -log p, without smoothing and weights, so that figures of runs can be compared. */
+#include <stdio.h>
+#include <string.h>
+
+#include "hone/philox.h"
+#include "model/model_private.h"
+
+static hone_status input(hone_graph *g, const char *name, hone_dtype dtype, hone_role role, int64_t count,
+                         hone_tid *out)
+{
+    return hone_graph_tensor(g, name, dtype, role, 1, &count, out);
+}
+
+static hone_status add_image(hone_graph *g, const hone_preprocess *pre, const hone_model_opts *o, hone_model_io *io)
+{
+    bool train = o->mode == HONE_MODE_TRAIN;
+    hone_attrs attr = {
+        .image = {
+            .height = pre->height, .width = pre->width, .channels = pre->channels, .stream = HONE_STREAM_AUGMENT}};
+    memcpy(attr.image.mean, pre->mean, sizeof attr.image.mean);
+    memcpy(attr.image.std, pre->std, sizeof attr.image.std);
+    if (train && (o->flip > 0 || o->crop_pad > 0)) {
+        attr.image.augment = 1;
+        attr.image.flip = o->flip;
+        attr.image.crop_pad = o->crop_pad;
+    }
+    int64_t pool[4] = {o->pool_rows, o->pool_h, o->pool_w, pre->channels};
+    HONE_TRY(hone_graph_tensor(g, "pool", HONE_U8, HONE_ROLE_POOL, 4, pool, &io->pool));
+    HONE_TRY(input(g, "row", HONE_I32, HONE_ROLE_INPUT, o->batch, &io->row));
+    HONE_TRY(input(g, "sample", HONE_I32, HONE_ROLE_INPUT, o->batch, &io->sample));
+    HONE_TRY(input(g, "step", HONE_U8, HONE_ROLE_SCALAR, sizeof(hone_step), &io->step));
+    return hone_graph_add1(g, HONE_OP_image_batch, (hone_tid[]){io->pool, io->row, io->sample, io->step}, &attr,
+                           &io->image);
+}
+
+/* TRAIN weighs rows (the data's weights, 1 where it has none) and, if asked, classes. */
+static hone_status add_loss(hone_graph *g, int classes, const hone_model_opts *o, hone_model_io *io)
+{
+    bool train = o->mode == HONE_MODE_TRAIN;
+    hone_attrs attr = {.loss = {.smoothing = train ? o->label_smoothing : 0,
+                                .grad_scale = 1.0f / (float)(o->accumulate > 1 ? o->accumulate : 1)}};
+    HONE_TRY(input(g, "label", HONE_I32, HONE_ROLE_INPUT, o->batch, &io->label));
+    if (train) HONE_TRY(input(g, "row_weight", HONE_F32, HONE_ROLE_INPUT, o->batch, &io->row_weight));
+    if (train && o->class_weights)
+        HONE_TRY(input(g, "class_weight", HONE_F32, HONE_ROLE_CONST, classes, &io->class_weight));
+    hone_tid out[HONE_MAX_OUT], in[5] = {io->logits, io->label, io->row_weight, io->class_weight, io->step};
+    HONE_TRY(hone_graph_add(g, HONE_OP_softmax_xent, in, &attr, train ? 1u : 3u, out));
+    io->loss = out[0];
+    io->row_loss = out[1];
+    g->tensor[io->loss].flags |= HONE_TENSOR_KEEP;
+    if (train) return HONE_OK;
+    HONE_TRY(hone_graph_add1(g, HONE_OP_softmax, &io->logits, NULL, &io->probability));
+    for (int k = 0; k < 3; k++)
+        g->tensor[(hone_tid[]){io->row_loss, io->logits, io->probability}[k]].flags |= HONE_TENSOR_KEEP;
+    return HONE_OK;
+}
+
+static hone_status check_logits(const hone_model *m, const hone_emit *e, const hone_value *v)
+{
+    const hone_layer *last = m->tree.top.item[m->tree.top.count - 1];
+    const hone_tensor *t = hone_emit_tensor(e, v);
+    char shape[64];
+    if (t->rank == 2 && t->dim[1] == m->classes && v->hwc[0] == 0) return HONE_OK;
+    return hone_emit_fail(last, "end the model with `linear: classes`",
+                          "the model ends with %s, but the data has %d class%s: (N, %d) is needed",
+                          hone_emit_shape(e, v, shape), m->classes, m->classes == 1 ? "" : "es", m->classes);
+}
+
+static hone_status emit_step(const hone_model *m, hone_emit *e, const hone_model_opts *o, hone_model_io *io)
+{
+    HONE_TRY(add_image(e->g, &m->pre, o, io));
+    hone_value v = {.t = io->image};
+    e->step = io->step;
+    HONE_TRY(hone_emit_list(e, &m->tree.top, &v));
+    e->g->layer = -1;
+    HONE_TRY(check_logits(m, e, &v));
+    io->logits = v.t;
+    return add_loss(e->g, m->classes, o, io);
+}
+
+hone_status hone_model_emit(const hone_model *m, hone_param_set *params, bool collect, const hone_model_opts *o,
+                            hone_graph **graph, hone_model_io *io)
+{
+    hone_emit e = {.g = hone_graph_new(), .mode = o->mode, .params = params, .collect = collect};
+    hone_tid *id = (hone_tid *)io;
+    for (size_t k = 0; k < sizeof *io / sizeof *id; k++) id[k] = HONE_NONE;
+    *graph = NULL;
+    if (!e.g) return hone_fail(HONE_ERR_MEMORY, NULL, "model: memory exhausted");
+    hone_status status = emit_step(m, &e, o, io);
+    if (status != HONE_OK) hone_graph_free(e.g);
+    else *graph = e.g;
+    return status;
+}
+
+hone_status hone_model_build(const hone_model *m, const hone_model_opts *o, hone_graph **graph, hone_model_io *io)
+{
+    hone_param_set view = m->params; /* looked up, not changed */
+    *graph = NULL;
+    if (o->batch < 1)
+        return hone_fail(HONE_ERR_USAGE, "set train.batch to 1 or more", "model: a batch of %lld", (long long)o->batch);
+    return hone_model_emit(m, &view, false, o, graph, io);
+}

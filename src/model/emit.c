@@ -1,0 +1,174 @@
+/* emit.c - what every emitter is made of: nodes, parameters, dropout streams, messages. See emit.h. */
+#include "model/emit.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const hone_tensor *hone_emit_tensor(const hone_emit *e, const hone_value *v) { return &e->g->tensor[v->t]; }
+
+const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[64])
+{
+    return hone_tensor_shape_text(hone_emit_tensor(e, v), text, 64);
+}
+
+/* --- messages --------------------------------------------------------------------------------------- */
+
+/* A layer without a name of its own is called by its kind. */
+static const char *layer_title(const hone_layer *l) { return l->path[0] ? l->path : l->type->name; }
+
+hone_status hone_emit_fail(const hone_layer *l, const char *hint, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return hone_fail(HONE_ERR_USAGE, hint, "%s:%d:%d: %s: %s", l->file, l->line, l->column, layer_title(l), text);
+}
+
+/* What the graph refused, told in terms of the page. */
+static hone_status with_place(const hone_layer *l, hone_status status)
+{
+    if (status != HONE_OK) hone_error_context("%s:%d:%d: %s", l->file, l->line, l->column, layer_title(l));
+    return status;
+}
+
+hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_value *v, unsigned ranks,
+                           const char *what, const char *hint)
+{
+    char shape[64];
+    if (ranks >> hone_emit_tensor(e, v)->rank & 1u) return HONE_OK;
+    return hone_emit_fail(l, hint, "%s needs %s, but its input is %s", l->type->name, what,
+                          hone_emit_shape(e, v, shape));
+}
+
+/* --- nodes ------------------------------------------------------------------------------------------ */
+
+hone_status hone_emit_node(hone_emit *e, const hone_layer *l, hone_op op, const hone_tid *in, const hone_attrs *attr,
+                           uint32_t want, bool keep, hone_value *v)
+{
+    hone_tid out[HONE_MAX_OUT];
+    e->g->layer = l->id;
+    HONE_TRY(with_place(l, hone_graph_add(e->g, op, in, attr, want, out)));
+    v->t = out[0];
+    if (!keep) memset(v->hwc, 0, sizeof v->hwc);
+    return HONE_OK;
+}
+
+hone_status hone_emit_unary(hone_emit *e, const hone_layer *l, hone_op op, const hone_attrs *attr, bool keep,
+                            hone_value *v)
+{
+    return hone_emit_node(e, l, op, &v->t, attr, 1u, keep, v);
+}
+
+hone_status hone_emit_reshape(hone_emit *e, const hone_layer *l, int32_t rank, const int64_t *dim, hone_value *v)
+{
+    e->g->layer = l->id;
+    return with_place(l, hone_graph_reshape(e->g, v->t, rank, dim, &v->t));
+}
+
+hone_status hone_emit_drop(hone_emit *e, const hone_layer *l, hone_op op, double p, hone_value *v)
+{
+    if (e->mode == HONE_MODE_EVAL || p == 0) return HONE_OK;
+    hone_attrs attr = {.drop = {.p = (float)p, .stream = HONE_STREAM_DROPOUT + e->streams++}};
+    return hone_emit_node(e, l, op, (hone_tid[]){v->t, e->step}, &attr, 1u, true, v);
+}
+
+/* --- parameters ------------------------------------------------------------------------------------- */
+
+/* The record of a parameter in the shape of files. */
+static hone_param describe(const hone_tensor *t, const hone_param_spec *s)
+{
+    hone_param p = {.role = t->role, .decay = s->decay, .trainable = t->role == HONE_ROLE_PARAM};
+    int64_t dim[HONE_MAX_RANK];
+    int32_t rank;
+    snprintf(p.name, sizeof p.name, "%s", t->name);
+    hone_layout_file_shape(t, &rank, dim);
+    p.rank = rank + s->file_lead;
+    for (int k = 0; k < p.rank; k++) p.dim[k] = k < s->file_lead ? 1 : dim[k - s->file_lead];
+    p.count = hone_tensor_count(t);
+    return p;
+}
+
+hone_status hone_emit_param(hone_emit *e, const hone_layer *l, const hone_param_spec *s, hone_tid *out)
+{
+    char name[HONE_NAME_BYTES];
+    snprintf(name, sizeof name, "%s%s%s", l->path, l->path[0] && s->suffix[0] ? "." : "", s->suffix);
+    HONE_TRY(with_place(l, hone_graph_tensor(e->g, name, HONE_F32, s->role, s->rank, s->dim, out)));
+    hone_tensor *t = &e->g->tensor[*out];
+    t->layout = s->layout;
+    memcpy(t->hwc, s->hwc, sizeof t->hwc);
+    if (e->collect) {
+        hone_param p = describe(t, s);
+        HONE_TRY(with_place(l, hone_param_set_add(e->params, &p, &s->fill, l->id)));
+    }
+    int k = hone_param_set_find(e->params, name);
+    const hone_param *p = k < 0 ? NULL : &e->params->item[k];
+    if (p && p->role == HONE_ROLE_PARAM)
+        t->flags |= (p->trainable ? HONE_TENSOR_TRAINABLE : 0) | (p->decay ? HONE_TENSOR_DECAY : 0);
+    return HONE_OK;
+}
+
+/* The order of a flattened image goes into the weight's layout, so that files hold PyTorch's order. */
+static void set_flatten(const hone_value *v, hone_param_spec *s)
+{
+    if (v->hwc[0] == 0) return;
+    s->layout = HONE_LAYOUT_FLATTEN;
+    memcpy(s->hwc, v->hwc, sizeof s->hwc);
+}
+
+/* PyTorch's MultiheadAttention draws in_proj by xavier_uniform_ and sets its biases to 0; the
+ * projection behind it keeps nn.Linear's weights. */
+static hone_fill dense_fill(const hone_layer *l, const hone_linear_spec *s, int64_t in)
+{
+    hone_layer xavier = *l;
+    xavier.args.init.kind = HONE_INIT_XAVIER;
+    bool mha = s->torch_mha && l->args.init.kind == HONE_INIT_DEFAULT;
+    return hone_fill_weight(mha ? &xavier : l, in, s->out);
+}
+
+hone_status hone_emit_dense(hone_emit *e, const hone_layer *l, const hone_linear_spec *s, hone_value *v)
+{
+    char suffix[64];
+    const hone_tensor *x = hone_emit_tensor(e, v);
+    int64_t in = x->dim[x->rank - 1];
+    hone_tid w = HONE_NONE, b = HONE_NONE;
+    snprintf(suffix, sizeof suffix, "%sweight", s->prefix);
+    hone_param_spec weight = {.suffix = suffix, .role = HONE_ROLE_PARAM, .rank = 2, .dim = {s->out, in}, .decay = true};
+    weight.fill = dense_fill(l, s, in);
+    set_flatten(v, &weight);
+    HONE_TRY(hone_emit_param(e, l, &weight, &w));
+    if (s->bias) {
+        snprintf(suffix, sizeof suffix, "%sbias", s->prefix);
+        hone_param_spec bias = {.suffix = suffix, .role = HONE_ROLE_PARAM, .rank = 1, .dim = {s->out}};
+        bias.fill = s->zero_bias ? (hone_fill){HONE_FILL_CONST, 0} : hone_fill_bias(l, in);
+        HONE_TRY(hone_emit_param(e, l, &bias, &b));
+    }
+    return hone_emit_node(e, l, HONE_OP_linear, (hone_tid[]){v->t, w, b}, NULL, 1u, false, v);
+}
+
+hone_status hone_emit_scale_shift(hone_emit *e, const hone_layer *l, const char *prefix, double eps, hone_value *v)
+{
+    char suffix[64];
+    const hone_tensor *x = hone_emit_tensor(e, v);
+    int64_t c = x->dim[x->rank - 1];
+    hone_tid gamma, beta;
+    snprintf(suffix, sizeof suffix, "%sweight", prefix);
+    hone_param_spec s = {
+        .suffix = suffix, .role = HONE_ROLE_PARAM, .rank = 1, .dim = {c}, .fill = {HONE_FILL_CONST, 1}};
+    HONE_TRY(hone_emit_param(e, l, &s, &gamma));
+    snprintf(suffix, sizeof suffix, "%sbias", prefix);
+    s.fill.a = 0;
+    HONE_TRY(hone_emit_param(e, l, &s, &beta));
+    hone_attrs attr = {.norm = {.eps = (float)eps}};
+    return hone_emit_node(e, l, HONE_OP_layernorm, (hone_tid[]){v->t, gamma, beta}, &attr, ~0u, false, v);
+}
+
+/* --- lists ------------------------------------------------------------------------------------------ */
+
+hone_status hone_emit_list(hone_emit *e, const hone_layer_list *list, hone_value *v)
+{
+    for (int k = 0; k < list->count; k++) HONE_TRY(list->item[k]->type->emit(e, list->item[k], v));
+    return HONE_OK;
+}

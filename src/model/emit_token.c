@@ -1,0 +1,201 @@
+/* emit_token.c - emitters of joins and tokens: residual, group, patches, positions, attention, the
+ * transformer encoder, token pooling. Tokens are (N, T, C); see emit.h for the contract. */
+#include <stdio.h>
+#include <string.h>
+
+#include "model/emit.h"
+
+enum { RANK_TOKENS = 1u << 3, RANK_IMAGE = 1u << 4 };
+
+/* --- joins -------------------------------------------------------------------------------------------- */
+
+HONE_EMITTER(group) { return hone_emit_list(e, &l->body, v); }
+
+static hone_status add_values(hone_emit *e, const hone_layer *l, const hone_value *shortcut, hone_value *v)
+{
+    const hone_tensor *a = hone_emit_tensor(e, v), *b = hone_emit_tensor(e, shortcut);
+    char left[64], right[64];
+    if (a->rank != b->rank || memcmp(a->dim, b->dim, (size_t)a->rank * sizeof a->dim[0]) != 0)
+        return hone_emit_fail(l, "let the layers keep the shape, or give `shortcut:` layers that change it alike",
+                              "the layers give %s, but the shortcut %s", hone_emit_shape(e, v, left),
+                              hone_emit_shape(e, shortcut, right));
+    if (memcmp(v->hwc, shortcut->hwc, sizeof v->hwc) != 0)
+        return hone_emit_fail(l, "flatten before the residual, or in neither branch",
+                              "the layers and the shortcut flatten an image in different orders");
+    return hone_emit_node(e, l, HONE_OP_add, (hone_tid[]){v->t, shortcut->t}, NULL, 1u, true, v);
+}
+
+HONE_EMITTER(residual)
+{
+    hone_value shortcut = *v;
+    HONE_TRY(hone_emit_list(e, &l->body, v));
+    HONE_TRY(hone_emit_drop(e, l, HONE_OP_drop_path, l->args.p, v));
+    HONE_TRY(hone_emit_list(e, &l->shortcut, &shortcut));
+    HONE_TRY(add_values(e, l, &shortcut, v));
+    return hone_emit_list(e, &l->after, v);
+}
+
+/* --- patches and positions ------------------------------------------------------------------------------ */
+
+/* Patches as timm's PatchEmbed: a conv with stride = kernel named proj, then (N, H*W, dim). */
+HONE_EMITTER(patch_embed)
+{
+    HONE_TRY(hone_emit_rank(e, l, v, RANK_IMAGE, "an image (N, H, W, C)", "put patch_embed first"));
+    const hone_tensor *x = hone_emit_tensor(e, v);
+    int64_t size = l->args.size, in = x->dim[3], fan_in = in * size * size, fan_out = l->args.dim * size * size;
+    char shape[64];
+    if (x->dim[1] % size || x->dim[2] % size)
+        return hone_emit_fail(l, "choose image.size as a multiple of the patch size",
+                              "patches of %lld do not tile the image %s", (long long)size,
+                              hone_emit_shape(e, v, shape));
+    hone_attrs attr = {.window = {.kernel = {(int32_t)size, (int32_t)size},
+                                  .stride = {(int32_t)size, (int32_t)size},
+                                  .dilation = {1, 1},
+                                  .groups = 1}};
+    hone_param_spec weight = {.suffix = "proj.weight",
+                              .role = HONE_ROLE_PARAM,
+                              .rank = 4,
+                              .dim = {l->args.dim, size, size, in},
+                              .layout = HONE_LAYOUT_CONV,
+                              .decay = true};
+    weight.fill = hone_fill_weight(l, fan_in, fan_out);
+    hone_param_spec bias = {.suffix = "proj.bias", .role = HONE_ROLE_PARAM, .rank = 1, .dim = {l->args.dim}};
+    bias.fill = hone_fill_bias(l, fan_in);
+    hone_tid wt, bt;
+    HONE_TRY(hone_emit_param(e, l, &weight, &wt));
+    HONE_TRY(hone_emit_param(e, l, &bias, &bt));
+    HONE_TRY(hone_emit_node(e, l, HONE_OP_conv, (hone_tid[]){v->t, wt, bt}, &attr, 1u, false, v));
+    const hone_tensor *y = hone_emit_tensor(e, v);
+    int64_t dim[3] = {y->dim[0], y->dim[1] * y->dim[2], y->dim[3]};
+    return hone_emit_reshape(e, l, 3, dim, v);
+}
+
+static hone_status check_size(const hone_layer *l, const char *arg, int64_t given, int64_t have)
+{
+    if (given == 0 || given == have) return HONE_OK;
+    return hone_emit_fail(l, "leave it out to take the input's", "%s is %lld, but the input has %lld", arg,
+                          (long long)given, (long long)have);
+}
+
+/* One learned token before the others; (1, 1, C) in files, as timm's cls_token. The path is its name. */
+HONE_EMITTER(class_token)
+{
+    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
+    int64_t c = hone_emit_tensor(e, v)->dim[2];
+    HONE_TRY(check_size(l, "dim", l->args.dim, c));
+    hone_param_spec s = {.suffix = "",
+                         .role = HONE_ROLE_PARAM,
+                         .rank = 1,
+                         .dim = {c},
+                         .file_lead = 2,
+                         .decay = true,
+                         .fill = {HONE_FILL_NORMAL, 0.02}};
+    hone_tid token;
+    HONE_TRY(hone_emit_param(e, l, &s, &token));
+    return hone_emit_node(e, l, HONE_OP_prepend_token, (hone_tid[]){v->t, token}, NULL, 1u, false, v);
+}
+
+/* Positions added to the tokens; (1, T, C) in files, as timm's pos_embed. The path is its name.
+ * sincos: fixed (Vaswani et al. 2017, section 3.5), kept with the running statistics. */
+HONE_EMITTER(position)
+{
+    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
+    const hone_tensor *x = hone_emit_tensor(e, v);
+    bool learned = l->args.form == 0;
+    HONE_TRY(check_size(l, "length", l->args.length, x->dim[1]));
+    hone_param_spec s = {.suffix = "", .rank = 2, .dim = {x->dim[1], x->dim[2]}, .file_lead = 1, .decay = learned};
+    s.role = learned ? HONE_ROLE_PARAM : HONE_ROLE_STATE;
+    s.fill = learned ? (hone_fill){HONE_FILL_NORMAL, 0.02} : (hone_fill){HONE_FILL_SINCOS, 0};
+    hone_tid p;
+    HONE_TRY(hone_emit_param(e, l, &s, &p));
+    return hone_emit_node(e, l, HONE_OP_add_rows, (hone_tid[]){v->t, p}, NULL, 1u, false, v);
+}
+
+/* --- attention ---------------------------------------------------------------------------------------------- */
+
+hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefix, hone_value *v)
+{
+    int64_t c = hone_emit_tensor(e, v)->dim[2], heads = l->args.heads;
+    char qkv[64], proj[64];
+    snprintf(qkv, sizeof qkv, "%sqkv.", prefix);
+    snprintf(proj, sizeof proj, "%sproj.", prefix);
+    if (c % heads)
+        return hone_emit_fail(l, "choose heads that divide the width", "%lld heads do not divide a width of %lld",
+                              (long long)heads, (long long)c);
+    bool zero_bias = l->args.init.kind == HONE_INIT_DEFAULT; /* as nn.MultiheadAttention */
+    hone_linear_spec in = {
+        .prefix = qkv, .out = 3 * c, .bias = l->args.bias, .torch_mha = true, .zero_bias = zero_bias};
+    hone_linear_spec out = {.prefix = proj, .out = c, .bias = l->args.bias, .zero_bias = zero_bias};
+    HONE_TRY(hone_emit_dense(e, l, &in, v));
+    hone_attrs attr = {.attention = {.heads = (int32_t)heads}};
+    bool drops = e->mode == HONE_MODE_TRAIN && l->args.p > 0;
+    if (drops) {
+        attr.attention.p = (float)l->args.p;
+        attr.attention.stream = HONE_STREAM_DROPOUT + e->streams++;
+    }
+    HONE_TRY(
+        hone_emit_node(e, l, HONE_OP_attention, (hone_tid[]){v->t, drops ? e->step : HONE_NONE}, &attr, ~0u, false, v));
+    return hone_emit_dense(e, l, &out, v);
+}
+
+HONE_EMITTER(attention)
+{
+    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
+    return hone_emit_heads(e, l, "", v);
+}
+
+/* --- the encoder ---------------------------------------------------------------------------------------------- */
+
+static hone_status emit_feed_forward(hone_emit *e, const hone_layer *l, const char *prefix, hone_value *v)
+{
+    static const hone_op act[] = {HONE_OP_gelu, HONE_OP_gelu_tanh, HONE_OP_relu,
+                                  HONE_OP_silu}; /* words of encoder_args */
+    int64_t c = hone_emit_tensor(e, v)->dim[2];
+    char fc1[64], fc2[64];
+    snprintf(fc1, sizeof fc1, "%smlp.fc1.", prefix);
+    snprintf(fc2, sizeof fc2, "%smlp.fc2.", prefix);
+    hone_linear_spec up = {.prefix = fc1, .out = l->args.ff ? l->args.ff : 4 * c, .bias = l->args.bias};
+    hone_linear_spec down = {.prefix = fc2, .out = c, .bias = l->args.bias};
+    HONE_TRY(hone_emit_dense(e, l, &up, v));
+    HONE_TRY(hone_emit_unary(e, l, act[l->args.act], NULL, true, v));
+    HONE_TRY(hone_emit_drop(e, l, HONE_OP_dropout, l->args.p, v));
+    return hone_emit_dense(e, l, &down, v);
+}
+
+/* One half of a block: norm before (pre) or after (post) the sum of input and branch, as
+ * nn.TransformerEncoderLayer(norm_first=True | False). `half` is 1 (attention) or 2 (feed-forward). */
+static hone_status emit_half(hone_emit *e, const hone_layer *l, const char *prefix, int half, hone_value *v)
+{
+    char norm[64], branch[64];
+    hone_value input = *v;
+    bool pre = l->args.form == 0;
+    snprintf(norm, sizeof norm, "%snorm%d.", prefix, half);
+    snprintf(branch, sizeof branch, "%s%s", prefix, half == 1 ? "attn." : "");
+    if (pre) HONE_TRY(hone_emit_scale_shift(e, l, norm, l->args.eps, v));
+    HONE_TRY(half == 1 ? hone_emit_heads(e, l, branch, v) : emit_feed_forward(e, l, branch, v));
+    HONE_TRY(hone_emit_drop(e, l, HONE_OP_dropout, l->args.p, v));
+    HONE_TRY(add_values(e, l, &input, v));
+    return pre ? HONE_OK : hone_emit_scale_shift(e, l, norm, l->args.eps, v);
+}
+
+/* Blocks named as timm's: N.norm1, N.attn.qkv, N.attn.proj, N.norm2, N.mlp.fc1, N.mlp.fc2. */
+HONE_EMITTER(encoder)
+{
+    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
+    HONE_TRY(check_size(l, "dim", l->args.dim, hone_emit_tensor(e, v)->dim[2]));
+    for (int64_t k = 0; k < l->args.layers; k++) {
+        char prefix[24];
+        snprintf(prefix, sizeof prefix, "%d.", (int)k);
+        HONE_TRY(emit_half(e, l, prefix, 1, v));
+        HONE_TRY(emit_half(e, l, prefix, 2, v));
+    }
+    return HONE_OK;
+}
+
+HONE_EMITTER(pool) /* kind: mean | max | first */
+{
+    static const hone_op op[] = {HONE_OP_global_avgpool, HONE_OP_global_maxpool, HONE_OP_first_token};
+    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)",
+                            "for images there are global_avgpool and global_maxpool"));
+    return hone_emit_unary(e, l, op[l->args.form], NULL, false, v);
+}

@@ -1,0 +1,136 @@
+/* init.c - the first values of parameters, equal to PyTorch's defaults in distribution.
+ *
+ * A value is a pure function of (seed, name of the parameter, index), so adding or renaming a layer
+ * leaves the others as they were. Values are made in file layout (PyTorch's), in index order. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hone/philox.h"
+#include "model/emit.h"
+
+static const double TWO_PI = 6.283185307179586476925286766559;
+
+hone_fill hone_fill_weight(const hone_layer *l, int64_t fan_in, int64_t fan_out)
+{
+    switch ((hone_init_kind)l->args.init.kind) {
+    case HONE_INIT_KAIMING: return (hone_fill){HONE_FILL_NORMAL, sqrt(2.0 / (double)fan_out)};
+    case HONE_INIT_XAVIER: return (hone_fill){HONE_FILL_UNIFORM, sqrt(6.0 / (double)(fan_in + fan_out))};
+    case HONE_INIT_NORMAL: return (hone_fill){HONE_FILL_NORMAL, l->args.init.std};
+    case HONE_INIT_ZEROS: return (hone_fill){HONE_FILL_CONST, 0};
+    case HONE_INIT_DEFAULT: break;
+    }
+    /* kaiming_uniform_(a = sqrt(5)): gain sqrt(2 / 6), bound gain * sqrt(3 / fan_in) */
+    return (hone_fill){HONE_FILL_UNIFORM, 1.0 / sqrt((double)fan_in)};
+}
+
+hone_fill hone_fill_bias(const hone_layer *l, int64_t fan_in)
+{
+    if (l->args.init.kind != HONE_INIT_DEFAULT) return (hone_fill){HONE_FILL_CONST, 0};
+    return (hone_fill){HONE_FILL_UNIFORM, 1.0 / sqrt((double)fan_in)};
+}
+
+/* FNV-1a, 64 bits: the parameter's name as the second half of the Philox counter. */
+static uint64_t name_hash(const char *name)
+{
+    uint64_t h = 14695981039346656037u;
+    for (; *name; name++) h = (h ^ (unsigned char)*name) * 1099511628211u;
+    return h;
+}
+
+/* Four draws serve four neighbours. */
+static void fill_uniform(float *x, int64_t n, double bound, uint64_t seed, uint64_t key)
+{
+    for (int64_t i = 0; i < n; i += 4) {
+        hone_philox4 r = hone_philox(seed, HONE_STREAM_INIT, (uint64_t)i / 4, key);
+        for (int64_t k = 0; k < 4 && i + k < n; k++) x[i + k] = (float)((2.0 * hone_uniform(r.v[k]) - 1.0) * bound);
+    }
+}
+
+/* Box-Muller on pairs. Not cut: timm's trunc_normal_ cuts at +-2 absolute, a hundred deviations away. */
+static void fill_normal(float *x, int64_t n, double std, uint64_t seed, uint64_t key)
+{
+    for (int64_t i = 0; i < n; i += 4) {
+        hone_philox4 r = hone_philox(seed, HONE_STREAM_INIT, (uint64_t)i / 4, key);
+        for (int64_t k = 0; k < 4 && i + k < n; k++) {
+            double u = 1.0 - hone_uniform(r.v[k & 2]), phase = TWO_PI * hone_uniform(r.v[k | 1]); /* u in (0, 1] */
+            x[i + k] = (float)(sqrt(-2.0 * log(u)) * (k & 1 ? sin(phase) : cos(phase)) * std);
+        }
+    }
+}
+
+/* x (T, C): sin at even, cos at odd columns of t / 10000^(2j/C), j = column / 2. */
+static void fill_sincos(float *x, int64_t t_count, int64_t c_count)
+{
+    for (int64_t t = 0; t < t_count; t++)
+        for (int64_t c = 0; c < c_count; c++) {
+            double angle = (double)t / pow(10000.0, (double)(c / 2 * 2) / (double)c_count);
+            x[t * c_count + c] = (float)(c % 2 ? cos(angle) : sin(angle));
+        }
+}
+
+void hone_fill_values(const hone_param *p, const hone_fill *f, uint64_t seed)
+{
+    uint64_t key = name_hash(p->name);
+    int64_t last = p->dim[p->rank - 1];
+    switch (f->kind) {
+    case HONE_FILL_CONST:
+        for (int64_t i = 0; i < p->count; i++) p->value[i] = (float)f->a;
+        break;
+    case HONE_FILL_UNIFORM: fill_uniform(p->value, p->count, f->a, seed, key); break;
+    case HONE_FILL_NORMAL: fill_normal(p->value, p->count, f->a, seed, key); break;
+    case HONE_FILL_SINCOS: fill_sincos(p->value, p->count / last, last); break;
+    }
+}
+
+/* --- the set of a model's parameters ------------------------------------------------------------------- */
+
+static const int64_t VALUES_MAX = INT64_C(1) << 31; /* 8 GiB of host copies: far over any net trained here */
+
+static bool grow(hone_param_set *s)
+{
+    int capacity = s->capacity ? 2 * s->capacity : 64;
+    hone_param *item = realloc(s->item, (size_t)capacity * sizeof *item);
+    if (item) s->item = item;
+    hone_fill *fill = realloc(s->fill, (size_t)capacity * sizeof *fill);
+    if (fill) s->fill = fill;
+    int32_t *layer = realloc(s->layer, (size_t)capacity * sizeof *layer);
+    if (layer) s->layer = layer;
+    if (item && fill && layer) s->capacity = capacity;
+    return item && fill && layer;
+}
+
+hone_status hone_param_set_add(hone_param_set *s, const hone_param *p, const hone_fill *f, int32_t layer)
+{
+    int64_t total = p->count;
+    for (int k = 0; k < s->count; k++) total += s->item[k].count;
+    if (p->count > VALUES_MAX || total > VALUES_MAX)
+        return hone_fail(HONE_ERR_USAGE, "make the layers smaller", "%s: the model would have over 2^31 values",
+                         p->name);
+    if (s->count == s->capacity && !grow(s)) return hone_fail(HONE_ERR_MEMORY, NULL, "model: memory exhausted");
+    float *value = malloc((size_t)p->count * sizeof *value);
+    if (!value)
+        return hone_fail(HONE_ERR_MEMORY, "make the layers smaller", "%s: no memory for %lld values", p->name,
+                         (long long)p->count);
+    s->item[s->count] = *p;
+    s->item[s->count].value = value;
+    s->fill[s->count] = *f;
+    s->layer[s->count++] = layer;
+    return HONE_OK;
+}
+
+int hone_param_set_find(const hone_param_set *s, const char *name)
+{
+    for (int k = 0; k < s->count; k++)
+        if (strcmp(s->item[k].name, name) == 0) return k;
+    return -1;
+}
+
+void hone_param_set_free(hone_param_set *s)
+{
+    for (int k = 0; k < s->count; k++) free(s->item[k].value);
+    free(s->item);
+    free(s->fill);
+    free(s->layer);
+    *s = (hone_param_set){0};
+}

@@ -1,0 +1,127 @@
+/* layer_table.c - the vocabulary: every layer with its arguments, types and defaults, once.
+ *
+ * What a page may say is this table; the reader of arguments, the messages, model.json and the
+ * emitters all go by it. `name` and (where an argument list has it) `init` are accepted in any map.
+ * Layers of the text task are rows without emitter, so that a page which uses one is told so. */
+#include <string.h>
+
+#include "model/emit.h"
+
+#define COUNT(a)           ((int)(sizeof(a) / sizeof(a)[0]))
+#define AT(field)          offsetof(hone_layer_args, field)
+#define LIST(field)        offsetof(hone_layer, field)
+#define LEAF(name, short_) #name, HONE_SHAPE_LEAF, short_
+#define WITH(args, emit)   args, COUNT(args), emit
+#define INIT_ARG                                                                                                       \
+    {                                                                                                                  \
+        "init", HONE_ARG_INIT, AT(init), "default", NULL                                                               \
+    }
+
+static const hone_arg conv_args[] = {
+    {"out", HONE_ARG_CLASSES, AT(out), NULL, NULL},       {"kernel", HONE_ARG_PAIR, AT(kernel), "3", NULL},
+    {"stride", HONE_ARG_PAIR, AT(stride), "1", NULL},     {"pad", HONE_ARG_PAD, AT(pad), "same", NULL},
+    {"dilation", HONE_ARG_PAIR, AT(dilation), "1", NULL}, {"groups", HONE_ARG_GROUPS, AT(groups), "1", NULL},
+    {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},      INIT_ARG,
+};
+static const hone_arg linear_args[] = {
+    {"out", HONE_ARG_CLASSES, AT(out), NULL, NULL},
+    {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},
+    INIT_ARG,
+};
+static const hone_arg batchnorm_args[] = {
+    {"eps", HONE_ARG_NUMBER, AT(eps), "1e-5", NULL},
+    {"momentum", HONE_ARG_NUMBER, AT(momentum), "0.1", NULL},
+};
+static const hone_arg layernorm_args[] = {{"eps", HONE_ARG_NUMBER, AT(eps), "1e-5", NULL}};
+static const hone_arg leaky_relu_args[] = {{"slope", HONE_ARG_NUMBER, AT(slope), "0.01", NULL}};
+static const hone_arg gelu_args[] = {{"form", HONE_ARG_WORD, AT(form), "exact", "exact|tanh"}};
+static const hone_arg pooling_args[] = {
+    {"kernel", HONE_ARG_PAIR, AT(kernel), "2", NULL},
+    {"stride", HONE_ARG_STRIDE, AT(stride), "kernel", NULL},
+    {"pad", HONE_ARG_PAD, AT(pad), "0", NULL},
+};
+static const hone_arg dropout_args[] = {{"probability", HONE_ARG_CHANCE, AT(p), "0.5", NULL}};
+static const hone_arg residual_args[] = {
+    {"layers", HONE_ARG_LAYERS, LIST(body), NULL, NULL},
+    {"shortcut", HONE_ARG_SHORTCUT, LIST(shortcut), "identity", NULL},
+    {"repeat", HONE_ARG_COUNT_, AT(repeat), "1", NULL},
+    {"drop_path", HONE_ARG_CHANCE, AT(p), "0", NULL},
+    {"after", HONE_ARG_LAYERS, LIST(after), "[]", NULL},
+};
+static const hone_arg repeat_args[] = {
+    {"times", HONE_ARG_COUNT_, AT(repeat), NULL, NULL},
+    {"layers", HONE_ARG_LAYERS, LIST(body), NULL, NULL},
+};
+static const hone_arg group_args[] = {{"layers", HONE_ARG_LAYERS, LIST(body), NULL, NULL}};
+static const hone_arg patch_embed_args[] = {
+    {"size", HONE_ARG_COUNT_, AT(size), "16", NULL},
+    {"dim", HONE_ARG_COUNT_, AT(dim), NULL, NULL},
+    INIT_ARG,
+};
+/* length 0, dim 0: those of the input. What is given must equal the input's: it documents the page. */
+static const hone_arg class_token_args[] = {{"dim", HONE_ARG_SIZE, AT(dim), "0", NULL}};
+static const hone_arg position_args[] = {
+    {"kind", HONE_ARG_WORD, AT(form), "learned", "learned|sincos"},
+    {"length", HONE_ARG_SIZE, AT(length), "0", NULL},
+};
+static const hone_arg attention_args[] = {
+    {"heads", HONE_ARG_COUNT_, AT(heads), NULL, NULL},
+    {"dropout", HONE_ARG_CHANCE, AT(p), "0", NULL},
+    {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},
+    INIT_ARG,
+};
+static const hone_arg encoder_args[] = {
+    {"layers", HONE_ARG_COUNT_, AT(layers), NULL, NULL},
+    {"dim", HONE_ARG_SIZE, AT(dim), "0", NULL},
+    {"heads", HONE_ARG_COUNT_, AT(heads), NULL, NULL},
+    {"ff", HONE_ARG_SIZE, AT(ff), "0", NULL}, /* 0: 4 * dim */
+    {"norm", HONE_ARG_WORD, AT(form), "pre", "pre|post"},
+    {"act", HONE_ARG_WORD, AT(act), "gelu", "gelu|gelu_tanh|relu|silu"},
+    {"dropout", HONE_ARG_CHANCE, AT(p), "0", NULL},
+    {"eps", HONE_ARG_NUMBER, AT(eps), "1e-5", NULL},
+    {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},
+    INIT_ARG,
+};
+static const hone_arg pool_args[] = {{"kind", HONE_ARG_WORD, AT(form), "mean", "mean|max|first"}};
+
+const hone_layer_type hone_layer_table[] = {
+    {LEAF(conv, "out"), WITH(conv_args, hone_emit_conv)},
+    {LEAF(linear, "out"), WITH(linear_args, hone_emit_linear)},
+    {LEAF(batchnorm, NULL), WITH(batchnorm_args, hone_emit_batchnorm)},
+    {LEAF(layernorm, NULL), WITH(layernorm_args, hone_emit_layernorm)},
+    {LEAF(relu, NULL), NULL, 0, hone_emit_relu},
+    {LEAF(relu6, NULL), NULL, 0, hone_emit_relu6},
+    {LEAF(leaky_relu, "slope"), WITH(leaky_relu_args, hone_emit_leaky_relu)},
+    {LEAF(gelu, "form"), WITH(gelu_args, hone_emit_gelu)},
+    {LEAF(silu, NULL), NULL, 0, hone_emit_silu},
+    {LEAF(tanh, NULL), NULL, 0, hone_emit_tanh},
+    {LEAF(sigmoid, NULL), NULL, 0, hone_emit_sigmoid},
+    {LEAF(maxpool, "kernel"), WITH(pooling_args, hone_emit_maxpool)},
+    {LEAF(avgpool, "kernel"), WITH(pooling_args, hone_emit_avgpool)},
+    {LEAF(global_avgpool, NULL), NULL, 0, hone_emit_global_avgpool},
+    {LEAF(global_maxpool, NULL), NULL, 0, hone_emit_global_maxpool},
+    {LEAF(flatten, NULL), NULL, 0, hone_emit_flatten},
+    {LEAF(dropout, "probability"), WITH(dropout_args, hone_emit_dropout)},
+    {"residual", HONE_SHAPE_RESIDUAL, NULL, WITH(residual_args, hone_emit_residual)},
+    {"repeat", HONE_SHAPE_REPEAT, NULL, WITH(repeat_args, NULL)},
+    {"group", HONE_SHAPE_GROUP, NULL, WITH(group_args, hone_emit_group)},
+    {LEAF(patch_embed, NULL), WITH(patch_embed_args, hone_emit_patch_embed)},
+    {LEAF(class_token, NULL), WITH(class_token_args, hone_emit_class_token)},
+    {LEAF(position, "kind"), WITH(position_args, hone_emit_position)},
+    {LEAF(attention, "heads"), WITH(attention_args, hone_emit_attention)},
+    {LEAF(encoder, NULL), WITH(encoder_args, hone_emit_encoder)},
+    {LEAF(pool, "kind"), WITH(pool_args, hone_emit_pool)},
+    {"embedding", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
+    {"embedding_bag", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
+    {"conv1d", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
+    {"gru", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
+    {"bigru", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
+};
+const int hone_layer_table_count = COUNT(hone_layer_table);
+
+const hone_layer_type *hone_layer_type_find(const char *name)
+{
+    for (int k = 0; k < hone_layer_table_count; k++)
+        if (strcmp(hone_layer_table[k].name, name) == 0) return &hone_layer_table[k];
+    return NULL;
+}
