@@ -1,0 +1,160 @@
+/* check.c - one case on one dialect against ref64: the `test` mode of every row.
+ *
+ * Each node of the case's scene runs on inputs already rounded to float, so that what is measured is
+ * the kernel's own error. It runs plain, again (same bits), in place, with each optional output left
+ * out, and adding to parameter gradients. A checker that could not fail would be worthless: faults.c. */
+#include "cases/cases.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct check { /* one node under test */
+    hone_backend *b, *ref64;
+    const scene *s;
+    hone_nid id;
+    bool exact;
+    complaint *why;
+} check;
+
+static const hone_node *node_of(const check *c) { return &c->s->g->node[c->id]; }
+
+/* Puts op, dialect and the variant before what is wrong. */
+static bool wrong(const check *c, const char *variant, const char *what)
+{
+    char detail[400], name[160];
+    snprintf(detail, sizeof detail, "%s", what);
+    snprintf(c->why->text, sizeof c->why->text, "%s on %s (%s, case %s): %s", hone_op_name(node_of(c)->op), c->b->name,
+             variant, scene_name(c->s, name, sizeof name), detail);
+    return false;
+}
+
+static bool same_output(const check *c, const run *got, const run *want, int k, complaint *detail)
+{
+    int64_t n = (int64_t)(got->out_bytes[k] / hone_dtype_bytes(got->out_dtype[k]));
+    bool exact = c->exact && strstr(got->choice, "winograd") == NULL; /* transforms round */
+    return compare_values(got->out_dtype[k], got->out[k], want->out_dtype[k], want->out[k], n, exact, 1e-5, detail);
+}
+
+static bool same_input(const check *c, const run *got, const run *want, int k, complaint *detail)
+{
+    int64_t n = (int64_t)(got->in_bytes[k] / hone_dtype_bytes(got->in_dtype[k]));
+    hone_tid t = node_of(c)->in[k];
+    if (c->s->g->tensor[t].role == HONE_ROLE_SCALAR) return compare_steps(got->in[k], want->in[k], detail);
+    return compare_values(got->in_dtype[k], got->in[k], want->in_dtype[k], want->in[k], n, c->exact, 1e-5, detail);
+}
+
+/* Everything that the node wrote: outputs that were asked for, inputs that it may write. */
+static bool same_results(const check *c, const char *variant, const run *got, const run *want)
+{
+    complaint detail;
+    char text[600];
+    if (got->fault[0]) return wrong(c, variant, got->fault);
+    if (want->fault[0]) return wrong(c, "ref64", want->fault);
+    for (int k = 0; k < HONE_MAX_OUT; k++) {
+        if (!got->out[k] || same_output(c, got, want, k, &detail)) continue;
+        snprintf(text, sizeof text, "output %d: %s", k, detail.text);
+        return wrong(c, variant, text);
+    }
+    for (int k = 0; k < HONE_MAX_IN; k++) {
+        if (!got->in[k] || !is_written_input(node_of(c)->op, k) || same_input(c, got, want, k, &detail)) continue;
+        snprintf(text, sizeof text, "input %d, written in place: %s", k, detail.text);
+        return wrong(c, variant, text);
+    }
+    return true;
+}
+
+static bool same_bits(const check *c, const char *variant, const run *a, const run *b)
+{
+    if (b->fault[0]) return wrong(c, variant, b->fault);
+    for (int k = 0; k < HONE_MAX_OUT; k++)
+        if (b->out[k] && memcmp(a->out[k], b->out[k], a->out_bytes[k]) != 0)
+            return wrong(c, variant, "an output has other bits");
+    for (int k = 0; k < HONE_MAX_IN; k++)
+        if (b->in[k] && is_written_input(node_of(c)->op, k) && memcmp(a->in[k], b->in[k], a->in_bytes[k]) != 0)
+            return wrong(c, variant, "an input written in place has other bits");
+    return true;
+}
+
+/* Runs a variant on both dialects and compares. */
+static bool variant_agrees(const check *c, const char *variant, run_how how)
+{
+    run got, want;
+    run_node(c->ref64, c->s, c->id, how, &want);
+    run_node(c->b, c->s, c->id, how, &got);
+    bool ok = same_results(c, variant, &got, &want);
+    run_free(&got);
+    run_free(&want);
+    return ok;
+}
+
+/* `again` must have the bits of the first run. */
+static bool repeats(const check *c, const char *variant, const run *first, run_how how)
+{
+    run again;
+    run_node(c->b, c->s, c->id, how, &again);
+    bool ok = same_bits(c, variant, first, &again);
+    run_free(&again);
+    return ok;
+}
+
+static bool optional_outputs(const check *c)
+{
+    for (int k = 1; k < node_of(c)->out_count; k++) {
+        char variant[32];
+        hone_op op = node_of(c)->op;
+        bool may_drop = is_param_gradient(op, k) ||
+                        (op == HONE_OP_maxpool || op == HONE_OP_global_maxpool || op == HONE_OP_conv_act_maxpool ||
+                         op == HONE_OP_softmax_xent || (op == HONE_OP_softmax_xent_both && k == 1));
+        snprintf(variant, sizeof variant, "without output %d", k);
+        if (may_drop && !variant_agrees(c, variant, (run_how){.drop_mask = 1u << k})) return false;
+    }
+    return true;
+}
+
+static bool accumulates(const check *c)
+{
+    for (int k = 0; k < node_of(c)->out_count; k++)
+        if (is_param_gradient(node_of(c)->op, k))
+            return variant_agrees(c, "accumulating", (run_how){.accumulate = true});
+    return true;
+}
+
+static bool check_node(const check *c)
+{
+    run got, want;
+    run_node(c->ref64, c->s, c->id, (run_how){0}, &want);
+    run_node(c->b, c->s, c->id, (run_how){0}, &got);
+    bool ok = same_results(c, "plain", &got, &want) && repeats(c, "run twice", &got, (run_how){0}) &&
+              (hone_op_in_place(node_of(c)->op) < 0 || repeats(c, "in place", &got, (run_how){.in_place = true}));
+    run_free(&got);
+    run_free(&want);
+    return ok && accumulates(c) && optional_outputs(c);
+}
+
+static bool check_kind(hone_backend *b, hone_backend *ref64, scene *s, values kind, complaint *why)
+{
+    char fault[256];
+    bool exact = kind == VALUES_INTEGER || kind == VALUES_NANS;
+    check c = {.b = b, .ref64 = ref64, .s = s, .id = s->forward, .exact = exact, .why = why};
+    scene_fill(s, kind);
+    if (!check_node(&c)) return false;
+    run_store(ref64, s, s->forward, true, fault, sizeof fault);
+    if (fault[0]) return wrong(&c, "ref64", fault);
+    for (int k = 0; k < s->back_count; k++) {
+        c.id = s->back[k].node;
+        if (c.id != HONE_NONE && !check_node(&c)) return false;
+    }
+    return true;
+}
+
+bool check_case(hone_backend *b, hone_backend *ref64, const case_row *row, complaint *why)
+{
+    scene s;
+    scene_open(&s, row);
+    static const values first[] = {
+        [EXACT] = VALUES_REAL, [CLOSE] = VALUES_REAL, [NANS] = VALUES_NANS, [NANS_CLOSE] = VALUES_NAN_REAL};
+    bool ok = check_kind(b, ref64, &s, first[row->tolerance], why);
+    if (ok && row->tolerance == EXACT) ok = check_kind(b, ref64, &s, VALUES_INTEGER, why);
+    scene_close(&s);
+    return ok;
+}

@@ -1,0 +1,262 @@
+/* scene.c - builds the small graph of a case and fills its tensors with repeatable numbers.
+ *
+ * Real values stay away from the kinks of ReLU and its kin and, for max pooling, from each other, so
+ * that differences are meaningful. All are rounded to float, the storage type. A case that does not
+ * build is a mistake in cases.def and stops the program with the message of the shape rule. */
+#include "cases/cases.h"
+#include "hone/philox.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void demand(hone_status status, const case_row *row)
+{
+    if (status == HONE_OK) return;
+    fprintf(stderr, "cases.def: %s \"%s\": %s\n", hone_op_name(row->op), row->shapes, hone_error_message());
+    exit(1);
+}
+
+/* "2x3x4", "i4", "u8x8", "step.."; declares the tensor, or HONE_NONE for "-". */
+static hone_tid declare(scene *s, const char *token)
+{
+    hone_tid t;
+    if (strcmp(token, "-") == 0) return HONE_NONE;
+    if (strncmp(token, "step", 4) == 0) {
+        demand(hone_graph_step(s->g, &t), s->row);
+        return t;
+    }
+    hone_dtype dtype = token[0] == 'i' ? HONE_I32 : token[0] == 'u' ? HONE_U8 : s->row->dtype;
+    int64_t dim[HONE_MAX_RANK];
+    int32_t rank = 0;
+    const char *c = token + (dtype != s->row->dtype);
+    for (char *end; *c && rank < HONE_MAX_RANK; c = *end == 'x' ? end + 1 : end) dim[rank++] = strtoll(c, &end, 10);
+    demand(hone_graph_tensor(s->g, "", dtype, HONE_ROLE_INPUT, rank, dim, &t), s->row);
+    return t;
+}
+
+static void declare_all(scene *s, hone_tid in[HONE_MAX_IN])
+{
+    char text[256];
+    int k = 0;
+    snprintf(text, sizeof text, "%s", s->row->shapes);
+    for (char *save = NULL, *token = strtok_r(text, " ", &save); token; token = strtok_r(NULL, " ", &save))
+        in[k++] = declare(s, token);
+    if (k != hone_op_inputs(s->row->op))
+        demand(hone_fail(HONE_ERR_USAGE, NULL, "%d inputs, not %d", hone_op_inputs(s->row->op), k), s->row);
+}
+
+hone_tid scene_operand(const scene *s, const char *operand)
+{
+    int k = operand[1] - '0';
+    switch (operand[0]) {
+    case 'x': return s->g->node[s->forward].in[k];
+    case 'y': return s->g->node[s->forward].out[k];
+    case 'd': return s->dy;
+    default: return HONE_NONE;
+    }
+}
+
+/* The attributes that only backward rows read. */
+static hone_attrs backward_attrs(const scene *s)
+{
+    hone_attrs a = s->row->attr;
+    const hone_tensor *x = &s->g->tensor[s->g->node[s->forward].in[0]];
+    a.window.in_h = (int32_t)x->dim[1];
+    a.window.in_w = x->rank == 4 ? (int32_t)x->dim[2] : 0;
+    a.concat.left = x->rank ? (int32_t)x->dim[x->rank - 1] : 1;
+    return a;
+}
+
+static void add_backward(scene *s, const backward_row *rule)
+{
+    hone_tid in[HONE_MAX_IN], out[HONE_MAX_OUT];
+    hone_attrs a = backward_attrs(s);
+    if (rule->fused_only && s->row->attr.act == HONE_ACT_NONE) return;
+    s->back[s->back_count].rule = rule;
+    s->back[s->back_count].node = HONE_NONE;
+    if (rule->backward != HONE_OP_reshape) {
+        for (int k = 0; k < hone_op_inputs(rule->backward); k++) in[k] = scene_operand(s, rule->operands + 3 * k);
+        s->back[s->back_count].node = s->g->node_count;
+        demand(hone_graph_add(s->g, rule->backward, in, &a, ~0u, out), s->row);
+    }
+    s->back_count++;
+}
+
+void scene_open(scene *s, const case_row *row)
+{
+    hone_tid in[HONE_MAX_IN], out[HONE_MAX_OUT];
+    memset(s, 0, sizeof *s);
+    s->row = row;
+    s->g = hone_graph_new();
+    declare_all(s, in);
+    s->forward = s->g->node_count;
+    demand(hone_graph_add(s->g, row->op, in, &row->attr, ~0u, out), row);
+    s->dy = HONE_NONE;
+    if (out[0] != HONE_NONE) {
+        hone_tensor y = s->g->tensor[out[0]];
+        demand(hone_graph_tensor(s->g, "", y.dtype, HONE_ROLE_INPUT, y.rank, y.dim, &s->dy), row);
+    }
+    for (int k = 0; k < backward_count; k++)
+        if (backward_list[k].forward == row->op) add_backward(s, &backward_list[k]);
+    s->value = calloc((size_t)s->g->tensor_count, sizeof *s->value);
+}
+
+void scene_grow(scene *s, int before)
+{
+    s->value = realloc(s->value, (size_t)s->g->tensor_count * sizeof *s->value);
+    for (hone_tid t = before; t < s->g->tensor_count; t++) s->value[t] = NULL;
+}
+
+void scene_close(scene *s)
+{
+    for (hone_tid t = 0; s->value && t < s->g->tensor_count; t++) free(s->value[t]);
+    free(s->value);
+    hone_graph_free(s->g);
+}
+
+const char *scene_name(const scene *s, char *text, size_t text_bytes)
+{
+    snprintf(text, text_bytes, "%s \"%s\"", hone_op_name(s->row->op), s->row->shapes);
+    return text;
+}
+
+/* --- numbers ----------------------------------------------------------------------------------------- */
+static uint32_t draw(const scene *s, hone_tid t, int64_t i)
+{
+    return hone_philox(7, (uint32_t)t, (uint64_t)i, s->row->op).v[0];
+}
+
+/* Input k of the forward op, or -1: some inputs have a meaning that bounds them. */
+static int input_of(const scene *s, hone_tid t)
+{
+    for (int k = 0; k < s->g->node[s->forward].in_count; k++)
+        if (s->g->node[s->forward].in[k] == t) return k;
+    return -1;
+}
+
+static bool is_positive(hone_op op, int k)
+{
+    switch (op) {
+    case HONE_OP_batchnorm:
+    case HONE_OP_batchnorm_relu:
+    case HONE_OP_batchnorm_add_relu:
+    case HONE_OP_batchnorm_infer:
+    case HONE_OP_batchnorm_infer_relu:
+    case HONE_OP_batchnorm_infer_add_relu: return k == 4; /* running variance */
+    case HONE_OP_softmax_xent:
+    case HONE_OP_softmax_xent_both: return k == 2 || k == 3; /* weights */
+    case HONE_OP_adamw: return k == 5;                       /* second moments */
+    default: return false;
+    }
+}
+
+static bool has_maximum(hone_op op)
+{
+    return op == HONE_OP_maxpool || op == HONE_OP_global_maxpool || op == HONE_OP_conv_act_maxpool;
+}
+
+/* In (-1, 1), at least 0.02 from 0; relu6 gets a range that has both its kinks well inside. */
+static double real_value(const scene *s, int k, hone_tid t, int64_t i)
+{
+    double u = 2 * (double)hone_uniform(draw(s, t, i)) - 1;
+    if (is_positive(s->row->op, k)) return 0.1 + fabs(u);
+    u += u < 0 ? -0.02 : 0.02;
+    if (s->row->op == HONE_OP_relu6 && k == 0) return u < -0.3 ? u : u < 0.6 ? 5.9 * u / 0.62 : 5.95 + u;
+    return u;
+}
+
+static double plain_value(const scene *s, values kind, int k, hone_tid t, int64_t i)
+{
+    uint32_t bits = draw(s, t, i);
+    if ((kind == VALUES_NANS || (kind == VALUES_NAN_REAL && k == 0)) && k >= 0 && bits % 7 == 3) return NAN;
+    if (kind == VALUES_NANS && k >= 0 && bits % 13 == 5) return bits & 64 ? INFINITY : -INFINITY;
+    if (kind == VALUES_REAL || kind == VALUES_NAN_REAL) return real_value(s, k, t, i);
+    if (is_positive(s->row->op, k)) return 1 + bits % 3;
+    if (s->row->op == HONE_OP_relu6 && k == 0) return (double)(bits % 13) - 3;
+    return (double)(bits % 7) - 3;
+}
+
+/* Distinct, evenly spaced, in a random order (Fisher-Yates): no two compete within a difference step. */
+static void fill_distinct(const scene *s, hone_tid t, double *v, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) v[i] = (double)(float)(((double)i + 0.5) / (double)n * 2 - 1);
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t j = draw(s, t, i) % (i + 1);
+        double keep = v[i];
+        v[i] = v[j];
+        v[j] = keep;
+    }
+}
+
+/* Labels, rows of the pool: below the size they index; sample ids: any. */
+static int64_t index_bound(const scene *s, int k)
+{
+    const hone_node *n = &s->g->node[s->forward];
+    if (s->row->op == HONE_OP_image_batch) return k == 1 ? s->g->tensor[n->in[0]].dim[0] : 1 << 20;
+    return s->g->tensor[n->in[0]].dim[1];
+}
+
+/* hone_segment bytes as values: runs with and without decay, with padding between them. */
+static void fill_segments(const scene *s, hone_tid t, double *v, int64_t bytes)
+{
+    int64_t S = bytes / (int64_t)sizeof(hone_segment),
+            K = hone_tensor_count(&s->g->tensor[s->g->node[s->forward].in[0]]);
+    (void)t;
+    for (int64_t k = 0; k < S; k++) {
+        hone_segment seg = {.begin = K * k / S, .decay = k % 2 == 0, .lr_scale = k % 3 == 1 ? 0.5f : 1.0f};
+        unsigned char raw[sizeof seg];
+        seg.count = K * (k + 1) / S - seg.begin;
+        if (k + 1 < S && seg.count > 1) seg.count--; /* one element that no segment covers */
+        memcpy(raw, &seg, sizeof seg);
+        for (size_t b = 0; b < sizeof seg; b++) v[(size_t)k * sizeof seg + b] = raw[b];
+    }
+}
+
+static void fill_tensor(scene *s, values kind, hone_tid t)
+{
+    const hone_tensor *d = &s->g->tensor[t];
+    int64_t n = hone_tensor_count(d);
+    int k = input_of(s, t);
+    double *v = s->value[t];
+    bool optimizer = s->row->op == HONE_OP_sgd || s->row->op == HONE_OP_adamw;
+    if (d->dtype == HONE_U8 && optimizer) fill_segments(s, t, v, n);
+    else if (d->dtype == HONE_U8)
+        for (int64_t i = 0; i < n; i++) v[i] = draw(s, t, i) % 256;
+    else if (d->dtype == HONE_I32)
+        for (int64_t i = 0; i < n; i++) v[i] = (double)(draw(s, t, i) % (uint64_t)index_bound(s, k));
+    else if (kind == VALUES_REAL && k == 0 && has_maximum(s->row->op)) fill_distinct(s, t, v, n);
+    else
+        for (int64_t i = 0; i < n; i++) v[i] = (double)(float)plain_value(s, kind, k, t, i);
+    if (n > 2 && k == 2 && is_positive(s->row->op, k)) v[1] = 0; /* a row that does not count */
+}
+
+/* "step" is the fourth step; "step0" the first, "stepbad" one whose gradient was not finite. */
+static void fill_step(scene *s)
+{
+    s->step = (hone_step){.seed = 0x123456789abcdef0u, .step = 5, .epoch = 2, .micro = 1, .lr = 0.1f};
+    s->step.loss_sum = 1.5;
+    s->step.samples = 17;
+    s->step.correct = 3;
+    s->step.grad_norm = 4.0;
+    s->step.finite = strstr(s->row->shapes, "stepbad") == NULL;
+    s->step.bad_in_row = 2;
+    s->step.bad_total = 7;
+    s->step.updates = strstr(s->row->shapes, "step0") ? 0 : 3;
+}
+
+void scene_fill(scene *s, values kind)
+{
+    for (hone_tid t = 0; t < s->g->tensor_count; t++) {
+        const hone_tensor *d = &s->g->tensor[t];
+        free(s->value[t]);
+        s->value[t] = NULL;
+        if (d->producer != HONE_NONE || d->role == HONE_ROLE_SCALAR) continue;
+        s->value[t] = calloc((size_t)hone_tensor_count(d), sizeof **s->value);
+        fill_tensor(s, kind, t);
+    }
+    if (s->dy != HONE_NONE && (s->row->op == HONE_OP_softmax_xent || s->row->op == HONE_OP_softmax_xent_both))
+        s->value[s->dy][0] = (double)s->row->attr.loss.grad_scale; /* the rows differentiate this multiple */
+    fill_step(s);
+}

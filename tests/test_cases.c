@@ -1,0 +1,132 @@
+/* test_cases.c - every kernel of every dialect, driven by the case list (tests/cases.def).
+ * rooms: kernels graph core
+ *
+ *   test_cases            cpu and ref against ref64; fused rows against plain ones; planted faults; no holes
+ *   test_cases grad       backward rows against central differences, in double
+ *   test_cases perf [[DEVICE:]OP]    speed, as a table
+ *   test_cases support    the table ops x dialects
+ * The parts are in tests/cases/. All failing cases of a mode are listed, not only the first. */
+#include "cases/cases.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SHOWN_MAX = 40 };
+
+static hone_backend *open_device(const char *name)
+{
+    hone_backend *b = NULL;
+    if (hone_backend_open(name, 0, &b) != HONE_OK) fail_msg("%s: %s", name, hone_error_message());
+    return b;
+}
+
+static void count_failure(int *failures, const complaint *why)
+{
+    if ((*failures)++ < SHOWN_MAX) print_error("%s\n", why->text);
+}
+
+static void all_cases_on(const char *device)
+{
+    hone_backend *b = open_device(device), *ref64 = open_device("ref64");
+    complaint why;
+    int failures = 0;
+    for (int k = 0; k < case_count; k++)
+        if (!check_case(b, ref64, &case_list[k], &why)) count_failure(&failures, &why);
+    hone_backend_close(b);
+    hone_backend_close(ref64);
+    assert_int_equal(failures, 0);
+}
+
+static void test_ref(void **state)
+{
+    (void)state;
+    all_cases_on("ref");
+}
+
+static void test_cpu(void **state)
+{
+    (void)state;
+    all_cases_on("cpu");
+}
+
+static void test_fused(void **state)
+{
+    (void)state;
+    static const char *const device[] = {"ref64", "ref", "cpu"};
+    complaint why;
+    int failures = 0;
+    for (int d = 0; d < 3; d++) {
+        hone_backend *b = open_device(device[d]);
+        for (int k = 0; k < case_count; k++)
+            if (!check_fused(b, &case_list[k], &why)) count_failure(&failures, &why);
+        hone_backend_close(b);
+    }
+    assert_int_equal(failures, 0);
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+    int planted = 0;
+    assert_int_equal(plant_faults(&planted), 0);
+    assert_true(planted > 0);
+}
+
+static void test_no_holes(void **state)
+{
+    (void)state;
+    assert_int_equal(report_support(), 0);
+}
+
+/* Above this work a difference per element is too slow; the smaller shapes of an op suffice. */
+static bool is_small(const case_row *row)
+{
+    scene s;
+    double flop, bytes;
+    scene_open(&s, row);
+    hone_node_cost(s.g, &s.g->node[s.forward], &flop, &bytes);
+    scene_close(&s);
+    return flop < 1e6 && bytes < 1e6;
+}
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    hone_backend *ref64 = open_device("ref64");
+    complaint why;
+    int failures = 0, checked = 0, shapes[HONE_OP_COUNT] = {0};
+    for (int k = 0; k < case_count; k++) {
+        if (case_list[k].tolerance >= NANS || !is_small(&case_list[k])) continue;
+        int before = checked;
+        if (!check_gradient(ref64, &case_list[k], &checked, &why)) count_failure(&failures, &why);
+        shapes[case_list[k].op] += checked > before;
+    }
+    hone_backend_close(ref64);
+    print_message("%d gradients agree with differences\n", checked);
+    for (int op = 0; op < HONE_OP_COUNT; op++)
+        if (shapes[op] > 0 && shapes[op] < 20) {
+            print_error("%s: only %d shapes were differentiated\n", hone_op_name((hone_op)op), shapes[op]);
+            failures++;
+        }
+    assert_int_equal(failures, 0);
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "test";
+    const struct CMUnitTest kernels[] = {
+        cmocka_unit_test(test_ref),    cmocka_unit_test(test_cpu),      cmocka_unit_test(test_fused),
+        cmocka_unit_test(test_faults), cmocka_unit_test(test_no_holes),
+    };
+    const struct CMUnitTest gradients[] = {cmocka_unit_test(test_gradients)};
+    if (strcmp(mode, "perf") == 0) return report_perf(argc > 2 ? argv[2] : NULL);
+    if (strcmp(mode, "support") == 0) return report_support();
+    if (strcmp(mode, "grad") == 0) return cmocka_run_group_tests(gradients, NULL, NULL);
+    return cmocka_run_group_tests(kernels, NULL, NULL);
+}
