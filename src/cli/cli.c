@@ -1,0 +1,124 @@
+/* cli.c - from argv to an exit code: parse, dispatch, print the error, and never lose output silently.
+ *
+ * The only place that decides the exit code (DESIGN section 7: it is the hone_status). A reader that
+ * closes the pipe (`hone plan x | head`) is no error; a full disk or a closed stdout is one. */
+#include "cli/args.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/text.h"
+#include "hone/hone.h"
+
+/* A closed descriptor 0, 1 or 2 would be given to the next file that is opened, and a print would then
+ * write into a checkpoint. Standing in for stdout, /dev/null is open for reading only: writes fail. */
+static void hold_descriptors(void)
+{
+    static const int mode[3] = {O_WRONLY, O_RDONLY, O_WRONLY};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", mode[fd]) < 0) return;
+}
+
+void hone_cli_print_error(hone_status status)
+{
+    const char *message = hone_error_message(), *hint = hone_error_hint();
+    fprintf(stderr, "%s\n", *message ? message : hone_status_name(status));
+    if (*hint) fprintf(stderr, "  fix: %s\n", hint);
+    if (getenv("HONE_DEBUG") && *hone_error_where()) fprintf(stderr, "  at: %s\n", hone_error_where());
+}
+
+/* What is still in the buffer must reach the reader, or the exit code says that it did not. */
+static int finish_stdout(int status)
+{
+    errno = 0;
+    bool failed = fflush(stdout) != 0 || ferror(stdout);
+    if (!failed || errno == EPIPE) return status;
+    if (status == HONE_OK || status == HONE_INTERRUPTED)
+        fprintf(stderr, "stdout: the result could not be written: %s\n", strerror(errno ? errno : EIO));
+    return status == HONE_OK ? HONE_ERR_RUNTIME : status;
+}
+
+static int dispatch(hone_cli *cli)
+{
+    hone_cli_request request;
+    hone_status status = hone_cli_parse(cli, &request);
+    if (status != HONE_OK) {
+        hone_cli_print_error(status);
+        return status;
+    }
+    if (request == HONE_CLI_WANTS_VERSION) {
+        printf("hone %s\n", HONE_VERSION);
+        return HONE_OK;
+    }
+    if (request == HONE_CLI_WANTS_HELP) {
+        if (cli->command) hone_cli_help_command(stdout, cli->command);
+        else hone_cli_help_all(stdout);
+        return HONE_OK;
+    }
+    if (!cli->command) { /* `hone` alone: what could be typed, and the exit code of a wrong command line */
+        hone_cli_help_all(stderr);
+        return HONE_ERR_USAGE;
+    }
+    status = hone_cli_check_arguments(cli);
+    if (status == HONE_OK) status = (hone_status)cli->command->run(cli);
+    if (status != HONE_OK) {
+        fflush(stdout);
+        hone_cli_print_error(status);
+    }
+    return status;
+}
+
+int hone_cli_main(int argc, char **argv)
+{
+    hold_descriptors();
+    signal(SIGPIPE, SIG_IGN); /* a write to a closed pipe returns EPIPE instead */
+    hone_cli cli = {.argc = argc, .argv = argv, .device = "auto"};
+    cli.log_format = isatty(STDERR_FILENO) ? HONE_LOG_TTY : HONE_LOG_PLAIN;
+    cli.arg = calloc((size_t)argc + 1, sizeof *cli.arg);
+    if (!cli.arg) return HONE_ERR_MEMORY;
+    int status = dispatch(&cli);
+    free(cli.arg);
+    return finish_stdout(status);
+}
+
+/* A word that a shell would take apart stands in single quotes. */
+static void append_word(hone_text *t, const char *word)
+{
+    if (*word &&
+        strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%^") == strlen(word)) {
+        hone_text_append(t, word, strlen(word));
+        return;
+    }
+    hone_text_append(t, "'", 1);
+    for (; *word; word++) {
+        if (*word == '\'') hone_text_append(t, "'\\''", 4);
+        else hone_text_append(t, word, 1);
+    }
+    hone_text_append(t, "'", 1);
+}
+
+char *hone_cli_line(const hone_cli *cli)
+{
+    hone_text t = {0};
+    for (int k = 0; k < cli->argc; k++) {
+        if (k) hone_text_append(&t, " ", 1);
+        append_word(&t, cli->argv[k]);
+    }
+    return hone_text_take(&t);
+}
+
+const char *hone_cli_bytes(double bytes, char *text, size_t text_bytes)
+{
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    int k = 0;
+    while (bytes >= 1024 && k < 4) {
+        bytes /= 1024;
+        k++;
+    }
+    snprintf(text, text_bytes, k ? "%.2f %s" : "%.0f %s", bytes, unit[k]);
+    return text;
+}

@@ -1,0 +1,19 @@
+/* commands.c - the list of commands, in the order of `hone help`. A new command is a file with its row
+ * (cli.h) and a line here. */
+#include <string.h>
+
+#include "cli/cli.h"
+
+const hone_cli_command *const hone_cli_commands[] = {
+    &hone_cli_config_command,
+    &hone_cli_doctor_command,
+    &hone_cli_help_row,
+    NULL,
+};
+
+const hone_cli_command *hone_cli_find(const char *name)
+{
+    for (int k = 0; hone_cli_commands[k]; k++)
+        if (strcmp(hone_cli_commands[k]->name, name) == 0) return hone_cli_commands[k];
+    return NULL;
+}

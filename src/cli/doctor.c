@@ -1,0 +1,89 @@
+/* doctor.c - `hone doctor`: what this machine offers and what is missing, so that a report of trouble
+ * starts with facts. Asks each device to open and says why one can't; must not fail because of it. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/machine.h"
+#include "core/thread.h"
+#include "hone/hone.h"
+
+/* Adds {"name", "available", "detail"} of one device. */
+static void add_device(json_t *list, const char *name, int threads)
+{
+    char text[512];
+    hone_backend *b = NULL;
+    bool open = hone_backend_open(name, threads, &b) == HONE_OK;
+    snprintf(text, sizeof text, "%s", open ? hone_backend_describe(b, (char[256]){0}, 256) : hone_error_message());
+    hone_backend_close(b);
+    json_t *device = json_pack("{s:s,s:b,s:s}", "name", name, "available", open, "detail", text);
+    json_array_append_new(list,
+                          device ? device : json_pack("{s:s,s:b,s:s}", "name", name, "available", open, "detail", "?"));
+}
+
+static json_t *examine(const hone_cli *cli)
+{
+    struct utsname os;
+    char cpu[128], features[256];
+    json_t *devices = json_array();
+    if (uname(&os) != 0) memset(&os, 0, sizeof os);
+    add_device(devices, "cpu", cli->threads);
+    add_device(devices, "ref", cli->threads);
+    add_device(devices, "cuda", cli->threads);
+    hone_machine_cpu(cpu, sizeof cpu, features, sizeof features);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:o}", "version", HONE_VERSION, "system", os.release,
+                     "cpu", cpu, "features", features, "threads", cli->threads ? cli->threads : hone_cpu_count(),
+                     "memory_bytes", (json_int_t)hone_machine_memory(), "memory_free_bytes",
+                     (json_int_t)hone_machine_free_memory(), "libraries", hone_machine_libraries(), "devices", devices);
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "?";
+}
+
+static void print_report(const json_t *r)
+{
+    char total[32], free_text[32];
+    hone_cli_bytes(json_number_value(json_object_get(r, "memory_bytes")), total, sizeof total);
+    hone_cli_bytes(json_number_value(json_object_get(r, "memory_free_bytes")), free_text, sizeof free_text);
+    printf("hone       %s\n", text_of(r, "version"));
+    printf("cpu        %s\n", text_of(r, "cpu"));
+    printf("features   %s\n", text_of(r, "features"));
+    printf("threads    %lld\n", (long long)json_integer_value(json_object_get(r, "threads")));
+    printf("memory     %s, %s free\n", total, free_text);
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(r, "libraries"), name, value)
+        printf("library    %-14s %s\n", name, json_string_value(value));
+    size_t k;
+    json_array_foreach(json_object_get(r, "devices"), k, value)
+        printf("device     %-5s %-8s %s\n", text_of(value, "name"),
+               json_is_true(json_object_get(value, "available")) ? "ready" : "missing", text_of(value, "detail"));
+}
+
+static int doctor_run(const hone_cli *cli)
+{
+    json_t *report = examine(cli);
+    if (!report) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
+    if (cli->json) json_dumpf(report, stdout, JSON_INDENT(2));
+    else print_report(report);
+    if (cli->json) putchar('\n');
+    json_decref(report);
+    return HONE_OK;
+}
+
+const hone_cli_command hone_cli_doctor_command = {
+    .name = "doctor",
+    .run = doctor_run,
+    .arguments = "",
+    .summary = "devices, libraries and versions, CPU features, memory, and what is missing",
+    .least = 0,
+    .most = 0,
+    .details = "Devices that can't be had are listed with the reason; that is no error.",
+    .examples = "hone doctor\nhone doctor --json",
+};

@@ -1,0 +1,101 @@
+/* machine.c - see machine.h. Reads /proc and the container's limits; a file that is not there only means
+ * that the fact is not told. */
+#include "cli/machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "hone/backend.h"
+
+/* A number behind `key` in a file of "key: number kB" lines, in bytes; 0 if it is not there. */
+static size_t proc_kilobytes(const char *path, const char *key)
+{
+    char line[256];
+    size_t found = 0;
+    FILE *f = fopen(path, "r");
+    while (f && !found && fgets(line, sizeof line, f))
+        if (strncmp(line, key, strlen(key)) == 0) found = (size_t)strtoull(line + strlen(key), NULL, 10) * 1024;
+    if (f) fclose(f);
+    return found;
+}
+
+/* The only number of a file; 0 where there is none ("max"). */
+static size_t file_number(const char *path)
+{
+    char line[64] = "";
+    FILE *f = fopen(path, "r");
+    if (f && !fgets(line, sizeof line, f)) line[0] = '\0';
+    if (f) fclose(f);
+    return (size_t)strtoull(line, NULL, 10);
+}
+
+size_t hone_machine_memory(void)
+{
+    size_t total = proc_kilobytes("/proc/meminfo", "MemTotal:"), limit = file_number("/sys/fs/cgroup/memory.max");
+    return limit && limit < total ? limit : total;
+}
+
+size_t hone_machine_free_memory(void)
+{
+    size_t available = proc_kilobytes("/proc/meminfo", "MemAvailable:");
+    size_t limit = file_number("/sys/fs/cgroup/memory.max"), used = file_number("/sys/fs/cgroup/memory.current");
+    return limit && limit > used && limit - used < available ? limit - used : available;
+}
+
+size_t hone_machine_peak_memory(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) == 0 ? (size_t)u.ru_maxrss * 1024 : 0; /* Linux counts KiB */
+}
+
+/* Value behind the first "key<tab>: value" of /proc/cpuinfo. */
+static void cpuinfo(const char *key, char *value, size_t value_bytes)
+{
+    char line[8192];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    snprintf(value, value_bytes, "?");
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, key, strlen(key)) != 0 || !colon) continue;
+        colon[strcspn(colon, "\n")] = '\0';
+        snprintf(value, value_bytes, "%s", colon + 1 + strspn(colon + 1, " "));
+        break;
+    }
+    if (f) fclose(f);
+}
+
+void hone_machine_cpu(char *name, size_t name_bytes, char *features, size_t features_bytes)
+{
+    static const char *const of_interest[] = {"sse4_2",      "avx",         "avx2",     "fma",  "avx512f",
+                                              "avx512_bf16", "avx512_vnni", "amx_tile", "asimd"};
+    char all[8192], padded[8200];
+    size_t used = 0;
+    cpuinfo("model name", name, name_bytes);
+    cpuinfo("flags", all, sizeof all);
+    if (strcmp(all, "?") == 0) cpuinfo("Features", all, sizeof all); /* aarch64 */
+    snprintf(padded, sizeof padded, " %s ", all);
+    features[0] = '\0';
+    for (size_t k = 0; k < sizeof of_interest / sizeof *of_interest; k++) {
+        char word[32];
+        snprintf(word, sizeof word, " %s ", of_interest[k]);
+        if (strstr(padded, word) && used < features_bytes)
+            used += (size_t)snprintf(features + used, features_bytes - used, "%s%s", used ? " " : "", of_interest[k]);
+    }
+}
+
+json_t *hone_machine_libraries(void)
+{
+    json_t *list = json_object();
+    char text[256] = "";
+    hone_backend *b = NULL;
+    if (hone_backend_open("cpu", 1, &b) == HONE_OK) hone_backend_describe(b, text, sizeof text);
+    hone_backend_close(b);
+    const char *colon = strstr(text, ": "); /* "cpu: oneDNN 2.6.3, AVX2, 1 threads" */
+    const char *end = colon ? strchr(colon, ',') : NULL;
+    if (end) json_object_set_new(list, "compute", json_stringn(colon + 2, (size_t)(end - colon - 2)));
+    json_object_set_new(list, "jansson", json_string(jansson_version_str()));
+    return list;
+}
