@@ -1,0 +1,215 @@
+/* epoch_end.c - what happens when an epoch, or the run, ends: validation, the best weights, early stop,
+ * the plateau rule, a row of results.csv; and the evaluation of the best weights at the very end.
+ *
+ * The validation is done before any of its consequences is recorded: interrupted, it is done again. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/thread.h"
+#include "io/file.h"
+#include "train/saved.h"
+#include "train/trainer.h"
+
+bool hone_trainer_watches_loss(const hone_trainer *t)
+{
+    const char *metric = t->config->train.early_stop.metric;
+    return metric && strcmp(metric, "loss") == 0;
+}
+
+static double watched(const hone_trainer *t, const hone_evaluation *e)
+{
+    const char *metric = t->config->train.early_stop.metric;
+    if (hone_trainer_watches_loss(t)) return e->loss;
+    return metric && strcmp(metric, "f1_macro") == 0 ? e->f1_macro : e->accuracy;
+}
+
+hone_status hone_trainer_save_best(hone_trainer *t)
+{
+    int count;
+    char step[32];
+    snprintf(step, sizeof step, "%lld", (long long)t->s.step);
+    const char *metadata[] = {"hone_step", step, NULL};
+    HONE_TRY(hone_model_download(t->model, t->train.full.program, t->config->train.ema > 0));
+    hone_blob *blob = hone_weights_blobs(t->model, &count);
+    char *path = hone_path_join(t->run.path, "best.safetensors");
+    hone_status status = blob && path ? hone_safetensors_write(path, blob, count, metadata)
+                                      : hone_fail(HONE_ERR_MEMORY, NULL, "no memory to save the best weights");
+    free(blob);
+    free(path);
+    return status;
+}
+
+/* Strictly better than all before; NaN never is. */
+static bool update_best(hone_trainer *t, double value)
+{
+    bool better = hone_trainer_watches_loss(t) ? value < t->s.best : value > t->s.best;
+    if (!isfinite(value)) better = false;
+    else if (!t->s.have_best) better = true;
+    if (!better) {
+        t->s.evaluations_without_best++;
+        return false;
+    }
+    t->s.have_best = true;
+    t->s.best = value;
+    t->s.best_step = t->s.step;
+    t->s.evaluations_without_best = 0;
+    return true;
+}
+
+/* torch.optim.lr_scheduler.ReduceLROnPlateau on the validation loss: mode min, threshold 1e-4 relative. */
+static void update_plateau(hone_trainer *t, double val_loss)
+{
+    if (t->config->train.schedule.name != HONE_SCHEDULE_PLATEAU) return;
+    if (val_loss < t->s.plateau_best * (1.0 - 1e-4)) {
+        t->s.plateau_best = val_loss;
+        t->s.plateau_waits = 0;
+    } else if (++t->s.plateau_waits > t->config->train.schedule.plateau_patience) {
+        t->s.plateau_scale *= t->config->train.schedule.gamma;
+        t->s.plateau_waits = 0;
+        hone_trainer_say(t, "note", "no progress: the learning rate is cut to %g of the schedule's",
+                         t->s.plateau_scale);
+    }
+}
+
+static void write_rows(hone_trainer *t, const hone_evaluation *e, bool best)
+{
+    double epoch = (double)t->s.step / (double)t->steps_per_epoch, n = (double)t->s.epoch_samples;
+    hone_result_row row = {.epoch = (int64_t)ceil(epoch - 1e-9),
+                           .step = t->s.step,
+                           .train_loss = t->s.epoch_samples ? t->s.epoch_loss_sum / n : NAN,
+                           .train_accuracy = t->s.epoch_samples ? (double)t->s.epoch_correct / n : NAN,
+                           .val_loss = e ? e->loss : NAN,
+                           .val_accuracy = e ? e->accuracy : NAN,
+                           .val_f1_macro = e ? e->f1_macro : NAN,
+                           .best = best};
+    row.lr = hone_schedule_lr(t->config, t->s.step - 1, t->steps_per_epoch, t->steps_total, t->s.plateau_scale);
+    if (e)
+        hone_trainer_append(t, &t->run.metrics,
+                            hone_val_line_json(t->s.step, epoch, e->loss, e->accuracy, e->f1_macro));
+    if (t->run.results.bytes == 0 && t->run.results.pending.bytes == 0)
+        hone_trainer_append(t, &t->run.results, hone_strdup(hone_results_header));
+    hone_trainer_append(t, &t->run.results, hone_result_row_csv(&row));
+    hone_progress p = {.what = "epoch",
+                       .loss = row.train_loss,
+                       .accuracy = row.train_accuracy,
+                       .lr = row.lr,
+                       .val_loss = row.val_loss,
+                       .val_accuracy = row.val_accuracy,
+                       .best = best,
+                       .grad_norm = NAN,
+                       .eta_seconds = NAN};
+    hone_trainer_progress(t, &p);
+}
+
+static hone_status use_average(hone_trainer *t, bool use)
+{
+    for (int k = 0; k < 2 && t->config->train.ema > 0; k++) {
+        hone_program *p = k ? t->val.tail.program : t->val.full.program;
+        if (p) HONE_TRY(hone_program_use_ema(p, use));
+    }
+    return HONE_OK;
+}
+
+/* Validation on the average where there is one. */
+static hone_status validate(hone_trainer *t, hone_evaluation *e)
+{
+    HONE_TRY(use_average(t, true));
+    return hone_evaluation_run(&t->val, t->opts->stop, e);
+}
+
+static void decide_end(hone_trainer *t)
+{
+    int patience = t->config->train.early_stop.patience;
+    if (patience > 0 && t->s.evaluations_without_best >= patience) {
+        t->s.finished = t->s.stopped_early = true;
+        hone_trainer_say(t, "note", "stopped early: no better %s in %d evaluations, the best was at step %lld",
+                         t->config->train.early_stop.metric, patience, (long long)t->s.best_step);
+    }
+    if (t->s.step >= t->steps_total) t->s.finished = true;
+}
+
+hone_status hone_trainer_end_epoch(hone_trainer *t)
+{
+    hone_evaluation e = {0};
+    bool best = true; /* without validation the newest weights are the ones to keep */
+    hone_step block;
+    /* lines come at multiples of log.every, and one for what is left at the end of the run */
+    HONE_TRY(hone_trainer_drain(t, &block));
+    if (t->s.step >= t->steps_total) HONE_TRY(hone_trainer_log_line(t));
+    if (t->data->val) {
+        HONE_TRY(validate(t, &e));
+        best = update_best(t, watched(t, &e));
+        update_plateau(t, e.loss);
+    } else {
+        t->s.best_step = t->s.step;
+    }
+    if (best && hone_trainer_save_best(t) != HONE_OK)
+        hone_trainer_say(t, "warn", "best.safetensors was not saved: %s", hone_error_message());
+    write_rows(t, t->data->val ? &e : NULL, best);
+    hone_evaluation_free(&e);
+    t->s.validation_due = false;
+    t->s.epoch_loss_sum = 0;
+    t->s.epoch_samples = t->s.epoch_correct = 0;
+    decide_end(t);
+    t->line_started = hone_now_seconds(); /* the evaluation is no training time */
+    return HONE_OK;
+}
+
+/* --- at the very end ------------------------------------------------------------------------------------------ */
+
+static hone_status load_best(hone_trainer *t)
+{
+    hone_weights_report report = {0};
+    hone_safetensors *file;
+    char *path = hone_path_join(t->run.path, "best.safetensors");
+    hone_status status = path ? hone_safetensors_open(path, &file) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    if (status == HONE_OK) {
+        status = hone_weights_load(t->model, file, path, true, &report);
+        hone_safetensors_close(file);
+    }
+    free(report.notes);
+    free(path);
+    return status == HONE_OK ? hone_model_upload(t->model, t->train.full.program) : status;
+}
+
+static hone_status write_text(hone_trainer *t, const char *name, char *text)
+{
+    if (!text) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %s", name);
+    hone_status status = hone_run_dir_write(&t->run, name, text);
+    free(text);
+    return status;
+}
+
+static hone_status write_reports(hone_trainer *t, const hone_evaluation *e, const hone_dataset *data)
+{
+    char *dir = hone_path_join(t->run.path, "eval");
+    hone_status status = dir ? hone_make_dirs(dir) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    free(dir);
+    if (status == HONE_OK) status = write_text(t, "eval/report.json", hone_evaluation_json(e));
+    if (status == HONE_OK) status = write_text(t, "eval/confusion.csv", hone_evaluation_confusion_csv(e));
+    if (status == HONE_OK) status = write_text(t, "eval/worst.csv", hone_evaluation_worst_csv(e, data, 100));
+    return status;
+}
+
+hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out)
+{
+    hone_dataset *set = t->data->test ? t->data->test : t->data->val;
+    hone_pass pass = {0};
+    hone_status status;
+    *out = (hone_evaluation){0};
+    if (!set) return HONE_OK;
+    HONE_TRY(load_best(t));
+    if (t->data->test) {
+        HONE_TRY(hone_dataset_load(set, t->backend->threads > 0 ? t->backend->threads : 1, t->opts->stop));
+        HONE_TRY(hone_eval_pass_open(t->backend, t->model, set, t->config->train.batch, t->config->data.decode_threads,
+                                     t->train.full.program, t->opts->stop, &pass));
+    } else { /* best.safetensors already holds the average, where there is one */
+        HONE_TRY(use_average(t, false));
+    }
+    status = hone_evaluation_run(t->data->test ? &pass : &t->val, t->opts->stop, out);
+    if (status == HONE_OK) status = write_reports(t, out, set);
+    hone_pass_close(&pass);
+    if (status != HONE_OK) hone_evaluation_free(out);
+    return status;
+}

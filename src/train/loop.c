@@ -1,0 +1,245 @@
+/* loop.c - the steps of a run: feed, compute, log, save, until done or told to stop (trainer.h).
+ *
+ * The stop flag is looked at before every micro-batch, in every evaluation batch and before every
+ * save. What happens when is a function of the state alone (max_time and checkpoint intervals in
+ * seconds apart), so a resumed run does the same things at the same steps. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/thread.h"
+#include "train/trainer.h"
+
+/* Moves the metric sums from the device into the state: those of the line and those of the epoch. A
+ * spoilt batch must not spoil the epoch's mean; only its line says that it was there. */
+hone_status hone_trainer_drain(hone_trainer *t, hone_step *block)
+{
+    HONE_TRY(hone_program_get_step(t->train.full.program, block));
+    t->s.line_loss_sum += block->loss_sum;
+    t->s.line_samples += block->samples;
+    t->s.line_correct += block->correct;
+    if (isfinite(block->loss_sum)) {
+        t->s.epoch_loss_sum += block->loss_sum;
+        t->s.epoch_samples += block->samples;
+        t->s.epoch_correct += block->correct;
+    }
+    hone_step cleared = *block;
+    cleared.loss_sum = 0;
+    cleared.samples = cleared.correct = 0;
+    return hone_program_put_step(t->train.full.program, &cleared);
+}
+
+static double steps_per_second(const hone_trainer *t)
+{
+    double seconds = hone_now_seconds() - t->started;
+    return seconds > 0 ? (double)(t->s.step - t->session_first_step) / seconds : 0;
+}
+
+/* Wall-clock figures since the line before. */
+static void take_times(hone_trainer *t, hone_train_line *line)
+{
+    double now = hone_now_seconds(), wait = hone_loader_wait_seconds(t->train.loader);
+    double seconds = now - t->line_started;
+    line->samples_per_second = seconds > 0 ? (double)t->timed_samples / seconds : 0;
+    line->data_wait = seconds > 0 ? fmin(1.0, (wait - t->line_wait) / seconds) : 0;
+    t->line_started = now;
+    t->line_wait = wait;
+    t->timed_samples = 0;
+}
+
+static void show(hone_trainer *t, const char *what, const hone_train_line *line)
+{
+    double rate = steps_per_second(t);
+    hone_progress p = {.what = what,
+                       .loss = line->loss,
+                       .accuracy = line->accuracy,
+                       .lr = line->lr,
+                       .grad_norm = line->grad_norm,
+                       .samples_per_second = line->samples_per_second,
+                       .data_wait = line->data_wait,
+                       .val_loss = NAN,
+                       .val_accuracy = NAN,
+                       .eta_seconds = rate > 0 ? (double)(t->steps_total - t->s.step) / rate : NAN};
+    hone_trainer_progress(t, &p);
+}
+
+/* A line that can't be written is kept by the log and tried again: training goes on. */
+void hone_trainer_append(hone_trainer *t, hone_log *log, char *line)
+{
+    if (!line || hone_log_append(log, line) != HONE_OK)
+        hone_trainer_say(t, "warn", "%s", line ? hone_error_message() : "no memory for a log line");
+    free(line);
+}
+
+hone_status hone_trainer_log_line(hone_trainer *t)
+{
+    hone_train_line line = {.step = t->s.step, .epoch = (double)t->s.step / (double)t->steps_per_epoch};
+    hone_step block;
+    if (t->s.logged_step == t->s.step) return HONE_OK;
+    HONE_TRY(hone_trainer_drain(t, &block));
+    double n = (double)t->s.line_samples;
+    line.loss = t->s.line_samples ? t->s.line_loss_sum / n : NAN;
+    line.accuracy = t->s.line_samples ? (double)t->s.line_correct / n : NAN;
+    line.grad_norm = block.grad_norm;
+    line.skipped = block.bad_total;
+    take_times(t, &line);
+    /* the rate that the last of these steps used */
+    line.lr = hone_schedule_lr(t->config, t->s.step - 1, t->steps_per_epoch, t->steps_total, t->s.plateau_scale);
+    t->s.line_loss_sum = 0;
+    t->s.line_samples = t->s.line_correct = 0;
+    t->s.logged_step = t->s.step;
+    hone_trainer_append(t, &t->run.metrics, hone_train_line_json(&line));
+    show(t, "step", &line);
+    return HONE_OK;
+}
+
+/* Between two lines a terminal wants to see life: the sums so far, without clearing them. */
+static hone_status tick(hone_trainer *t)
+{
+    double now = hone_now_seconds();
+    hone_step b;
+    if (now - t->tick_shown < 0.25 || !t->opts->progress || !hone_backend_is_host(t->backend)) return HONE_OK;
+    t->tick_shown = now;
+    HONE_TRY(hone_program_get_step(t->train.full.program, &b));
+    double seconds = now - t->line_started, n = (double)b.samples;
+    double wait = hone_loader_wait_seconds(t->train.loader) - t->line_wait;
+    hone_train_line line = {.step = t->s.step,
+                            .loss = n > 0 ? (b.loss_sum + t->s.line_loss_sum) / n : NAN,
+                            .accuracy = n > 0 ? (double)(b.correct + t->s.line_correct) / n : NAN,
+                            .grad_norm = b.grad_norm,
+                            .samples_per_second = seconds > 0 ? (double)t->timed_samples / seconds : 0,
+                            .data_wait = seconds > 0 ? fmin(1.0, wait / seconds) : 0};
+    line.lr = hone_schedule_lr(t->config, t->s.step > 0 ? t->s.step - 1 : 0, t->steps_per_epoch, t->steps_total,
+                               t->s.plateau_scale);
+    show(t, "tick", &line);
+    return HONE_OK;
+}
+
+/* --- the guard against values that are not finite -------------------------------------------------------- */
+
+static hone_status check_finite(hone_trainer *t, hone_program *last)
+{
+    hone_step b;
+    bool found = false;
+    char text[512] = "";
+    int64_t every =
+        t->config->log.every < t->config->train.max_bad_steps ? t->config->log.every : t->config->train.max_bad_steps;
+    /* asking a device costs a wait, so there the question is put only as often as it must be */
+    if (!hone_backend_is_host(t->backend) && every > 0 && t->s.step % every != 0) return HONE_OK;
+    HONE_TRY(hone_program_get_step(last, &b));
+    if (b.bad_total > t->s.warned_bad && b.bad_in_row == 1)
+        hone_trainer_say(t, "warn",
+                         "step %lld: the gradient is not finite, its update was skipped (%d in a row end the run)",
+                         (long long)t->s.step, t->config->train.max_bad_steps);
+    t->s.warned_bad = b.bad_total;
+    if (b.bad_in_row < t->config->train.max_bad_steps) return HONE_OK;
+    HONE_TRY(hone_program_find_nonfinite(last, &found, text, sizeof text));
+    return hone_fail(HONE_ERR_DIVERGED,
+                     "lower train.optimizer.lr, set train.clip_norm, or look at the data of that step",
+                     "step %lld: %d steps in a row gave no finite gradient; %s%s", (long long)t->s.step, b.bad_in_row,
+                     found ? "first at " : "every value of the last one is finite", text);
+}
+
+/* --- one step --------------------------------------------------------------------------------------------- */
+
+static hone_status set_block(hone_trainer *t, hone_program *p)
+{
+    hone_step s = {.seed = (uint64_t)t->config->train.seed,
+                   .step = t->s.step,
+                   .epoch = (int32_t)t->s.epoch,
+                   .micro = (int32_t)t->s.micro};
+    s.lr = (float)hone_schedule_lr(t->config, t->s.step, t->steps_per_epoch, t->steps_total, t->s.plateau_scale);
+    return hone_program_set_step(p, &s);
+}
+
+/* One micro-batch; *updated says that it completed a step. The last, shorter group of an epoch is
+ * updated too, with the same 1/accumulate (as frameworks do), so an epoch sees every sample. */
+static hone_status micro_batch(hone_trainer *t, bool *updated)
+{
+    hone_batch b;
+    hone_pass_program *w;
+    HONE_TRY(hone_pass_feed(&t->train, &b, &w));
+    HONE_TRY(set_block(t, w->program));
+    t->s.micro++;
+    t->s.batch++;
+    bool last = t->s.batch == t->train.batches;
+    *updated = last || t->s.micro == t->config->train.accumulate;
+    if (t->config->train.accumulate == 1) HONE_TRY(hone_program_step(w->program));
+    else HONE_TRY(hone_program_forward_backward(w->program));
+    if (t->config->train.accumulate > 1 && *updated) HONE_TRY(hone_program_update(w->program));
+    t->timed_samples += b.count;
+    if (last) {
+        t->s.batch = 0;
+        t->s.epoch++;
+    }
+    if (!*updated) return HONE_OK;
+    t->s.micro = 0;
+    t->s.step++;
+    t->s.validation_due = last || t->s.step >= t->steps_total;
+    return check_finite(t, w->program);
+}
+
+/* --- saving when it is time -------------------------------------------------------------------------------- */
+
+static bool save_is_due(const hone_trainer *t)
+{
+    const hone_interval *every = &t->config->checkpoint.every;
+    int64_t steps;
+    if (t->s.step == t->last_saved_step) return false;
+    switch (every->kind) {
+    case HONE_EVERY_STEPS: steps = (int64_t)every->value; break;
+    case HONE_EVERY_EPOCHS: steps = (int64_t)(every->value * (double)t->steps_per_epoch + 0.5); break;
+    case HONE_EVERY_SECONDS: return hone_now_seconds() - t->last_save >= every->value;
+    default: return false;
+    }
+    return steps > 0 && t->s.step % steps == 0;
+}
+
+/* A failed save keeps the ones before, and training: said, logged, tried again at the next turn. */
+static void save_or_warn(hone_trainer *t)
+{
+    if (hone_trainer_save(t, false) == HONE_OK) return;
+    hone_trainer_say(t, "warn", "this checkpoint was not saved, training goes on: %s", hone_error_message());
+}
+
+static hone_status save_and_stop(hone_trainer *t)
+{
+    if (hone_trainer_save(t, false) != HONE_OK) {
+        hone_error_context("stopped by a signal at step %lld, and could not save", (long long)t->s.step);
+        return HONE_ERR_RUNTIME;
+    }
+    return hone_fail(HONE_INTERRUPTED, "run the same command again to go on",
+                     "stopped by a signal at step %lld; saved in %s", (long long)t->s.step, t->run.path);
+}
+
+/* Out of time: the epoch under way is evaluated as it is. */
+static void check_time(hone_trainer *t)
+{
+    double limit = t->config->train.max_time;
+    if (limit <= 0 || t->s.validation_due || hone_trainer_seconds(t) < limit || t->s.micro > 0) return;
+    hone_trainer_say(t, "note", "train.max_time is over at step %lld", (long long)t->s.step);
+    t->steps_total = t->s.step;
+    t->s.validation_due = true;
+}
+
+hone_status hone_trainer_loop(hone_trainer *t)
+{
+    while (!t->s.finished) {
+        if (hone_trainer_stopped(t)) return save_and_stop(t);
+        if (t->s.validation_due) {
+            hone_status status = hone_trainer_end_epoch(t);
+            if (status == HONE_INTERRUPTED) return save_and_stop(t);
+            if (status != HONE_OK) return status;
+            if (t->s.finished) break;
+            if (save_is_due(t)) save_or_warn(t);
+            continue;
+        }
+        bool updated;
+        HONE_TRY(micro_batch(t, &updated));
+        if (!updated) continue;
+        if (t->s.step % t->config->log.every == 0) HONE_TRY(hone_trainer_log_line(t));
+        else HONE_TRY(tick(t));
+        check_time(t);
+        if (!t->s.validation_due && save_is_due(t)) save_or_warn(t);
+    }
+    return t->s.step == t->last_saved_step ? HONE_OK : hone_trainer_save(t, false);
+}

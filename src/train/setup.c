@@ -1,0 +1,310 @@
+/* setup.c - everything slow or fallible before the first step (setup.h). */
+#include "train/setup.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/thread.h"
+#include "train/saved.h"
+
+hone_status hone_setup_check(const hone_config *c)
+{
+    if (c->task != HONE_TASK_IMAGE)
+        return hone_fail(HONE_ERR_USAGE, "set task: image", "task: this hone trains image classifiers");
+    if (c->train.precision == HONE_PRECISION_BF16 || c->train.precision == HONE_PRECISION_FP16 ||
+        c->train.precision == HONE_PRECISION_TF32)
+        return hone_fail(HONE_ERR_USAGE, "set train.precision: auto or fp32",
+                         "train.precision: a CPU computes in fp32");
+    return HONE_OK;
+}
+
+/* --- data and model ------------------------------------------------------------------------------------------- */
+
+static int decode_threads(const hone_trainer *t)
+{
+    int n = t->config->data.decode_threads;
+    return n > 0 ? n : t->backend->threads > 0 ? t->backend->threads : 1;
+}
+
+static void report_skipped(hone_trainer *t, hone_dataset *d, const char *split)
+{
+    const char *const *reasons;
+    int count = hone_dataset_skipped(d, &reasons);
+    if (count == 0) return;
+    hone_trainer_say(t, "warn", "%d broken samples of %s are skipped; the first: %s", count, split, reasons[0]);
+    hone_text text = {0};
+    for (int k = 0; k < count; k++) hone_text_add(&text, "%s\n", reasons[k]);
+    char *list = hone_text_take(&text), name[32];
+    snprintf(name, sizeof name, "skipped-%s.txt", split);
+    if (list && hone_run_dir_write(&t->run, name, list) != HONE_OK)
+        hone_trainer_say(t, "warn", "%s", hone_error_message());
+    free(list);
+}
+
+static hone_status open_data(hone_trainer *t)
+{
+    const hone_config *c = t->config;
+    hone_image_spec spec = {c->image.height, c->image.width, c->image.channels, c->image.resize};
+    HONE_TRY(hone_data_open(c, &spec, &t->data));
+    HONE_TRY(hone_dataset_load(t->data->train, decode_threads(t), t->opts->stop));
+    report_skipped(t, t->data->train, "train");
+    if (!t->data->val) return HONE_OK;
+    HONE_TRY(hone_dataset_load(t->data->val, decode_threads(t), t->opts->stop));
+    report_skipped(t, t->data->val, "val");
+    return HONE_OK;
+}
+
+/* One value for all channels, or one each. */
+static hone_status spread(const char *key, const float *from, int count, int channels, float *to)
+{
+    if (count > 1 && count != channels)
+        return hone_fail(HONE_ERR_USAGE, "give one value, or one per channel",
+                         "%s has %d values, images have %d channels", key, count, channels);
+    for (int k = 0; k < channels && count > 0; k++) to[k] = from[count > 1 ? k : 0];
+    return HONE_OK;
+}
+
+static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
+{
+    const hone_config *c = t->config;
+    float mean[4] = {0}, std[4] = {1, 1, 1, 1};
+    *pre = (hone_preprocess){t->data->height, t->data->width, t->data->channels, c->image.resize, {0}, {1, 1, 1, 1}};
+    if (c->image.mean_auto || c->image.std_auto) HONE_TRY(hone_dataset_moments(t->data->train, mean, std));
+    HONE_TRY(spread("image.mean", c->image.mean_auto ? mean : c->image.mean,
+                    c->image.mean_auto ? pre->channels : c->image.mean_count, pre->channels, pre->mean));
+    HONE_TRY(spread("image.std", c->image.std_auto ? std : c->image.std,
+                    c->image.std_auto ? pre->channels : c->image.std_count, pre->channels, pre->std));
+    for (int k = 0; k < pre->channels; k++)
+        if (!(pre->std[k] > 0)) pre->std[k] = 1; /* a channel of one value: nothing to scale */
+    return HONE_OK;
+}
+
+static hone_status make_model(hone_trainer *t)
+{
+    hone_preprocess pre;
+    HONE_TRY(make_preprocess(t, &pre));
+    HONE_TRY(hone_model_new(t->config, &pre, t->data->classes, (const char *const *)t->data->class_name,
+                            (uint64_t)t->config->train.seed, &t->model));
+    HONE_TRY(hone_model_freeze(t->model, &t->config->train.freeze));
+    for (int k = 0; k < hone_model_param_count(t->model) && t->config->train.optimizer.decay_all; k++)
+        hone_model_param(t->model, k)->decay = true;
+    return HONE_OK;
+}
+
+/* --- loss weights ------------------------------------------------------------------------------------------------ */
+
+/* n / (C * n_c), as scikit-learn's "balanced" and the usual PyTorch recipe; 0 for a class without samples. */
+static void balanced_weights(hone_trainer *t)
+{
+    const int32_t *label = hone_dataset_labels(t->data->train);
+    int64_t n = hone_dataset_count(t->data->train);
+    for (int64_t k = 0; k < n; k++) t->class_weight[label[k]] += 1.0f;
+    for (int c = 0; c < t->data->classes; c++) {
+        float count = t->class_weight[c];
+        if (count > 0) t->class_weight[c] = (float)((double)n / ((double)t->data->classes * (double)count));
+        else hone_trainer_say(t, "warn", "class %s has no training samples: its weight is 0", t->data->class_name[c]);
+    }
+}
+
+static hone_status given_weights(hone_trainer *t)
+{
+    const hone_string_list *names = &t->config->train.loss.weight_class;
+    for (int c = 0; c < t->data->classes; c++) t->class_weight[c] = 1.0f;
+    for (int k = 0; k < names->count; k++) {
+        int c = 0;
+        while (c < t->data->classes && strcmp(names->item[k], t->data->class_name[c]) != 0) c++;
+        if (c == t->data->classes) {
+            const char *close =
+                hone_did_you_mean(names->item[k], (const char *const *)t->data->class_name, t->data->classes);
+            return hone_fail(HONE_ERR_USAGE, "use the class names of the data",
+                             "train.loss.class_weights: there is no class %s%s%s%s", names->item[k],
+                             close ? " (did you mean " : "", close ? close : "", close ? "?)" : "");
+        }
+        t->class_weight[c] = (float)t->config->train.loss.weight_value[k];
+    }
+    return HONE_OK;
+}
+
+static hone_status make_class_weights(hone_trainer *t)
+{
+    if (t->config->train.loss.class_weights == HONE_WEIGHTS_NONE) return HONE_OK;
+    t->class_weight = calloc((size_t)t->data->classes, sizeof(float));
+    if (!t->class_weight) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    if (t->config->train.loss.class_weights == HONE_WEIGHTS_GIVEN) return given_weights(t);
+    balanced_weights(t);
+    return HONE_OK;
+}
+
+/* --- programs ------------------------------------------------------------------------------------------------------ */
+
+static hone_update_attr update_attr(const hone_config *c)
+{
+    return (hone_update_attr){.momentum = (float)c->train.optimizer.momentum,
+                              .nesterov = c->train.optimizer.nesterov,
+                              .beta1 = (float)c->train.optimizer.beta1,
+                              .beta2 = (float)c->train.optimizer.beta2,
+                              .eps = (float)c->train.optimizer.eps,
+                              .weight_decay = (float)c->train.optimizer.weight_decay,
+                              .clip_norm = (float)c->train.clip_norm,
+                              .ema_decay = (float)c->train.ema,
+                              .zero_grad = c->train.accumulate > 1};
+}
+
+static hone_status open_train_pass(hone_trainer *t)
+{
+    const hone_config *c = t->config;
+    bool adamw = c->train.optimizer.name && strcmp(c->train.optimizer.name, "adamw") == 0;
+    hone_pass_opts o = {.backend = t->backend,
+                        .model = t->model,
+                        .data = t->data->train,
+                        .mode = HONE_MODE_TRAIN,
+                        .batch = c->train.batch,
+                        .loader = {.threads = decode_threads(t),
+                                   .prefetch = c->data.prefetch,
+                                   .shuffle = c->train.shuffle,
+                                   .seed = (uint64_t)c->train.seed},
+                        .build = {.label_smoothing = (float)c->train.loss.label_smoothing,
+                                  .class_weights = t->class_weight != NULL,
+                                  .accumulate = c->train.accumulate,
+                                  .flip = (float)c->augment.flip,
+                                  .crop_pad = c->augment.crop_pad},
+                        .compile = {.optimizer = adamw ? HONE_OPT_ADAMW : HONE_OPT_SGD,
+                                    .update = update_attr(c),
+                                    .accumulate = c->train.accumulate},
+                        .class_weight = t->class_weight,
+                        .stop = t->opts->stop};
+    return hone_pass_open(&o, &t->train);
+}
+
+static void count_steps(hone_trainer *t)
+{
+    int accumulate = t->config->train.accumulate;
+    t->steps_per_epoch = (t->train.batches + accumulate - 1) / accumulate;
+    t->steps_total = (int64_t)(t->config->train.epochs * (double)t->steps_per_epoch + 0.999999);
+    int64_t most = t->config->train.max_steps;
+    if (most > 0 && (most < t->steps_total || t->config->train.epochs <= 0)) t->steps_total = most;
+}
+
+static void count_memory(hone_trainer *t)
+{
+    const hone_pass *pass[] = {&t->train, &t->val};
+    for (int k = 0; k < 2; k++) {
+        const hone_program *programs[] = {pass[k]->full.program, pass[k]->tail.program};
+        for (int i = 0; i < 2; i++) {
+            hone_memory planned, allocated;
+            if (!programs[i]) continue;
+            hone_program_memory(programs[i], &planned, &allocated);
+            t->memory_bytes += allocated.total;
+        }
+        t->memory_bytes += pass[k]->pool_bytes;
+        if (pass[k]->data && hone_dataset_pixels(pass[k]->data))
+            t->memory_bytes +=
+                (size_t)hone_dataset_count(pass[k]->data) * hone_pass_sample_bytes(hone_model_preprocess(t->model));
+    }
+}
+
+/* Rules that need to know the splits. */
+static hone_status check_splits(const hone_trainer *t)
+{
+    if (t->data->val) return HONE_OK;
+    if (t->config->train.early_stop.patience > 0)
+        return hone_fail(HONE_ERR_USAGE, "set data.val or data.val_fraction",
+                         "train.early_stop needs a validation split");
+    if (t->config->train.schedule.name == HONE_SCHEDULE_PLATEAU)
+        return hone_fail(HONE_ERR_USAGE, "set data.val or data.val_fraction",
+                         "train.schedule plateau needs a validation split");
+    return HONE_OK;
+}
+
+hone_status hone_setup_open(hone_trainer *t)
+{
+    HONE_TRY(hone_backend_open(t->opts->device ? t->opts->device : "auto", t->opts->threads, &t->backend));
+    HONE_TRY(open_data(t));
+    HONE_TRY(check_splits(t));
+    HONE_TRY(make_model(t));
+    HONE_TRY(make_class_weights(t));
+    HONE_TRY(open_train_pass(t));
+    count_steps(t);
+    if (t->data->val)
+        HONE_TRY(hone_eval_pass_open(t->backend, t->model, t->data->val, t->config->train.batch, decode_threads(t),
+                                     t->train.full.program, t->opts->stop, &t->val));
+    count_memory(t);
+    return HONE_OK;
+}
+
+/* --- starting weights ------------------------------------------------------------------------------------------------ */
+
+static void say_init(hone_trainer *t, const char *path, const hone_weights_report *r)
+{
+    hone_trainer_say(t, "note", "init: %d of %d parameters loaded from %s, %d of its arrays unused", r->loaded,
+                     r->params, path, r->unused);
+    for (char *line = r->notes, *end; line && *line; line = end + 1) {
+        end = strchr(line, '\n');
+        if (!end) break;
+        hone_trainer_say(t, "note", "init: %.*s", (int)(end - line), line);
+    }
+}
+
+/* The weights of a run directory: best.safetensors, else the newest good checkpoint. */
+static hone_status load_init(hone_trainer *t, const char *path)
+{
+    hone_weights_report report = {0};
+    hone_safetensors *file = NULL;
+    hone_checkpoint checkpoint = {0};
+    struct stat s;
+    hone_text name = {0};
+    hone_status status;
+    bool found = false;
+    hone_text_add(&name, "%s", path);
+    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
+        hone_text_add(&name, "/best.safetensors");
+        if (!name.failed && stat(name.data, &s) != 0) {
+            status = hone_checkpoint_latest(path, NULL, NULL, &found, &checkpoint);
+            if (status == HONE_OK && !found)
+                status = hone_fail(HONE_ERR_USAGE, "name a safetensors file or a run directory",
+                                   "train.init: %s holds no weights", path);
+            if (status != HONE_OK) goto done;
+        }
+    }
+    if (name.failed) status = hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    else status = found ? HONE_OK : hone_safetensors_open(name.data, &file);
+    if (status == HONE_OK)
+        status = hone_weights_load(t->model, found ? checkpoint.model : file, name.data, false, &report);
+    if (status == HONE_OK) say_init(t, name.data, &report);
+    else hone_error_context("train.init");
+done:
+    free(report.notes);
+    hone_text_free(&name);
+    hone_safetensors_close(file);
+    hone_checkpoint_free(&checkpoint);
+    return status;
+}
+
+/* The average starts at the weights themselves, as torch.optim.swa_utils.AveragedModel does. */
+static hone_status start_average(hone_trainer *t)
+{
+    hone_program *p = t->train.full.program;
+    const hone_graph *g = hone_program_graph(p);
+    if (t->config->train.ema <= 0 || !hone_program_has_slot(p, HONE_SLOT_EMA)) return HONE_OK;
+    for (int k = 0; k < hone_model_param_count(t->model); k++) {
+        const hone_param *param = hone_model_param(t->model, k);
+        hone_tid id = hone_graph_find(g, param->name);
+        if (param->role != HONE_ROLE_PARAM || id == HONE_NONE || !(g->tensor[id].flags & HONE_TENSOR_TRAINABLE))
+            continue;
+        float *memory = malloc((size_t)param->count * sizeof *memory);
+        if (!memory) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+        hone_layout_from_file(&g->tensor[id], param->value, memory);
+        hone_status status = hone_program_write_slot(p, id, HONE_SLOT_EMA, memory);
+        free(memory);
+        if (status != HONE_OK) return status;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_setup_initial_weights(hone_trainer *t)
+{
+    if (t->config->train.init) HONE_TRY(load_init(t, t->config->train.init));
+    HONE_TRY(hone_model_upload(t->model, t->train.full.program));
+    return start_average(t);
+}

@@ -1,0 +1,169 @@
+/* trainer.c - hone_train: opens everything that a run needs, in the order in which it can fail, hands
+ * over to the loop, and evaluates the best weights at the end. It holds no arithmetic of nets. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/thread.h"
+#include "train/saved.h"
+#include "train/setup.h"
+
+/* --- saying things ------------------------------------------------------------------------------------------ */
+
+void hone_trainer_progress(hone_trainer *t, hone_progress *p)
+{
+    p->step = t->s.step;
+    p->steps_total = t->steps_total;
+    p->epoch = t->steps_per_epoch ? (double)t->s.step / (double)t->steps_per_epoch : 0;
+    p->epochs_total = t->steps_per_epoch ? (double)t->steps_total / (double)t->steps_per_epoch : 0;
+    p->memory_bytes = t->memory_bytes;
+    if (t->opts->progress) t->opts->progress(t->opts->progress_arg, p);
+}
+
+void hone_trainer_say(hone_trainer *t, const char *what, const char *fmt, ...)
+{
+    hone_text text = {0};
+    va_list args;
+    va_start(args, fmt);
+    hone_text_addv(&text, fmt, args);
+    va_end(args);
+    char *sentence = hone_text_take(&text);
+    if (sentence) {
+        hone_progress p = {.what = what, .text = sentence, .val_loss = NAN, .val_accuracy = NAN, .eta_seconds = NAN};
+        hone_run_dir_note(&t->run, what, sentence);
+        hone_trainer_progress(t, &p);
+    }
+    free(sentence);
+}
+
+bool hone_trainer_stopped(const hone_trainer *t) { return t->opts->stop && *t->opts->stop; }
+
+double hone_trainer_seconds(const hone_trainer *t)
+{
+    return t->session_seconds_before + (t->started > 0 ? hone_now_seconds() - t->started : 0);
+}
+
+/* --- the run --------------------------------------------------------------------------------------------------- */
+
+static void close_all(hone_trainer *t)
+{
+    hone_pass_close(&t->val); /* sharers before the owner of the arenas */
+    hone_pass_close(&t->train);
+    hone_model_free(t->model);
+    hone_data_free(t->data);
+    hone_backend_close(t->backend);
+    hone_run_dir_close(&t->run);
+    free(t->class_weight);
+    free(t->started_text);
+}
+
+static void start_clock(hone_trainer *t)
+{
+    t->session_seconds_before = t->s.seconds;
+    t->started = t->line_started = t->last_save = hone_now_seconds();
+    t->session_first_step = t->s.step;
+    t->line_wait = hone_loader_wait_seconds(t->train.loader);
+}
+
+/* A fresh run: pages, weights to start from, step 0 where it shall be kept. */
+static hone_status begin(hone_trainer *t)
+{
+    t->s = (hone_run_state){.plateau_scale = 1.0, .plateau_best = INFINITY, .logged_step = 0};
+    t->last_saved_step = -1;
+    HONE_TRY(hone_trainer_write_pages(t));
+    HONE_TRY(hone_run_dir_start_logs(&t->run, 0, 0, NULL));
+    HONE_TRY(hone_setup_initial_weights(t));
+    if (!t->config->checkpoint.initial) return HONE_OK;
+    return hone_trainer_save(t, true);
+}
+
+/* A run that goes on: logs are cut back to where the checkpoint stood. */
+static hone_status go_on(hone_trainer *t)
+{
+    int64_t lost = 0;
+    t->resumed = true;
+    t->last_saved_step = t->s.step;
+    HONE_TRY(hone_run_dir_start_logs(&t->run, t->s.metrics_bytes, t->s.results_bytes, &lost));
+    if (lost > 0)
+        hone_trainer_say(t, "warn", "%lld bytes of the logs from before the checkpoint are lost", (long long)lost);
+    double limit = t->config->train.max_time;
+    bool out_of_time = limit > 0 && t->s.seconds >= limit;
+    /* more epochs than before: a finished run has more to do; fewer: it only has to be evaluated */
+    if (!t->s.finished && t->s.step >= t->steps_total) t->s.validation_due = true;
+    if (t->s.finished && !t->s.stopped_early && !out_of_time && t->s.step < t->steps_total) {
+        t->s.finished = false;
+        hone_trainer_say(t, "note", "the run had ended at step %lld and goes on to %lld", (long long)t->s.step,
+                         (long long)t->steps_total);
+    } else if (!t->s.finished) {
+        hone_trainer_say(t, "note", "going on from step %lld of %lld", (long long)t->s.step, (long long)t->steps_total);
+    }
+    return hone_trainer_write_pages(t);
+}
+
+static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
+{
+    HONE_TRY(hone_trainer_write_run_json(t, "running"));
+    start_clock(t);
+    HONE_TRY(hone_trainer_loop(t));
+    HONE_TRY(hone_trainer_final(t, final));
+    HONE_TRY(hone_trainer_write_run_json(t, "finished"));
+    hone_progress p = {.what = "done",
+                       .text = t->run.path,
+                       .val_loss = final->n ? final->loss : NAN,
+                       .val_accuracy = final->n ? final->accuracy : NAN,
+                       .eta_seconds = 0};
+    hone_trainer_progress(t, &p);
+    return HONE_OK;
+}
+
+static hone_status train_in(hone_trainer *t, hone_evaluation *final)
+{
+    char status[32];
+    bool found = false;
+    HONE_TRY(hone_setup_open(t));
+    hone_trainer_read_status(t, status, sizeof status);
+    HONE_TRY(hone_trainer_restore(t, &found));
+    HONE_TRY(found ? go_on(t) : begin(t));
+    if (found && t->s.finished && strcmp(status, "finished") == 0) {
+        hone_trainer_say(t, "note",
+                         "%s is finished (step %lld): nothing to do. Give another --out, or more train.epochs",
+                         t->run.path, (long long)t->s.step);
+        return HONE_OK;
+    }
+    return run_to_the_end(t, final);
+}
+
+/* run.json says how it ended; a failure to write that must not hide the reason. */
+static void record_end(hone_trainer *t, hone_status status)
+{
+    hone_error why;
+    if (status == HONE_OK || !t->train.full.program || t->run.log.fd < 0) return;
+    hone_error_save(&why, status);
+    hone_run_dir_note(&t->run, status == HONE_INTERRUPTED ? "note" : "error", why.message);
+    const char *name = status == HONE_INTERRUPTED ? "interrupted" : status == HONE_ERR_DIVERGED ? "diverged" : "failed";
+    if (hone_trainer_write_run_json(t, name) != HONE_OK) hone_error_clear();
+    hone_error_restore(&why);
+}
+
+hone_status hone_train(const hone_config *c, const hone_train_opts *o, hone_evaluation *final)
+{
+    hone_evaluation ignored = {0}, *into = final ? final : &ignored;
+    const char *out = o->out ? o->out : c->out;
+    hone_trainer t = {.config = c, .opts = o};
+    char now[24];
+    *into = (hone_evaluation){0};
+    if (!out)
+        return hone_fail(HONE_ERR_USAGE, "give --out DIR, or `out:` in the config",
+                         "there is no run directory to write to");
+    HONE_TRY(hone_setup_check(c));
+    HONE_TRY(hone_run_dir_open(out, &t.run));
+    t.started_text = hone_strdup(hone_time_text(now));
+    hone_status status = train_in(&t, into);
+    record_end(&t, status);
+    close_all(&t);
+    if (!final) hone_evaluation_free(&ignored);
+    return status;
+}
