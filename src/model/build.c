@@ -62,7 +62,7 @@ static hone_status check_logits(const hone_model *m, const hone_emit *e, const h
 {
     const hone_layer *last = m->tree.top.item[m->tree.top.count - 1];
     const hone_tensor *t = hone_emit_tensor(e, v);
-    char shape[64];
+    char shape[96];
     if (t->rank == 2 && t->dim[1] == m->classes && v->hwc[0] == 0) return HONE_OK;
     return hone_emit_fail(last, "end the model with `linear: classes`",
                           "the model ends with %s, but the data has %d class%s: (N, %d) is needed",

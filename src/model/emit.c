@@ -7,9 +7,14 @@
 
 const hone_tensor *hone_emit_tensor(const hone_emit *e, const hone_value *v) { return &e->g->tensor[v->t]; }
 
-const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[64])
+const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[96])
 {
-    return hone_tensor_shape_text(hone_emit_tensor(e, v), text, 64);
+    const hone_tensor *t = hone_emit_tensor(e, v);
+    int used = snprintf(text, 96, "(N");
+    for (int k = 1; k < t->rank; k++) used += snprintf(text + used, 96 - (size_t)used, ", %lld", (long long)t->dim[k]);
+    snprintf(text + used, 96 - (size_t)used,
+             ")"); /* 3 sizes of at most 19 digits: fits for sizes that pass the rules */
+    return text;
 }
 
 /* --- messages --------------------------------------------------------------------------------------- */
@@ -37,7 +42,7 @@ static hone_status with_place(const hone_layer *l, hone_status status)
 hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_value *v, unsigned ranks,
                            const char *what, const char *hint)
 {
-    char shape[64];
+    char shape[96];
     if (ranks >> hone_emit_tensor(e, v)->rank & 1u) return HONE_OK;
     return hone_emit_fail(l, hint, "%s needs %s, but its input is %s", l->type->name, what,
                           hone_emit_shape(e, v, shape));

@@ -49,8 +49,8 @@ hone_status hone_emit_list(hone_emit *e, const hone_layer_list *list, hone_value
 /* --- what emitters are made of (emit.c) -------------------------------------------------------- */
 
 const hone_tensor *hone_emit_tensor(const hone_emit *e, const hone_value *v);
-/* "(64, 28, 28, 1)" of the value for messages. */
-const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[64]);
+/* "(N, 28, 28, 1)" of the value for messages: the batch is not the page's affair. */
+const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[96]);
 /* A mistake in the page: "FILE:LINE:COL: PATH: what". Returns HONE_ERR_USAGE. */
 hone_status hone_emit_fail(const hone_layer *l, const char *hint, const char *fmt, ...) HONE_PRINTF(3, 4);
 /* Refuses a value whose rank is not in the bit set (1 << rank). `what` says what is expected. */

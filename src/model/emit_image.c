@@ -25,7 +25,7 @@ static hone_status set_pad(const hone_layer *l, hone_window *w)
 static hone_status set_window(const hone_emit *e, const hone_layer *l, const hone_value *v, hone_window *w)
 {
     const hone_tensor *x = hone_emit_tensor(e, v);
-    char shape[64];
+    char shape[96];
     for (int k = 0; k < 2; k++) {
         w->kernel[k] = (int32_t)l->args.kernel[k];
         w->stride[k] = (int32_t)(l->args.stride[k] ? l->args.stride[k] : l->args.kernel[k]);

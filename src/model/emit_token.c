@@ -14,7 +14,7 @@ HONE_EMITTER(group) { return hone_emit_list(e, &l->body, v); }
 static hone_status add_values(hone_emit *e, const hone_layer *l, const hone_value *shortcut, hone_value *v)
 {
     const hone_tensor *a = hone_emit_tensor(e, v), *b = hone_emit_tensor(e, shortcut);
-    char left[64], right[64];
+    char left[96], right[96];
     if (a->rank != b->rank || memcmp(a->dim, b->dim, (size_t)a->rank * sizeof a->dim[0]) != 0)
         return hone_emit_fail(l, "let the layers keep the shape, or give `shortcut:` layers that change it alike",
                               "the layers give %s, but the shortcut %s", hone_emit_shape(e, v, left),
@@ -43,7 +43,7 @@ HONE_EMITTER(patch_embed)
     HONE_TRY(hone_emit_rank(e, l, v, RANK_IMAGE, "an image (N, H, W, C)", "put patch_embed first"));
     const hone_tensor *x = hone_emit_tensor(e, v);
     int64_t size = l->args.size, in = x->dim[3], fan_in = in * size * size, fan_out = l->args.dim * size * size;
-    char shape[64];
+    char shape[96];
     if (x->dim[1] % size || x->dim[2] % size)
         return hone_emit_fail(l, "choose image.size as a multiple of the patch size",
                               "patches of %lld do not tile the image %s", (long long)size,

@@ -222,7 +222,8 @@ static void name_layer(expander *x, level *lv, hone_layer *l, hone_ref value, co
     const hone_yaml *given = value.node && value.node->kind == HONE_YAML_MAP ? hone_yaml_get(value.node, "name") : NULL;
     char name[HONE_COMPONENT_BYTES];
     if (!given) {
-        snprintf(name, sizeof name, "%.36s%d", kind, ++lv->kind_count[kind_index]);
+        bool digit = isdigit((unsigned char)kind[strlen(kind) - 1]); /* relu6_1: relu61 is the 61st relu */
+        snprintf(name, sizeof name, "%.36s%s%d", kind, digit ? "_" : "", ++lv->kind_count[kind_index]);
         set_name(x, lv, l, name, at);
         return;
     }
@@ -294,7 +295,8 @@ static void read_args(expander *x, hone_layer *l, hone_ref value, const hone_yam
     if (value.node && !is_map && brief) {
         read_arg(x, l, brief, value);
     } else if (value.node && !is_map) {
-        mistake(x, value.node, l->path, "%s takes a map of arguments, not %s", type->name,
+        mistake(x, value.node, l->path, "%s takes %s, not %s", type->name,
+                type->arg_count ? "a map of arguments" : "no arguments",
                 value.node->kind == HONE_YAML_SEQ ? "a list" : "a short value");
         return;
     }
@@ -549,7 +551,7 @@ hone_status hone_layers_expand(const hone_yaml *model, const hone_yaml *given, i
     check_page(&x, model);
     const hone_yaml *layers = hone_yaml_get(model, "layers");
     x.page.given = given && given->kind == HONE_YAML_MAP ? given : NULL;
-    hone_scope_check(x.page.given, x.page.standard, model, "model.with", false, d);
+    hone_scope_check(x.page.given, x.page.standard, x.page.standard ? x.page.standard : model, "model.with", false, d);
     level top;
     if (!layers) {
         mistake(&x, model, "model", "has no layers");

@@ -38,6 +38,7 @@ static json_t *arg_json(const hone_layer *l, const hone_arg *a)
         if (l->args.pad.kind == HONE_PAD_GIVEN) return pair_json(l->args.pad.n);
         return json_string(l->args.pad.kind == HONE_PAD_SAME ? "same" : "valid");
     case HONE_ARG_NUMBER:
+    case HONE_ARG_POSITIVE:
     case HONE_ARG_CHANCE: return json_real(*(const double *)at);
     case HONE_ARG_BOOL: return json_boolean(*n != 0);
     case HONE_ARG_WORD: return word_json(a->words, *n);

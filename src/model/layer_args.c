@@ -121,10 +121,13 @@ static bool read_count(const hone_arg *a, const hone_yaml *n, int classes, const
 
 static bool read_number(const hone_arg *a, const hone_yaml *n, const char *path, hone_diag *d, double *out)
 {
-    bool is_chance = a->type == HONE_ARG_CHANCE;
-    if (n->kind == HONE_YAML_SCALAR && hone_yaml_float(n, out) && *out >= 0 && (is_chance ? *out < 1 : *out <= 1e6))
-        return true;
-    return refuse(d, n, path, is_chance ? "a probability in 0..1 (below 1)" : "a number in 0..1000000");
+    bool is_chance = a->type == HONE_ARG_CHANCE, is_positive = a->type == HONE_ARG_POSITIVE;
+    bool ok = n->kind == HONE_YAML_SCALAR && hone_yaml_float(n, out);
+    if (ok && (is_positive ? *out > 0 : *out >= 0) && (is_chance ? *out < 1 : *out <= 1e6)) return true;
+    return refuse(d, n, path,
+                  is_chance     ? "a probability in 0..1 (below 1)"
+                  : is_positive ? "a number above 0, at most 1000000"
+                                : "a number in 0..1000000");
 }
 
 bool hone_arg_read(const hone_arg *a, const hone_arg_value *v, int classes, const char *path, hone_diag *d,
@@ -146,6 +149,7 @@ bool hone_arg_read(const hone_arg *a, const hone_arg_value *v, int classes, cons
     case HONE_ARG_PAIR: return read_pair(v, 1, to) || refuse(d, n, path, "an integer in 1..1024 or [height, width]");
     case HONE_ARG_PAD: return read_pad(v, path, d, args);
     case HONE_ARG_NUMBER:
+    case HONE_ARG_POSITIVE:
     case HONE_ARG_CHANCE: return read_number(a, n, path, d, to);
     case HONE_ARG_BOOL: {
         bool flag = false;

@@ -29,11 +29,11 @@ static const hone_arg linear_args[] = {
     INIT_ARG,
 };
 static const hone_arg batchnorm_args[] = {
-    {"eps", HONE_ARG_NUMBER, AT(eps), "1e-5", NULL},
+    {"eps", HONE_ARG_POSITIVE, AT(eps), "1e-5", NULL},
     {"momentum", HONE_ARG_NUMBER, AT(momentum), "0.1", NULL},
 };
-static const hone_arg layernorm_args[] = {{"eps", HONE_ARG_NUMBER, AT(eps), "1e-5", NULL}};
-static const hone_arg leaky_relu_args[] = {{"slope", HONE_ARG_NUMBER, AT(slope), "0.01", NULL}};
+static const hone_arg layernorm_args[] = {{"eps", HONE_ARG_POSITIVE, AT(eps), "1e-5", NULL}};
+static const hone_arg leaky_relu_args[] = {{"slope", HONE_ARG_POSITIVE, AT(slope), "0.01", NULL}};
 static const hone_arg gelu_args[] = {{"form", HONE_ARG_WORD, AT(form), "exact", "exact|tanh"}};
 static const hone_arg pooling_args[] = {
     {"kernel", HONE_ARG_PAIR, AT(kernel), "2", NULL},
@@ -78,7 +78,7 @@ static const hone_arg encoder_args[] = {
     {"norm", HONE_ARG_WORD, AT(form), "pre", "pre|post"},
     {"act", HONE_ARG_WORD, AT(act), "gelu", "gelu|gelu_tanh|relu|silu"},
     {"dropout", HONE_ARG_CHANCE, AT(p), "0", NULL},
-    {"eps", HONE_ARG_NUMBER, AT(eps), "1e-5", NULL},
+    {"eps", HONE_ARG_POSITIVE, AT(eps), "1e-5", NULL},
     {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},
     INIT_ARG,
 };

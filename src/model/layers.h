@@ -57,6 +57,7 @@ typedef enum hone_arg_type {
     HONE_ARG_STRIDE, /* the same, or `kernel` (0): as large as the kernel                          */
     HONE_ARG_PAD,    /* same, valid, N or [h, w]                                                   */
     HONE_ARG_NUMBER, /* number in 0..1e6                                                           */
+    HONE_ARG_POSITIVE, /* the same without 0                                                       */
     HONE_ARG_CHANCE, /* probability in 0..1, 1 excluded                                            */
     HONE_ARG_BOOL,   /* true | false                                                               */
     HONE_ARG_WORD,   /* one of `words`, stored as its index                                        */

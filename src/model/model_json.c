@@ -167,13 +167,12 @@ static hone_status check_parameters(const char *path, const hone_model *m, const
 }
 
 /* Mistakes of the layers are USAGE in a page and DATA in a model file. */
-static hone_status as_data(const char *path, hone_status status)
+static hone_status as_data(hone_status status)
 {
     if (status != HONE_ERR_USAGE) return status;
     hone_error e;
     hone_error_save(&e, status);
-    return hone_fail(HONE_ERR_DATA, "the file is damaged or was not written by hone", "%s: layers: %s", path,
-                     e.message);
+    return hone_fail(HONE_ERR_DATA, "the file is damaged or was not written by hone", "%s", e.message);
 }
 
 static hone_status assemble(const char *path, hone_model *m, const json_t *root)
@@ -181,7 +180,7 @@ static hone_status assemble(const char *path, hone_model *m, const json_t *root)
     if (!json_is_array(json_object_get(root, "layers"))) return bad(path, "layers", "a list");
     hone_yaml *page = hone_json_to_yaml(path, root, "layers");
     if (!page) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: memory exhausted", path);
-    hone_status status = as_data(path, hone_model_assemble(m, page, NULL));
+    hone_status status = as_data(hone_model_assemble(m, page, NULL));
     hone_json_yaml_free(page);
     HONE_TRY(status);
     HONE_TRY(check_parameters(path, m, json_object_get(root, "parameters")));

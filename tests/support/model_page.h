@@ -8,14 +8,21 @@
 
 #include "hone/model.h"
 
-typedef struct page_input { int height, width, channels, classes; uint64_t seed; } page_input;
+typedef struct page_input {
+    int height, width, channels, classes;
+    uint64_t seed;
+} page_input;
 
 /* The value of `model:` is `text`; the model sees images of the given size and classes "c0", "c1", ... */
 static inline hone_status page_model(const char *text, page_input in, hone_model **out)
 {
     hone_config c = {.file = (char *)HONE_SOURCE_DIR "/configs/page.yaml"};
-    hone_preprocess pre = {.height = in.height, .width = in.width, .channels = in.channels, .mean = {0.5f, 0.5f, 0.5f}, .std = {0.25f, 0.25f, 0.25f}};
-    char (*name)[16] = calloc((size_t)in.classes, sizeof *name);
+    hone_preprocess pre = {.height = in.height, .width = in.width, .channels = in.channels};
+    for (int k = 0; k < in.channels; k++) {
+        pre.mean[k] = 0.5f;
+        pre.std[k] = 0.25f;
+    }
+    char(*name)[16] = calloc((size_t)in.classes, sizeof *name);
     const char **names = calloc((size_t)in.classes, sizeof *names);
     *out = NULL;
     for (int k = 0; name && names && k < in.classes; k++) {

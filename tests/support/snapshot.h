@@ -34,8 +34,8 @@ static inline void snapshot_difference(const char *path, const char *expected, c
         text += b + (text[b] == '\n');
         line++;
     }
-    fprintf(stderr, "%s:%d differs\n  expected: %.*s\n  got:      %.*s\n", path, line, (int)strcspn(expected, "\n"), expected,
-            (int)strcspn(text, "\n"), text);
+    fprintf(stderr, "%s:%d differs\n  expected: %.*s\n  got:      %.*s\n", path, line, (int)strcspn(expected, "\n"),
+            expected, (int)strcspn(text, "\n"), text);
 }
 
 /* True when `text` equals the file; else the first line that differs is printed. */
