@@ -53,28 +53,16 @@ static void map(hone_backend *b, const hone_launch *l, int64_t weight, hone_cpu_
     void SIMD(cpu_##op)(hone_backend * b, const hone_launch *l) { map(b, l, weight, op##_range); }
 
 /* d(x Phi(x)) = Phi(x) + x phi(x) */
-MATH_INLINE float gelu_value(float x)
-{
-    float density;
-    return x * math_phi(x, &density);
-}
-
 MATH_INLINE float gelu_slope(float x)
 {
     float density, phi = math_phi(x, &density);
     return phi + x * density;
 }
 
-static const float TANH_SCALE = 0.797884560802865356f; /* sqrt(2 / pi) */
-static const float TANH_CUBE = 0.044715f;
-
-/* 0.5 (1 + tanh(z)) = sigmoid(2z), which keeps the digits of the negative tail. */
-MATH_INLINE float gelu_tanh_gate(float x) { return math_sigmoid(2.0f * TANH_SCALE * (x + TANH_CUBE * x * x * x)); }
-
 MATH_INLINE float gelu_tanh_slope(float x)
 {
-    float s = gelu_tanh_gate(x); /* 1 - tanh^2 = 4 s (1 - s) */
-    return s + 2.0f * x * s * (1.0f - s) * TANH_SCALE * (1.0f + 3.0f * TANH_CUBE * x * x);
+    float s = math_gelu_tanh_gate(x); /* 1 - tanh^2 = 4 s (1 - s) */
+    return s + 1.59576912160573071f * x * s * (1.0f - s) * (1.0f + 3.0f * 0.044715f * x * x);
 }
 
 MATH_INLINE float silu_slope(float x)
@@ -89,9 +77,9 @@ FORWARD(relu6, 1, x<0 ? 0.0f : x> 6 ? 6.0f : x)
 BACKWARD(relu6_dx, 1, (u > 0) & (u < 6) ? dy : 0.0f)
 FORWARD(leaky_relu, 1, x < 0 ? slope * x : x)
 BACKWARD(leaky_relu_dx, 1, u > 0 ? dy : dy * slope)
-FORWARD(gelu, 8, gelu_value(x))
+FORWARD(gelu, 8, math_gelu(x))
 BACKWARD(gelu_dx, 8, dy *gelu_slope(u))
-FORWARD(gelu_tanh, 8, x *gelu_tanh_gate(x))
+FORWARD(gelu_tanh, 8, math_gelu_tanh(x))
 BACKWARD(gelu_tanh_dx, 8, dy *gelu_tanh_slope(u))
 FORWARD(silu, 8, x *math_sigmoid(x))
 BACKWARD(silu_dx, 8, dy *silu_slope(u))

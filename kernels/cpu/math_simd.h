@@ -87,4 +87,18 @@ MATH_INLINE float math_phi(float x, float *density)
     return x < 0 ? tail : 1.0f - tail;
 }
 
+MATH_INLINE float math_gelu(float x)
+{
+    float density;
+    return x * math_phi(x, &density);
+}
+
+/* x times 0.5 (1 + tanh(z)) = sigmoid(2z), which keeps the digits of the negative tail. */
+MATH_INLINE float math_gelu_tanh_gate(float x)
+{
+    return math_sigmoid(1.59576912160573071f * (x + 0.044715f * x * x * x)); /* 2 sqrt(2 / pi) */
+}
+
+MATH_INLINE float math_gelu_tanh(float x) { return x * math_gelu_tanh_gate(x); }
+
 #endif
