@@ -27,6 +27,11 @@ static bool winograd_can(const hone_cpu_conv *c)
 /* Transforms cost per channel, products per pair of channels. */
 static bool winograd_pays(const hone_cpu_conv *c) { return c->I >= 16 && c->O >= 16; }
 
+static bool direct_can(const hone_cpu_conv *c)
+{
+    return c->direction == HONE_CPU_FORWARD && c->window.dilation[1] == 1 && c->window.groups == 1;
+}
+
 static const hone_cpu_conv_method *choose(const hone_cpu_conv *c)
 {
     const hone_window *v = &c->window;
@@ -35,6 +40,7 @@ static const hone_cpu_conv_method *choose(const hone_cpu_conv *c)
     if (point && dense) return &hone_cpu_conv_product;
     if (!forced("implicit") && winograd_can(c) && (forced("winograd") || winograd_pays(c)))
         return &hone_cpu_conv_winograd;
+    if (!forced("implicit") && direct_can(c) && (forced("direct") || c->I < 16)) return &hone_cpu_conv_direct;
     return &hone_cpu_conv_implicit;
 }
 
@@ -60,6 +66,8 @@ hone_status hone_cpu_conv_prepare(hone_backend *b, const hone_graph *g, hone_nod
     describe(c, g, n);
     c->gemm = hone_cpu_gemm_pick();
     c->isa = hone_cpu_isa_pick();
+    const hone_cpu_conv_rows *const rows[] = HONE_CPU_EACH(&hone_cpu_conv_rows);
+    c->rows = rows[c->isa];
     c->parts = hone_cpu_parts(b, 2.0 * (double)(c->N * c->OH * c->OW) * (double)c->O * (double)c->K);
     c->method = choose(c);
     c->method->plan(c);

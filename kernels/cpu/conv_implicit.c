@@ -22,78 +22,6 @@ static int64_t round_up(int64_t a, int64_t unit) { return (a + unit - 1) / unit 
 static int64_t panel_count(const hone_cpu_gemm *g, int64_t n) { return (n + g->cols - 1) / g->cols; }
 static int64_t tap_count(const hone_cpu_conv *c) { return (int64_t)c->window.kernel[0] * c->window.kernel[1]; }
 
-/* --- gathering ---------------------------------------------------------------------------------------- */
-static void copy_run(float *to, const float *from, int64_t n)
-{
-    if (n < 16)
-        for (int64_t i = 0; i < n; i++) to[i] = from[i];
-    else memcpy(to, from, (size_t)n * sizeof *to);
-}
-
-static void zero_run(float *to, int64_t n) { memset(to, 0, (size_t)n * sizeof *to); }
-
-/* Taps [s0, s1) of kernel row r for one pixel; `image` is row (W, I) of input row ih, or NULL outside. */
-static float *gather_taps(const hone_cpu_conv *c, const float *image, int64_t left, int64_t s0, int64_t s1, int64_t q,
-                          float *to)
-{
-    int64_t Ig = c->Ig, dilation = c->window.dilation[1];
-    if (!image) {
-        zero_run(to, (s1 - s0) * Ig);
-        return to + (s1 - s0) * Ig;
-    }
-    if (dilation == 1 && Ig == c->I) { /* neighbouring taps are neighbours in memory */
-        int64_t a = max64(s0, -left), z = min64(s1, c->W - left);
-        if (z <= a) a = z = s1;
-        zero_run(to, (a - s0) * Ig);
-        copy_run(to + (a - s0) * Ig, image + (left + a) * Ig, (z - a) * Ig);
-        zero_run(to + (z - s0) * Ig, (s1 - z) * Ig);
-        return to + (s1 - s0) * Ig;
-    }
-    for (int64_t s = s0; s < s1; s++, to += Ig) {
-        int64_t iw = left + s * dilation;
-        if (iw < 0 || iw >= c->W) zero_run(to, Ig);
-        else copy_run(to, image + iw * c->I + q * Ig, Ig);
-    }
-    return to;
-}
-
-void hone_cpu_gather(const hone_cpu_conv *c, const float *x, int64_t p0, int64_t p1, int64_t t0, int64_t t1, int64_t q,
-                     float *rows, int64_t ld)
-{
-    const hone_window *v = &c->window;
-    int64_t kw = v->kernel[1];
-    int64_t ow = p0 % c->OW, oh = p0 / c->OW % c->OH, n = p0 / c->OW / c->OH;
-    for (int64_t p = p0; p < p1; p++, rows += ld) {
-        float *to = rows;
-        for (int64_t r = t0 / kw; r * kw < t1; r++) {
-            int64_t ih = oh * v->stride[0] - v->pad[0] + r * v->dilation[0];
-            const float *image = ih >= 0 && ih < c->H ? x + (n * c->H + ih) * c->W * c->I : NULL;
-            int64_t s0 = max64(t0 - r * kw, 0), s1 = min64(t1 - r * kw, kw);
-            to = gather_taps(c, image, ow * v->stride[1] - v->pad[1], s0, s1, q, to);
-        }
-        if (to < rows + ld) zero_run(to, rows + ld - to); /* whole vectors of a row are read */
-        if (++ow == c->OW) {
-            ow = 0;
-            if (++oh == c->OH) oh = 0, n++;
-        }
-    }
-}
-
-/* The reverse: adds rows of taps [t0, t1) to the gradient of the image, one pixel (oh, ow). */
-static void scatter_pixel(const hone_cpu_conv *c, float *image, int64_t oh, int64_t ow, int64_t t0, int64_t t1,
-                          int64_t q, const float *row)
-{
-    const hone_window *v = &c->window;
-    for (int64_t t = t0; t < t1; t++, row += c->Ig) {
-        int64_t r = t / v->kernel[1], s = t % v->kernel[1];
-        int64_t ih = oh * v->stride[0] - v->pad[0] + r * v->dilation[0];
-        int64_t iw = ow * v->stride[1] - v->pad[1] + s * v->dilation[1];
-        if (ih < 0 || ih >= c->H || iw < 0 || iw >= c->W) continue;
-        float *to = image + (ih * c->W + iw) * c->I + q * c->Ig;
-        for (int64_t i = 0; i < c->Ig; i++) to[i] += row[i];
-    }
-}
-
 /* dx packs every block of taps into panels of its own, since a block need not be whole panels wide. */
 static int64_t dx_block_panels(const hone_cpu_conv *c) { return panel_count(c->gemm, c->block[TAPS] * c->Ig); }
 static int64_t dx_panels(const hone_cpu_conv *c)
@@ -104,13 +32,16 @@ static int64_t dx_panels(const hone_cpu_conv *c)
 /* --- plan ----------------------------------------------------------------------------------------------- */
 static void plan(hone_cpu_conv *c)
 {
-    int64_t taps = min64(tap_count(c), max64(1, TAP_FLOATS / c->Ig)), rows = c->gemm->rows;
-    int64_t ld = round_up(taps * c->Ig, c->gemm->cols);
+    int64_t most = max64(1, TAP_FLOATS / c->Ig), blocks = (tap_count(c) + most - 1) / most, rows = c->gemm->rows;
+    int64_t taps = (tap_count(c) + blocks - 1) / blocks;
+    /* odd multiples of a cache line: rows of a tile must not share one cache set */
+    int64_t ld = (round_up(taps * c->Ig, c->gemm->cols) / 16 | 1) * 16;
+    if (ld < taps * c->Ig + 16) ld += 32;
     int64_t pixels = min64(PIXELS_MOST, BLOCK_FLOATS / ld) / rows * rows;
     c->block[TAPS] = taps;
     c->block[LD] = ld;
     c->block[PIXELS] = max64(pixels, rows);
-    size_t part = (size_t)(c->block[PIXELS] * ld);
+    size_t part = (size_t)(c->block[PIXELS] * ld + 64); /* rows are written by whole vectors */
     size_t shared = 0, groups = (size_t)c->window.groups, cols = (size_t)c->gemm->cols;
     switch (c->direction) {
     case HONE_CPU_FORWARD: shared = groups * (size_t)(panel_count(c->gemm, c->Og) * c->K) * cols; break;
@@ -148,7 +79,7 @@ static void forward_block(const hone_cpu_conv_io *io, int64_t p0, int64_t p1, fl
         const float *b = (const float *)io->work + q * panel_count(c->gemm, c->Og) * panel;
         for (int64_t t0 = 0; t0 < taps; t0 += c->block[TAPS]) {
             int64_t t1 = min64(t0 + c->block[TAPS], taps);
-            hone_cpu_gather(c, io->x, p0, p1, t0, t1, q, rows, ld);
+            c->rows->gather(c, io->x, p0, p1, t0, t1, q, rows, ld);
             c->gemm->rows_by_panels(p1 - p0, c->Og, (t1 - t0) * c->Ig, rows, ld, b + t0 * c->Ig * cols, cols, panel,
                                     y + q * c->Og, c->O, t0 > 0);
         }
@@ -200,8 +131,7 @@ static void dx_block(const hone_cpu_conv_io *io, int64_t n, int64_t p0, int64_t 
             int64_t t1 = min64(t0 + c->block[TAPS], taps);
             c->gemm->rows_by_panels(p1 - p0, (t1 - t0) * c->Ig, c->Og, dy + q * c->Og, c->O, b, c->gemm->cols, panel,
                                     rows, ld, 0);
-            for (int64_t p = p0; p < p1; p++)
-                scatter_pixel(c, image, p / c->OW, p % c->OW, t0, t1, q, rows + (p - p0) * ld);
+            c->rows->scatter(c, image, p0, p1, t0, t1, q, rows, ld);
         }
 }
 
@@ -212,7 +142,7 @@ static void dx_part(void *arg, int part, int parts)
     int64_t n, end, pixels = c->OH * c->OW, size = c->H * c->W * c->I;
     hone_cpu_share(c->N, part, parts, &n, &end);
     for (; n < end; n++) {
-        zero_run(io->dx + n * size, size);
+        memset(io->dx + n * size, 0, (size_t)(size) * sizeof(float));
         for (int64_t p = 0; p < pixels; p += c->block[PIXELS])
             dx_block(io, n, p, min64(p + c->block[PIXELS], pixels), hone_cpu_conv_scratch(io, part));
     }
@@ -236,7 +166,7 @@ static void dw_block(const hone_cpu_conv_io *io, int64_t p0, int64_t p1, int64_t
     for (int64_t q = 0; q < c->window.groups; q++)
         for (int64_t t0 = 0; t0 < taps; t0 += c->block[TAPS]) {
             int64_t t1 = min64(t0 + c->block[TAPS], taps), first = q * c->Og + o0;
-            hone_cpu_gather(c, io->x, p0, p1, t0, t1, q, rows, ld);
+            c->rows->gather(c, io->x, p0, p1, t0, t1, q, rows, ld);
             c->gemm->cols_by_panels(o1 - o0, (t1 - t0) * c->Ig, p1 - p0, io->dy + p0 * c->O + first, c->O, rows, ld,
                                     c->gemm->cols, dw + first * c->K + t0 * c->Ig, c->K, add);
         }
@@ -252,9 +182,10 @@ static void dw_part(void *arg, int part, int parts)
     hone_cpu_share(c->N * c->OH * c->OW, s, sums, &p, &end);
     hone_cpu_share(c->Og, part % cut, cut, &o0, &o1);
     float *dw = (float *)io->work + s * partial_stride(c), *db = dw + c->O * c->K;
-    if (part % cut == 0) zero_run(db, c->O);
+    if (part % cut == 0) memset(db, 0, (size_t)(c->O) * sizeof(float));
     if (p == end)
-        for (int64_t q = 0; q < c->window.groups; q++) zero_run(dw + (q * c->Og + o0) * c->K, (o1 - o0) * c->K);
+        for (int64_t q = 0; q < c->window.groups; q++)
+            memset(dw + (q * c->Og + o0) * c->K, 0, (size_t)((o1 - o0) * c->K) * sizeof(float));
     for (int add = 0; p < end; p += c->block[PIXELS], add = 1) {
         int64_t p1 = min64(p + c->block[PIXELS], end);
         if (o1 > o0) dw_block(io, p, p1, o0, o1, hone_cpu_conv_scratch(io, part), dw, add);

@@ -26,6 +26,10 @@ typedef struct hone_cpu_gemm {
     /* the same with a turned: a (k, m), row stride lda */
     void (*cols_by_panels)(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t step,
                            int64_t panel, float *c, int64_t ldc, int add);
+    /* c (m, n) = a b where row i of a is `outer` pieces of `inner` floats, piece r at a + i * lda + r * jump: the
+     * window of a pixel in an image. b packed, k = outer * inner. */
+    void (*windows_by_panels)(int64_t m, int64_t n, int64_t outer, int64_t inner, const float *a, int64_t jump,
+                              int64_t lda, const float *b, float *c, int64_t ldc);
     /* panels [first, last) of b (k, n) row-major, row stride ld */
     void (*pack)(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels);
     /* the same from b turned: (n, k) row-major, row stride ld */

@@ -12,8 +12,13 @@
 #include "cpu/transpose_simd.h"
 #include "cpu/gemm.h"
 
-typedef void tile_fn(int64_t k, const float *a, int64_t lda, const float *b, int64_t step, float *c, int64_t ldc,
-                     int64_t n, int add);
+/* Strides of one tile: k runs over `outer` pieces of `inner`, a jumps by `jump` from piece to piece. */
+typedef struct walk {
+    int64_t outer, inner, jump, lda, step, ldc;
+    int add;
+} walk;
+
+typedef void tile_fn(const walk *k, const float *a, const float *b, float *c, int64_t n);
 
 /* Adds or writes the first n floats of a row that ends inside a vector; out of line, it is rare. */
 static __attribute__((noinline)) void put_edge(vfloat first, vfloat second, float *c, int64_t n, int add)
@@ -37,26 +42,28 @@ SIMD_INLINE void put_row(vfloat first, vfloat second, const int nv, float *c, in
 }
 
 /* The tile of `mr` rows and `nv` vectors, both constants at every call; `turned` likewise. */
-SIMD_INLINE void tile(const int mr, const int nv, const int turned, int64_t k, const float *restrict a, int64_t lda,
-                      const float *restrict b, int64_t step, float *restrict c, int64_t ldc, int64_t n, int add)
+SIMD_INLINE void tile(const int mr, const int nv, const int turned, const walk *k, const float *restrict a,
+                      const float *restrict b, float *restrict c, int64_t n)
 {
+    const int64_t lda = k->lda, step = k->step, inner = k->inner;
     vfloat acc[TILE_ROWS][2];
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++) acc[i][v] = (vfloat){0};
-    for (int64_t p = 0; p < k; p++, b += step) {
-        const float *ap = turned ? a + p * lda : a + p;
-        vfloat b0 = v_load(b), b1 = nv > 1 ? v_load(b + LANES) : b0;
+    for (int64_t r = 0; r < k->outer; r++, a += k->jump)
+        for (int64_t p = 0; p < inner; p++, b += step) {
+            const float *ap = turned ? a + p * lda : a + p;
+            vfloat b0 = v_load(b), b1 = nv > 1 ? v_load(b + LANES) : b0;
 #pragma GCC unroll 16
-        for (int i = 0; i < mr; i++) {
-            vfloat ai = v_set(turned ? ap[i] : ap[i * lda]);
-            acc[i][0] += ai * b0;
-            if (nv > 1) acc[i][1] += ai * b1;
+            for (int i = 0; i < mr; i++) {
+                vfloat ai = v_set(turned ? ap[i] : ap[i * lda]);
+                acc[i][0] += ai * b0;
+                if (nv > 1) acc[i][1] += ai * b1;
+            }
         }
-    }
 #pragma GCC unroll 16
-    for (int i = 0; i < mr; i++) put_row(acc[i][0], acc[i][nv - 1], nv, c + i * ldc, n, add);
+    for (int i = 0; i < mr; i++) put_row(acc[i][0], acc[i][nv - 1], nv, c + i * k->ldc, n, k->add);
 }
 
 #define EACH_ROW_6(X)  X(1) X(2) X(3) X(4) X(5) X(6)
@@ -65,10 +72,9 @@ SIMD_INLINE void tile(const int mr, const int nv, const int turned, int64_t k, c
 #define EACH_ROW(n)    EACH_ROW_(n)
 
 #define DEFINE_TILE(mr, nv, turned, name)                                                                              \
-    static void name(int64_t k, const float *a, int64_t lda, const float *b, int64_t step, float *c, int64_t ldc,      \
-                     int64_t n, int add)                                                                               \
+    static void name(const walk *k, const float *a, const float *b, float *c, int64_t n)                               \
     {                                                                                                                  \
-        tile(mr, nv, turned, k, a, lda, b, step, c, ldc, n, add);                                                      \
+        tile(mr, nv, turned, k, a, b, c, n);                                                                           \
     }
 #define DEFINE_TILES(mr)                                                                                               \
     DEFINE_TILE(mr, 1, 0, rows_##mr##x1)                                                                               \
@@ -83,9 +89,8 @@ static tile_fn *const cols_tile[TILE_ROWS][2] = {EACH_ROW(TILE_ROWS)(COLS_ENTRY)
 
 /* Panels outside, strips of rows inside: a panel stays in L1 while a streams from L2. Strips are made of
  * equal height (13 13 13 13 rather than 14 14 14 10): low tiles are slower per row. */
-SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, int64_t m, int64_t n, int64_t k,
-                           const float *a, int64_t lda, const float *b, int64_t step, int64_t panel, float *c,
-                           int64_t ldc, int add)
+SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, const walk *k, int64_t m, int64_t n,
+                           const float *a, const float *b, int64_t panel, float *c)
 {
     int64_t strips = (m + TILE_ROWS - 1) / TILE_ROWS;
     for (int64_t j = 0; j < n; j += TILE_COLS, b += panel) {
@@ -93,7 +98,7 @@ SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, int64_t
         int wide = nj > LANES;
         for (int64_t s = 0, i = 0; s < strips; s++) {
             int64_t height = (m - i) / (strips - s);
-            table[height - 1][wide](k, a + i * row_step, lda, b, step, c + i * ldc + j, ldc, nj, add);
+            table[height - 1][wide](k, a + i * row_step, b, c + i * k->ldc + j, nj);
             i += height;
         }
     }
@@ -102,13 +107,22 @@ SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, int64_t
 static void rows_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t step,
                            int64_t panel, float *c, int64_t ldc, int add)
 {
-    by_panels(rows_tile, lda, m, n, k, a, lda, b, step, panel, c, ldc, add);
+    walk w = {.outer = 1, .inner = k, .lda = lda, .step = step, .ldc = ldc, .add = add};
+    by_panels(rows_tile, lda, &w, m, n, a, b, panel, c);
 }
 
 static void cols_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t step,
                            int64_t panel, float *c, int64_t ldc, int add)
 {
-    by_panels(cols_tile, 1, m, n, k, a, lda, b, step, panel, c, ldc, add);
+    walk w = {.outer = 1, .inner = k, .lda = lda, .step = step, .ldc = ldc, .add = add};
+    by_panels(cols_tile, 1, &w, m, n, a, b, panel, c);
+}
+
+static void windows_by_panels(int64_t m, int64_t n, int64_t outer, int64_t inner, const float *a, int64_t jump,
+                              int64_t lda, const float *b, float *c, int64_t ldc)
+{
+    walk w = {.outer = outer, .inner = inner, .jump = jump, .lda = lda, .step = TILE_COLS, .ldc = ldc};
+    by_panels(rows_tile, lda, &w, m, n, a, b, outer * inner * TILE_COLS, c);
 }
 
 /* --- packing ------------------------------------------------------------------------------------- */
@@ -253,6 +267,7 @@ const hone_cpu_gemm SIMD(hone_cpu_gemm) = {
     .cols = TILE_COLS,
     .rows_by_panels = rows_by_panels,
     .cols_by_panels = cols_by_panels,
+    .windows_by_panels = windows_by_panels,
     .pack = pack,
     .pack_turned = pack_turned,
     .finish = finish,
