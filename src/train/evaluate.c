@@ -121,7 +121,11 @@ static hone_status open_data(const hone_saved *s, const hone_eval_opts *o, evalu
         const char **names = malloc((size_t)classes * sizeof *names);
         if (!names) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
         for (int k = 0; k < classes; k++) names[k] = hone_model_class_name(s->model, k);
-        hone_status status = hone_data_open_eval(o->data, o->split, s->config, pre, classes, names, &d->set);
+        hone_config *plain = NULL;
+        hone_status status = s->config ? HONE_OK : hone_saved_plain_config(&plain);
+        if (status == HONE_OK)
+            status = hone_data_open_eval(o->data, o->split, plain ? plain : s->config, pre, classes, names, &d->set);
+        hone_config_free(plain);
         free(names);
         return status;
     }

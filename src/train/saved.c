@@ -97,6 +97,12 @@ done:
     return status;
 }
 
+hone_status hone_saved_plain_config(hone_config **out)
+{
+    static const char page[] = "task: image\ndata: {path: .}\nmodel: {layers: [flatten, linear: classes]}\n";
+    return hone_config_read_text("defaults", page, NULL, 0, out);
+}
+
 void hone_saved_close(hone_saved *s)
 {
     if (s->model) hone_model_free(s->model);

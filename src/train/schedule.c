@@ -2,7 +2,8 @@
  *
  * Formulas of torch.optim.lr_scheduler with one "epoch" of theirs = one step of ours. A warm-up of W
  * steps rises as lr * (s + 1) / W (never 0) and the rest of the schedule runs over what remains.
- * `final` is a learning rate, as eta_min of CosineAnnealingLR is. */
+ * `final` is a share of lr, as end_factor
+ * of LinearLR is; lr * final takes the place of eta_min of CosineAnnealingLR. */
 #include <math.h>
 
 #include "hone/train.h"
@@ -27,7 +28,7 @@ static double one_cycle(double lr, double final, double step, double warm, doubl
 double hone_schedule_lr(const hone_config *c, int64_t step, int64_t steps_per_epoch, int64_t steps_total,
                         double plateau_scale)
 {
-    double lr = c->train.optimizer.lr, final = c->train.schedule.final;
+    double lr = c->train.optimizer.lr, final = lr * c->train.schedule.final;
     double s = (double)step, total = (double)steps_total;
     double warm = floor(c->train.schedule.warmup * (double)steps_per_epoch + 0.5);
     if (warm > total) warm = total;
@@ -42,7 +43,7 @@ double hone_schedule_lr(const hone_config *c, int64_t step, int64_t steps_per_ep
     }
     case HONE_SCHEDULE_COSINE: return half_cosine(lr, final, t);
     case HONE_SCHEDULE_LINEAR: return lr + (final - lr) * t;
-    case HONE_SCHEDULE_PLATEAU: return fmax(lr * plateau_scale, final);
+    case HONE_SCHEDULE_PLATEAU: return lr * plateau_scale;
     case HONE_SCHEDULE_CONSTANT:
     case HONE_SCHEDULE_ONECYCLE: break;
     }

@@ -1,0 +1,72 @@
+/* train.c - `hone train`: trains, or goes on where the run directory's last checkpoint stands. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/progress.h"
+#include "core/text.h"
+#include "hone/train.h"
+#include "train/evaluate.h"
+
+static void print_result(const hone_cli *cli, const char *out, const hone_evaluation *e)
+{
+    if (cli->json) {
+        char *text = hone_evaluation_json(e);
+        if (text) printf("%s\n", text);
+        free(text);
+        return;
+    }
+    if (e->n > 0) {
+        printf("\n");
+        hone_cli_print_evaluation(stdout, e);
+    }
+    printf("\nbest weights   %s/best.safetensors\nmetrics        %s/metrics.jsonl, %s/results.csv\n", out, out, out);
+    if (e->n > 0) printf("evaluation     %s/eval/report.json, confusion.csv, worst.csv\n", out);
+    printf("next           hone predict %s IMAGE...\n", out);
+}
+
+static int run(const hone_cli *cli)
+{
+    hone_config *config = NULL;
+    hone_evaluation result = {0};
+    hone_cli_progress progress = {.format = cli->log_format, .quiet = cli->quiet};
+    char *command = hone_cli_line(cli);
+    hone_status status = hone_cli_config(cli, cli->arg[0], 1, &config);
+    if (status == HONE_OK) {
+        const char *out = hone_cli_value(cli, "--out");
+        hone_train_opts o = {.device = cli->device,
+                             .threads = cli->threads,
+                             .out = out,
+                             .command = command,
+                             .stop = hone_cli_catch_signals(),
+                             .progress = hone_cli_progress_show,
+                             .progress_arg = &progress};
+        status = hone_train(config, &o, &result);
+        hone_cli_progress_close(&progress);
+        if (status == HONE_OK) print_result(cli, out ? out : config->out, &result);
+    }
+    hone_evaluation_free(&result);
+    hone_config_free(config);
+    free(command);
+    return (int)status;
+}
+
+static const hone_cli_flag flags[] = {
+    {"--out", "DIR", "run directory; wins over `out:` of the config"},
+    {NULL, NULL, NULL},
+};
+
+const hone_cli_command hone_cli_train_command = {
+    .name = "train",
+    .run = run,
+    .arguments = "CONFIG [key.sub=value ...]",
+    .summary = "trains a model; resumes by itself an unfinished run",
+    .least = 1,
+    .most = -1,
+    .flag = flags,
+    .details = "An unfinished run in the run directory goes on from its last good checkpoint and ends with the same\n"
+               "bytes as one that was never stopped. Ctrl-C, SIGTERM and SIGUSR1 save and exit with 75; a second\n"
+               "Ctrl-C leaves at once with 130. A directory that holds another experiment is refused.",
+    .examples = "hone train configs/fashion-quick.yaml\n"
+                "hone train configs/fashion-cnn.yaml train.epochs=3 train.optimizer.lr=0.05 --out runs/short\n"
+                "hone train configs/fashion-cnn.yaml --log-format json 2> progress.jsonl\n",
+};
