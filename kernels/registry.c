@@ -88,41 +88,43 @@ static hone_status open_cpu(int threads, hone_backend **out)
     return HONE_OK;
 }
 
-/* Beside the binary, in ../lib of it, then wherever the loader looks. A path with '/' is tried alone
- * by dlopen, so no stray library of the working directory is taken. */
-static void *cuda_plugin(char *tried, size_t tried_bytes)
+/* "libhone_NAME.so" beside the binary, in .. or ../lib of it, then wherever the loader looks. A path with
+ * '/' is tried alone by dlopen, so no stray library of the working directory is taken. */
+static void *open_plugin(const char *name, char *tried, size_t tried_bytes)
 {
     char folder[3072] = "";
     ssize_t got = readlink("/proc/self/exe", folder, sizeof folder - 1);
     folder[got > 0 ? got : 0] = '\0';
     char *slash = strrchr(folder, '/');
     if (slash) *slash = '\0';
-    static const char *const pattern[] = {"%s/libhone_cuda.so", "%s/../lib/libhone_cuda.so"};
-    for (int k = 0; slash && k < 2; k++) {
-        char path[4096];
-        snprintf(path, sizeof path, pattern[k], folder);
+    static const char *const place[] = {"", "/../lib", "/.."}; /* build folder, installed, test of a build folder */
+    char path[4096];
+    for (int k = 0; slash && k < 3; k++) {
+        snprintf(path, sizeof path, "%s%s/libhone_%s.so", folder, place[k], name);
         if (access(path, R_OK) != 0) continue;
         void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (!plugin) snprintf(tried, tried_bytes, "%s", dlerror());
         return plugin; /* one that lies there and can't be opened is an error, not a reason to look on */
     }
-    void *plugin = dlopen("libhone_cuda.so", RTLD_NOW | RTLD_LOCAL);
+    snprintf(path, sizeof path, "libhone_%s.so", name);
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!plugin) snprintf(tried, tried_bytes, "%s", dlerror());
     return plugin;
 }
 
-static hone_status open_cuda(int device, hone_backend **out)
+/* `name` is cuda, or emulated: the same kernels over the tests' SIMT emulator, in test builds only. */
+static hone_status open_cuda(const char *name, int device, hone_backend **out)
 {
-    static const char fix[] = "use --device cpu, or install the CUDA plugin libhone_cuda.so beside the hone binary";
-    char reason[1024] = "";
-    void *plugin = cuda_plugin(reason, sizeof reason);
-    if (!plugin) return hone_fail(HONE_ERR_DEVICE, fix, "cuda: the CUDA plugin can't be opened: %s", reason);
+    char reason[1024] = "", fix[160];
+    snprintf(fix, sizeof fix, "use --device cpu, or put the plugin libhone_%s.so beside the hone binary", name);
+    void *plugin = open_plugin(name, reason, sizeof reason);
+    if (!plugin) return hone_fail(HONE_ERR_DEVICE, fix, "%s: its plugin can't be opened: %s", name, reason);
     /* POSIX lets an object pointer of dlsym be a function; ISO C needs the copy. */
     void *symbol = dlsym(plugin, HONE_CUDA_ENTRY);
     hone_cuda_open_fn open;
     memcpy(&open, &symbol, sizeof open);
     hone_status status =
-        symbol ? open(device, out) : hone_fail(HONE_ERR_DEVICE, fix, "cuda: libhone_cuda.so has no " HONE_CUDA_ENTRY);
+        symbol ? open(device, out) : hone_fail(HONE_ERR_DEVICE, fix, "%s: its plugin has no " HONE_CUDA_ENTRY, name);
     if (status != HONE_OK) dlclose(plugin);
     return status; /* an open plugin stays loaded until the process ends: its kernels are in use */
 }
@@ -145,14 +147,15 @@ hone_status hone_backend_open(const char *name, int threads, hone_backend **out)
     int device;
     *out = NULL;
     if (strcmp(name, "auto") == 0) {
-        if (open_cuda(0, out) == HONE_OK) return HONE_OK;
+        if (open_cuda("cuda", 0, out) == HONE_OK) return HONE_OK;
         hone_error_clear(); /* not an error here: the user asked for whatever is there */
         return open_cpu(threads, out);
     }
     if (strcmp(name, "cpu") == 0) return open_cpu(threads, out);
     if (strcmp(name, "ref") == 0) return open_ref(threads, out);
     if (strcmp(name, "ref64") == 0) return open_ref64(threads, out);
-    if (cuda_name(name, &device)) return open_cuda(device, out);
+    if (strcmp(name, "emulated") == 0) return open_cuda(name, 0, out);
+    if (cuda_name(name, &device)) return open_cuda("cuda", device, out);
     return hone_fail(HONE_ERR_USAGE, "devices: auto, cpu, cuda, cuda:N, ref, ref64", "unknown device '%s'", name);
 }
 

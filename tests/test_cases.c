@@ -5,6 +5,7 @@
  *   test_cases grad       backward rows against central differences, in double
  *   test_cases perf [[DEVICE:]OP]    speed, as a table
  *   test_cases support    the table ops x dialects
+ *   test_cases emulated [OP]    the CUDA dialect's kernels on the SIMT emulator (HONE_SIMT picks the schedule)
  * The parts are in tests/cases/. All failing cases of a mode are listed, not only the first. */
 #include "cases/cases.h"
 
@@ -117,6 +118,38 @@ static void test_gradients(void **state)
     assert_int_equal(failures, 0);
 }
 
+/* Does `b` have every row that the case runs? */
+static bool has_rows(const hone_backend *b, hone_op op)
+{
+    if (!b->kernel[op].launch) return false;
+    for (int k = 0; k < backward_count; k++) {
+        hone_op back = backward_list[k].backward;
+        if (backward_list[k].forward == op && back != HONE_OP_reshape && !b->kernel[back].launch) return false;
+    }
+    return true;
+}
+
+static const char *emulated_op; /* NULL: all */
+
+static void test_emulated(void **state)
+{
+    (void)state;
+    hone_backend *b = open_device("emulated"), *ref64 = open_device("ref64");
+    complaint why;
+    int failures = 0, ran = 0;
+    for (int k = 0; k < case_count; k++) {
+        const case_row *row = &case_list[k];
+        if ((emulated_op && strcmp(emulated_op, hone_op_name(row->op)) != 0) || !has_rows(b, row->op)) continue;
+        ran++;
+        if (!check_case(b, ref64, row, &why)) count_failure(&failures, &why);
+    }
+    hone_backend_close(b);
+    hone_backend_close(ref64);
+    print_message("%d of %d cases ran on the emulator\n", ran, case_count);
+    assert_true(ran > 0);
+    assert_int_equal(failures, 0);
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "test";
@@ -124,9 +157,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_ref),    cmocka_unit_test(test_cpu),      cmocka_unit_test(test_fused),
         cmocka_unit_test(test_faults), cmocka_unit_test(test_no_holes),
     };
+    const struct CMUnitTest emulated[] = {cmocka_unit_test(test_emulated)};
     const struct CMUnitTest gradients[] = {cmocka_unit_test(test_gradients)};
     if (strcmp(mode, "perf") == 0) return report_perf(argc > 2 ? argv[2] : NULL);
     if (strcmp(mode, "support") == 0) return report_support();
+    emulated_op = argc > 2 ? argv[2] : NULL;
+    if (strcmp(mode, "emulated") == 0) return cmocka_run_group_tests(emulated, NULL, NULL);
     if (strcmp(mode, "grad") == 0) return cmocka_run_group_tests(gradients, NULL, NULL);
     return cmocka_run_group_tests(kernels, NULL, NULL);
 }

@@ -451,11 +451,15 @@ static void run_launch(const launch_shape &s, const std::function<void()> &body)
 
 /* --- the queue ------------------------------------------------------------------------------------------ */
 
-static std::vector<std::function<void()>> &queue()
+typedef std::vector<std::function<void()>> work_list;
+
+static work_list &queue()
 {
-    static std::vector<std::function<void()>> q;
+    static work_list &q = *new work_list;
     return q;
 }
+
+static work_list *recording = nullptr; /* takes the work instead of the queue while not null */
 
 static bool refused(const launch_shape &s)
 {
@@ -467,6 +471,10 @@ static bool refused(const launch_shape &s)
 
 static int enqueue(std::function<void()> work)
 {
+    if (recording) {
+        recording->push_back(std::move(work));
+        return 0;
+    }
     queue().push_back(std::move(work));
     const char *eager = getenv("HONE_SIMT_EAGER");
     return eager && *eager == '1' ? synchronize() : 0;
@@ -502,12 +510,28 @@ int fill(void *to, int byte, size_t bytes)
 int synchronize()
 {
     while (!queue().empty()) {
-        std::vector<std::function<void()>> work;
+        work_list work;
         work.swap(queue());
         for (auto &w : work) w();
     }
     return 0;
 }
+
+void record_begin() { recording = new work_list; }
+
+void *record_end()
+{
+    work_list *kept = recording;
+    recording = nullptr;
+    return kept;
+}
+
+void record_replay(void *recorded)
+{
+    for (auto &w : *(work_list *)recorded) enqueue(w);
+}
+
+void record_free(void *recorded) { delete (work_list *)recorded; }
 
 uint64_t launches() { return exec().launches; }
 void     on_fault(void (*handler)(const char *)) { exec().handler = handler; }

@@ -88,6 +88,11 @@ void  device_free(void *ptr);
 int   copy(void *to, const void *from, size_t bytes, bool to_device); /* ordered after the queued launches  */
 int   fill(void *to, int byte, size_t bytes);
 int   synchronize();
+/* What is queued between begin and end is kept instead of run; replay queues it again (a CUDA graph). */
+void  record_begin();
+void *record_end();
+void  record_replay(void *recorded);
+void  record_free(void *recorded);
 
 /* --- for tests ------------------------------------------------------------------------------------ */
 void     set_schedule(const char *text);  /* as HONE_SIMT; nullptr = read the environment again        */

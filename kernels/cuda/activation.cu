@@ -1,0 +1,65 @@
+/* activation.cu - pointwise nonlinearities and their derivatives (rows relu .. sigmoid_dx of ops.def).
+ *
+ * Functors, so that one vector loop serves all of them; arithmetic in float, NaN passes through. erff
+ * and tanhf are the accurate ones: the loops are bound by memory. */
+#include "launch.cuh"
+
+#define SQRT_HALF        0.70710678118654752f
+#define SQRT_TWO_OVER_PI 0.79788456080286536f
+#define INV_SQRT_TWO_PI  0.39894228040143268f
+
+struct relu_f { __device__ float operator()(float x) const { return x < 0 ? 0 : x; } };
+struct relu_dx_f { __device__ float operator()(float y, float dy) const { return y > 0 ? dy : 0; } };
+struct relu6_f { __device__ float operator()(float x) const { return x < 0 ? 0 : x > 6 ? 6 : x; } };
+struct relu6_dx_f { __device__ float operator()(float y, float dy) const { return y > 0 && y < 6 ? dy : 0; } };
+struct leaky_f { float slope; __device__ float operator()(float x) const { return x < 0 ? slope * x : x; } };
+struct leaky_dx_f { float slope; __device__ float operator()(float y, float dy) const { return y > 0 ? dy : slope * dy; } };
+struct gelu_f { __device__ float operator()(float x) const { return 0.5f * x * (1 + erff(x * SQRT_HALF)); } };
+struct gelu_dx_f {
+    __device__ float operator()(float x, float dy) const
+    {
+        return dy * (0.5f * (1 + erff(x * SQRT_HALF)) + x * INV_SQRT_TWO_PI * expf(-0.5f * x * x));
+    }
+};
+struct gelu_tanh_f {
+    __device__ float operator()(float x) const { return 0.5f * x * (1 + tanhf(SQRT_TWO_OVER_PI * (x + 0.044715f * x * x * x))); }
+};
+struct gelu_tanh_dx_f {
+    __device__ float operator()(float x, float dy) const
+    {
+        float t = tanhf(SQRT_TWO_OVER_PI * (x + 0.044715f * x * x * x));
+        float inner = SQRT_TWO_OVER_PI * (1 + 3 * 0.044715f * x * x);
+        return dy * 0.5f * (1 + t + x * (1 - t * t) * inner);
+    }
+};
+struct sigmoid_f { __device__ float operator()(float x) const { return 1 / (1 + expf(-x)); } };
+struct sigmoid_dx_f { __device__ float operator()(float y, float dy) const { return dy * y * (1 - y); } };
+struct silu_f { __device__ float operator()(float x) const { return x / (1 + expf(-x)); } };
+struct silu_dx_f {
+    __device__ float operator()(float x, float dy) const
+    {
+        float s = 1 / (1 + expf(-x));
+        return dy * s * (1 + x * (1 - s));
+    }
+};
+struct tanh_f { __device__ float operator()(float x) const { return tanhf(x); } };
+struct tanh_dx_f { __device__ float operator()(float y, float dy) const { return dy * (1 - y * y); } };
+
+extern "C" {
+void cuda_relu(hone_backend *b, const hone_launch *l) { launch_map(b, l, relu_f{}); }
+void cuda_relu_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, relu_dx_f{}); }
+void cuda_relu6(hone_backend *b, const hone_launch *l) { launch_map(b, l, relu6_f{}); }
+void cuda_relu6_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, relu6_dx_f{}); }
+void cuda_leaky_relu(hone_backend *b, const hone_launch *l) { launch_map(b, l, leaky_f{l->node->attr.leaky.slope}); }
+void cuda_leaky_relu_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, leaky_dx_f{l->node->attr.leaky.slope}); }
+void cuda_gelu(hone_backend *b, const hone_launch *l) { launch_map(b, l, gelu_f{}); }
+void cuda_gelu_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, gelu_dx_f{}); }
+void cuda_gelu_tanh(hone_backend *b, const hone_launch *l) { launch_map(b, l, gelu_tanh_f{}); }
+void cuda_gelu_tanh_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, gelu_tanh_dx_f{}); }
+void cuda_silu(hone_backend *b, const hone_launch *l) { launch_map(b, l, silu_f{}); }
+void cuda_silu_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, silu_dx_f{}); }
+void cuda_tanh(hone_backend *b, const hone_launch *l) { launch_map(b, l, tanh_f{}); }
+void cuda_tanh_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, tanh_dx_f{}); }
+void cuda_sigmoid(hone_backend *b, const hone_launch *l) { launch_map(b, l, sigmoid_f{}); }
+void cuda_sigmoid_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, sigmoid_dx_f{}); }
+}

@@ -1,0 +1,35 @@
+/* cuda.h - what the host side of the CUDA dialect shares: its table and the rows in it.
+ *
+ * Host glue is C (cuda_runtime_api.h compiles as C11); kernels are .cu. The same table and the same
+ * .cu files also make the emulated device of the tests (tests/simt), so nothing here may include a
+ * CUDA header. */
+#ifndef HONE_KERNELS_CUDA_CUDA_H
+#define HONE_KERNELS_CUDA_CUDA_H
+
+#include "hone/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One launcher per op of ops.def that has a kernel of ours; arguments as hone_kernel.launch. */
+#define HONE_OP(name, inputs, outputs, in_place) void cuda_##name(hone_backend *b, const hone_launch *l);
+#include "hone/ops.def"
+#undef HONE_OP
+
+/* Scratch of the rows that need it; arguments as hone_kernel.prepare. */
+hone_status cuda_softmax_xent_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_batchnorm_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+
+/* Puts the rows of kernels/cuda/table.c into b->kernel. Rows without a kernel stay NULL: compile
+ * refuses them by name, because this dialect inherits nothing. */
+void hone_cuda_fill(hone_backend *b);
+
+/* Entry of the plugin (kernels/dialect.h): opens device number `device`. Errors: DEVICE with the reason. */
+hone_status hone_cuda_open(int device, hone_backend **out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

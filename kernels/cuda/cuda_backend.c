@@ -1,0 +1,171 @@
+/* cuda_backend.c - the verbs of the CUDA dialect: memory, copies, one compute stream, recording.
+ *
+ * Contract: one stream carries all work of a step in order; launches can't fail, so the first error of
+ * one is kept and reported by the next sync or download. Must not know ops or graphs. */
+#include <cuda_runtime_api.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cuda.h"
+
+typedef struct cuda_self {
+    int          device;
+    cudaStream_t stream;
+    cudaError_t  launch_error;   /* first failed launch since the last report */
+    const char  *launch_kernel;
+} cuda_self;
+
+static cuda_self *self_of(hone_backend *b) { return b->self; }
+
+cudaStream_t hone_cuda_stream(hone_backend *b) { return self_of(b)->stream; }
+
+void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error)
+{
+    cuda_self *s = self_of(b);
+    if (error == cudaSuccess || s->launch_error != cudaSuccess) return;
+    s->launch_error = error;
+    s->launch_kernel = kernel;
+}
+
+static hone_status device_error(const char *what, cudaError_t e)
+{
+    hone_status status = e == cudaErrorMemoryAllocation ? HONE_ERR_MEMORY : HONE_ERR_DEVICE;
+    return hone_fail(status, status == HONE_ERR_MEMORY ? "use a smaller batch or a smaller model" : "see `hone doctor`",
+                     "cuda: %s: %s", what, cudaGetErrorString(e));
+}
+
+#define CUDA_TRY(what, expr)                                                                                           \
+    do {                                                                                                               \
+        cudaError_t cuda_try_error_ = (expr);                                                                          \
+        if (cuda_try_error_ != cudaSuccess) return device_error((what), cuda_try_error_);                              \
+    } while (0)
+
+static hone_status cuda_alloc(hone_backend *b, size_t bytes, void **out)
+{
+    char what[64];
+    snprintf(what, sizeof what, "allocating %zu bytes", bytes);
+    CUDA_TRY(what, cudaMalloc(out, bytes ? bytes : 1));
+    cudaError_t e = cudaMemsetAsync(*out, 0, bytes, self_of(b)->stream);
+    if (e == cudaSuccess) return HONE_OK;
+    cudaFree(*out);
+    *out = NULL;
+    return device_error("clearing new memory", e);
+}
+
+static void cuda_free(hone_backend *b, void *ptr)
+{
+    (void)b;
+    cudaFree(ptr);
+}
+
+static hone_status cuda_sync(hone_backend *b)
+{
+    cuda_self *s = self_of(b);
+    CUDA_TRY("waiting for the device", cudaStreamSynchronize(s->stream));
+    cudaError_t e = s->launch_error;
+    s->launch_error = cudaSuccess;
+    if (e != cudaSuccess) return device_error(s->launch_kernel, e);
+    return HONE_OK;
+}
+
+/* The source is pageable: CUDA has taken its bytes when the call returns. */
+static hone_status cuda_upload(hone_backend *b, void *to, const void *from, size_t bytes)
+{
+    CUDA_TRY("copying to the device", cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, self_of(b)->stream));
+    return HONE_OK;
+}
+
+static hone_status cuda_download(hone_backend *b, void *to, const void *from, size_t bytes)
+{
+    CUDA_TRY("copying from the device", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, self_of(b)->stream));
+    return cuda_sync(b);
+}
+
+static hone_status cuda_record_begin(hone_backend *b)
+{
+    CUDA_TRY("beginning to record", cudaStreamBeginCapture(self_of(b)->stream, cudaStreamCaptureModeThreadLocal));
+    return HONE_OK;
+}
+
+static hone_status cuda_record_end(hone_backend *b, void **recorded)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    CUDA_TRY("ending the record", cudaStreamEndCapture(self_of(b)->stream, &graph));
+    cudaError_t e = cudaGraphInstantiateWithFlags(&exec, graph, 0);
+    cudaGraphDestroy(graph);
+    if (e != cudaSuccess) return device_error("instantiating the recorded step", e);
+    *recorded = exec;
+    return HONE_OK;
+}
+
+static hone_status cuda_replay(hone_backend *b, void *recorded)
+{
+    CUDA_TRY("replaying the recorded step", cudaGraphLaunch(recorded, self_of(b)->stream));
+    return HONE_OK;
+}
+
+static void cuda_record_free(hone_backend *b, void *recorded)
+{
+    (void)b;
+    if (recorded) cudaGraphExecDestroy(recorded);
+}
+
+static void cuda_close(hone_backend *b)
+{
+    cuda_self *s = self_of(b);
+    if (s) {
+        cudaStreamSynchronize(s->stream);
+        cudaStreamDestroy(s->stream);
+    }
+    free(s);
+    free(b);
+}
+
+/* Says what is there and what is missing, in the words of the fix. */
+static hone_status check_device(int device)
+{
+    int count = 0, driver = 0, runtime = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    if (driver == 0) return hone_fail(HONE_ERR_DEVICE, "install an NVIDIA driver, or use --device cpu", "cuda: no NVIDIA driver is loaded");
+    if (driver / 1000 < runtime / 1000)
+        return hone_fail(HONE_ERR_DEVICE, "update the NVIDIA driver, or use --device cpu",
+                         "cuda: the driver supports CUDA %d.%d, this build needs CUDA %d", driver / 1000, driver % 1000 / 10, runtime / 1000);
+    CUDA_TRY("counting devices", cudaGetDeviceCount(&count));
+    if (device >= count)
+        return hone_fail(HONE_ERR_DEVICE, "name a device that `hone doctor` lists", "cuda:%d was asked for, %d present", device, count);
+    int major = 0;
+    CUDA_TRY("asking the device", cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    if (major < 8)
+        return hone_fail(HONE_ERR_DEVICE, "use a GPU of the Ampere generation or later, or --device cpu",
+                         "cuda:%d has compute capability %d.x, hone needs 8.0", device, major);
+    CUDA_TRY("choosing the device", cudaSetDevice(device));
+    return HONE_OK;
+}
+
+hone_status hone_cuda_open(int device, hone_backend **out)
+{
+    HONE_TRY(check_device(device));
+    hone_backend *b = calloc(1, sizeof *b);
+    cuda_self *s = calloc(1, sizeof *s);
+    if (!b || !s) {
+        free(b);
+        free(s);
+        return hone_fail(HONE_ERR_MEMORY, NULL, "cuda: no memory for the backend");
+    }
+    *b = (hone_backend){.name = "cuda", .real = HONE_F32, .fuses = true, .alloc = cuda_alloc, .free = cuda_free,
+                        .upload = cuda_upload, .download = cuda_download, .sync = cuda_sync,
+                        .record_begin = cuda_record_begin, .record_end = cuda_record_end, .replay = cuda_replay,
+                        .record_free = cuda_record_free, .close = cuda_close, .self = s};
+    s->device = device;
+    cudaError_t e = cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking);
+    if (e != cudaSuccess) {
+        free(b);
+        free(s);
+        return device_error("creating the compute stream", e);
+    }
+    hone_cuda_fill(b);
+    *out = b;
+    return HONE_OK;
+}

@@ -1,0 +1,91 @@
+/* hone_device.h - the one header of every .cu file: CUDA's language, or the emulator's.
+ *
+ * A .cu file holds kernels and thin extern "C" launchers and is compiled twice: by nvcc for the GPU,
+ * and as C++ over tests/simt for machines without one. So it uses these words in place of what only
+ * nvcc knows: HONE_KERNEL (bounds on threads), HONE_SHARED, HONE_DYNAMIC_SHARED, HONE_LAUNCH. No
+ * <<<>>>, no runtime calls, no PTX. Storage is float, bf16 or fp16; arithmetic is float. */
+#ifndef HONE_KERNELS_CUDA_DEVICE_H
+#define HONE_KERNELS_CUDA_DEVICE_H
+
+#include "hone/backend.h"
+#include "hone/philox.h"
+
+#ifdef __CUDACC__
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+typedef __nv_bfloat16 bf16;
+typedef __half fp16;
+
+/* The compute stream of a backend (cuda_backend.c). */
+extern "C" cudaStream_t hone_cuda_stream(hone_backend *b);
+/* Remembers the first failed launch; the next sync reports it. Launches themselves can't fail. */
+extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error);
+
+#define HONE_KERNEL(max_threads)                 __global__ void __launch_bounds__(max_threads)
+#define HONE_SHARED(type, name, count)           __shared__ type name[count]
+#define HONE_DYNAMIC_SHARED(type, name)          extern __shared__ __align__(128) unsigned char name##_bytes[]; type *name = (type *)name##_bytes
+#define HONE_LAUNCH(b, kernel, grid, block, shared_bytes, ...)                                                         \
+    do {                                                                                                               \
+        kernel<<<grid, block, shared_bytes, hone_cuda_stream(b)>>>(__VA_ARGS__);                                       \
+        hone_cuda_launched(b, #kernel, cudaPeekAtLastError());                                                         \
+    } while (0)
+
+__device__ static inline float to_float(float v) { return v; }
+__device__ static inline float to_float(bf16 v) { return __bfloat162float(v); }
+__device__ static inline float to_float(fp16 v) { return __half2float(v); }
+template <typename T> __device__ static inline T from_float(float v);
+template <> __device__ inline float from_float<float>(float v) { return v; }
+template <> __device__ inline bf16 from_float<bf16>(float v) { return __float2bfloat16_rn(v); }
+template <> __device__ inline fp16 from_float<fp16>(float v) { return __float2half_rn(v); }
+
+#else
+
+#include "simt.h"
+
+/* 16-bit floats as the GPU rounds them: to nearest, ties to even. */
+struct bf16 { uint16_t bits; };
+struct fp16 { _Float16 value; };
+
+extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int error);
+
+#define HONE_KERNEL(max_threads)        [[maybe_unused]] static void
+#define HONE_SHARED(type, name, count)                                                                                 \
+    static const char name##_key = 0;                                                                                  \
+    type *name = (type *)simt::shared(&name##_key, #name, sizeof(type) * (count), alignof(type))
+#define HONE_DYNAMIC_SHARED(type, name) type *name = (type *)simt::dynamic_shared()
+#define HONE_LAUNCH(b, kernel, grid, block, shared_bytes, ...)                                                         \
+    hone_cuda_launched(b, #kernel,                                                                                     \
+                       simt::launch_kernel({dim3(grid), dim3(block), (size_t)(shared_bytes), false, 1024, #kernel}, kernel, __VA_ARGS__))
+
+static inline float to_float(float v) { return v; }
+static inline float to_float(fp16 v) { return (float)v.value; }
+static inline float to_float(bf16 v)
+{
+    uint32_t bits = (uint32_t)v.bits << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+template <typename T> static inline T from_float(float v);
+template <> inline float from_float<float>(float v) { return v; }
+template <> inline fp16 from_float<fp16>(float v) { return {(_Float16)v}; }
+template <> inline bf16 from_float<bf16>(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    if (v != v) return {(uint16_t)(bits >> 16 | 0x40)}; /* a NaN stays one */
+    return {(uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)};
+}
+
+#endif
+
+/* Sixteen bytes of T: the widest access of a thread. */
+template <typename T> struct alignas(16) pack {
+    enum { size = 16 / sizeof(T) };
+    T v[size];
+};
+
+#endif

@@ -1,0 +1,219 @@
+/* softmax.cu - softmax of rows, cross-entropy with its metrics and its gradient, one pass over logits.
+ *
+ * One warp owns a row (lanes stride over the classes), one block owns up to ROWS_ONE_BLOCK rows: a small
+ * batch is a single launch. Larger ones leave each row's terms in work and a second launch adds them in
+ * row order. The definition of the loss stands in ops.def. No atomics. */
+#include "reduce.cuh"
+#include "launch.cuh"
+
+static const int XENT_THREADS = 1024, ROWS_ONE_BLOCK = 1024;
+
+/* log(sum exp) of a row, the first place of its maximum, and whether it holds a NaN; all lanes get them. */
+struct row_facts { float lse; int best; int nan; };
+
+template <typename T> __device__ static row_facts read_row(const T *x, int classes)
+{
+    const int lane = (int)(threadIdx.x & 31);
+    float top = -INFINITY, sum = 0;
+    int best = 0x7fffffff, nan = 0;
+    for (int c = lane; c < classes; c += 32) {
+        float v = to_float(x[c]);
+        nan |= v != v;
+        if (v > top || (best == 0x7fffffff && v == top)) {
+            top = v;
+            best = c;
+        }
+    }
+    for (int d = 16; d > 0; d /= 2) {
+        float other = __shfl_xor_sync(0xffffffffu, top, d);
+        int place = __shfl_xor_sync(0xffffffffu, best, d);
+        nan |= __shfl_xor_sync(0xffffffffu, nan, d);
+        if (other > top || (other == top && place < best)) {
+            top = other;
+            best = place;
+        }
+    }
+    for (int c = lane; c < classes; c += 32) sum += expf(to_float(x[c]) - top);
+    sum = warp_reduce<sum_op>(sum);
+    return {nan ? NAN : top + logf(sum), best, nan};
+}
+
+template <typename T> HONE_KERNEL(MAP_THREADS) softmax_k(const T *x, T *y, int64_t rows, int classes)
+{
+    const int lane = (int)(threadIdx.x & 31), warps = (int)(blockDim.x / 32);
+    for (int64_t r = (int64_t)blockIdx.x * warps + threadIdx.x / 32; r < rows; r += (int64_t)gridDim.x * warps) {
+        row_facts f = read_row(x + r * classes, classes);
+        for (int c = lane; c < classes; c += 32) y[r * classes + c] = from_float<T>(expf(to_float(x[r * classes + c]) - f.lse));
+    }
+}
+
+/* Pointers of one loss; optional ones are null. row_terms (N, 3): loss of the label, of smoothing, hit. */
+template <typename T> struct xent {
+    const T *logits;          /* (N, C) */
+    const int32_t *label;     /* (N) */
+    const float *row_weight;  /* (N) */
+    const float *class_weight; /* (C) */
+    hone_step *step;
+    float *loss, *row_loss;   /* (1), (N) */
+    T *dlogits;               /* (N, C) */
+    float *row_terms;
+    int64_t rows;
+    int classes;
+    float smoothing, grad_scale;
+};
+
+/* W = sum r_n w[t_n]: every block sums it for itself in the same order; rows are few beside rows * classes. */
+template <typename T> __device__ static float total_weight(const xent<T> &a, float *scratch)
+{
+    if (!a.row_weight && !a.class_weight) return (float)a.rows;
+    float sum = 0;
+    for (int64_t n = threadIdx.x; n < a.rows; n += blockDim.x)
+        sum += (a.row_weight ? a.row_weight[n] : 1) * (a.class_weight ? a.class_weight[a.label[n]] : 1);
+    return block_reduce<sum_op>(sum, scratch);
+}
+
+template <typename T> __device__ static float class_weight_sum(const xent<T> &a, float *scratch)
+{
+    if (!a.class_weight) return (float)a.classes;
+    float sum = 0;
+    for (int c = (int)threadIdx.x; c < a.classes; c += (int)blockDim.x) sum += a.class_weight[c];
+    return block_reduce<sum_op>(sum, scratch);
+}
+
+/* Loss terms and gradient of row n by one warp. */
+template <typename T> __device__ static void xent_row(const xent<T> &a, int64_t n, float weight, float weights_all)
+{
+    const int lane = (int)(threadIdx.x & 31), label = a.label[n];
+    const T *x = a.logits + n * a.classes;
+    const row_facts f = read_row(x, a.classes);
+    const float r = a.row_weight ? a.row_weight[n] : 1, own = f.lse - to_float(x[label]);
+    const float hard = a.class_weight ? a.class_weight[label] : 1;
+    float even = 0;
+    for (int c = lane; c < a.classes; c += 32) {
+        float w = a.class_weight ? a.class_weight[c] : 1, v = to_float(x[c]);
+        even += w * (f.lse - v);
+        if (!a.dlogits) continue;
+        float p = expf(v - f.lse);
+        float g = (1 - a.smoothing) * hard * (p - (c == label ? 1 : 0)) + a.smoothing / (float)a.classes * (p * weights_all - w);
+        a.dlogits[n * a.classes + c] = from_float<T>(a.grad_scale / weight * r * g);
+    }
+    even = warp_reduce<sum_op>(even);
+    if (lane != 0 || !a.row_terms) return;
+    if (a.row_loss) a.row_loss[n] = own;
+    a.row_terms[3 * n] = r * hard * own;
+    a.row_terms[3 * n + 1] = a.smoothing > 0 ? r * even : 0;
+    a.row_terms[3 * n + 2] = !f.nan && f.best == label ? 1 : 0;
+}
+
+/* Adds the rows' terms in a fixed order and writes loss and metrics; one block. */
+template <typename T> __device__ static void xent_finish(const xent<T> &a, float weight, float *scratch, double *wide)
+{
+    double hard = 0, even = 0;
+    int hits = 0;
+    for (int64_t n = threadIdx.x; n < a.rows; n += blockDim.x) {
+        hard += a.row_terms[3 * n];
+        even += a.row_terms[3 * n + 1];
+        hits += (int)a.row_terms[3 * n + 2];
+    }
+    hard = block_reduce<sum_op>(hard, wide);
+    even = block_reduce<sum_op>(even, wide);
+    hits = block_reduce<sum_op>(hits, (int *)scratch);
+    if (threadIdx.x != 0) return;
+    double loss = ((1 - (double)a.smoothing) * hard + (double)a.smoothing / a.classes * even) / (double)weight;
+    if (a.loss) *a.loss = (float)loss;
+    a.step->loss_sum += loss * (double)a.rows;
+    a.step->samples += a.rows;
+    a.step->correct += hits;
+}
+
+template <typename T> HONE_KERNEL(XENT_THREADS) xent_k(xent<T> a, int finish)
+{
+    HONE_SHARED(float, scratch, 32);
+    HONE_SHARED(double, wide, 32);
+    const int warps = (int)(blockDim.x / 32);
+    const float weight = total_weight(a, scratch), all = class_weight_sum(a, scratch);
+    for (int64_t n = (int64_t)blockIdx.x * warps + threadIdx.x / 32; n < a.rows; n += (int64_t)gridDim.x * warps)
+        xent_row(a, n, weight, all);
+    if (!finish) return;
+    __syncthreads(); /* one block: its rows' terms are all written */
+    xent_finish(a, weight, scratch, wide);
+}
+
+template <typename T> HONE_KERNEL(XENT_THREADS) xent_finish_k(xent<T> a)
+{
+    HONE_SHARED(float, scratch, 32);
+    HONE_SHARED(double, wide, 32);
+    const float weight = total_weight(a, scratch);
+    xent_finish(a, weight, scratch, wide);
+}
+
+template <typename T> static void launch_xent(hone_backend *b, xent<T> a)
+{
+    const bool single = a.rows <= ROWS_ONE_BLOCK, metrics = a.row_terms != nullptr;
+    const unsigned blocks = single ? 1 : (unsigned)((a.rows + 31) / 32 < MAP_BLOCKS_MOST ? (a.rows + 31) / 32 : MAP_BLOCKS_MOST);
+    HONE_LAUNCH(b, xent_k<T>, blocks, XENT_THREADS, 0, a, single && metrics ? 1 : 0);
+    if (!single && metrics) HONE_LAUNCH(b, xent_finish_k<T>, 1, XENT_THREADS, 0, a);
+}
+
+/* The arguments that the three rows share. */
+template <typename T> static xent<T> xent_args(const hone_launch *l)
+{
+    const hone_tensor *x = l->in_desc[0];
+    xent<T> a = {};
+    a.logits = (const T *)l->in[0];
+    a.label = (const int32_t *)l->in[1];
+    a.row_weight = (const float *)l->in[2];
+    a.class_weight = (const float *)l->in[3];
+    a.rows = x->dim[0];
+    a.classes = (int)x->dim[1];
+    a.smoothing = l->node->attr.loss.smoothing;
+    a.grad_scale = l->node->attr.loss.grad_scale;
+    return a;
+}
+
+static void xent_forward(hone_backend *b, const hone_launch *l, void *dlogits)
+{
+    with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        xent<T> a = xent_args<T>(l);
+        a.step = (hone_step *)l->in[4];
+        a.loss = (float *)l->out[0];
+        a.row_loss = (float *)l->out[1];
+        a.dlogits = (T *)dlogits;
+        a.row_terms = (float *)l->work;
+        launch_xent(b, a);
+    });
+}
+
+extern "C" {
+void cuda_softmax(hone_backend *b, const hone_launch *l)
+{
+    const hone_tensor *x = l->in_desc[0];
+    int classes = (int)x->dim[x->rank - 1];
+    int64_t rows = hone_tensor_count(x) / classes;
+    with_dtype(x->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        HONE_LAUNCH(b, softmax_k<T>, map_blocks(rows * 32), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], rows, classes);
+    });
+}
+
+hone_status cuda_softmax_xent_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    (void)b;
+    n->work_bytes = (size_t)g->tensor[n->in[0]].dim[0] * 3 * sizeof(float);
+    return HONE_OK;
+}
+
+void cuda_softmax_xent(hone_backend *b, const hone_launch *l) { xent_forward(b, l, nullptr); }
+void cuda_softmax_xent_both(hone_backend *b, const hone_launch *l) { xent_forward(b, l, l->out[2]); }
+
+void cuda_softmax_xent_dx(hone_backend *b, const hone_launch *l)
+{
+    with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        xent<T> a = xent_args<T>(l);
+        a.dlogits = (T *)l->out[0];
+        launch_xent(b, a);
+    });
+}
+}

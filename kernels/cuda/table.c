@@ -1,0 +1,33 @@
+/* table.c - the rows of the CUDA dialect: op, prepare, launch. C, because nvcc takes no designated
+ * initialisers. A row is written here when its .cu file is. */
+#include "cuda.h"
+
+#define ROW(name)               {HONE_OP_##name, {NULL, cuda_##name, NULL}}
+#define PREPARED(name, prepare) {HONE_OP_##name, {cuda_##prepare##_prepare, cuda_##name, NULL}} /* needs scratch */
+
+static const struct {
+    hone_op     op;
+    hone_kernel kernel;
+} rows[] = {
+    /* activation.cu */
+    ROW(relu), ROW(relu_dx), ROW(relu6), ROW(relu6_dx), ROW(leaky_relu), ROW(leaky_relu_dx), ROW(gelu), ROW(gelu_dx),
+    ROW(gelu_tanh), ROW(gelu_tanh_dx), ROW(silu), ROW(silu_dx), ROW(tanh), ROW(tanh_dx), ROW(sigmoid), ROW(sigmoid_dx),
+    /* elementwise.cu */
+    ROW(add), ROW(add_relu), ROW(mul), ROW(add_rows), ROW(add_rows_dp), ROW(concat), ROW(concat_dx),
+    /* dropout.cu, token.cu */
+    ROW(dropout), ROW(dropout_dx), ROW(drop_path), ROW(drop_path_dx),
+    ROW(prepend_token), ROW(prepend_token_dx), ROW(prepend_token_dt), ROW(first_token), ROW(first_token_dx),
+    /* softmax.cu, layernorm.cu */
+    ROW(softmax), ROW(softmax_xent_dx),
+    PREPARED(softmax_xent, softmax_xent), PREPARED(softmax_xent_both, softmax_xent),
+    ROW(layernorm), PREPARED(layernorm_dx, layernorm_dx),
+    /* batchnorm.cu */
+    PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
+    PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),
+    ROW(batchnorm_infer), ROW(batchnorm_infer_relu), ROW(batchnorm_infer_add_relu),
+};
+
+void hone_cuda_fill(hone_backend *b)
+{
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) b->kernel[rows[k].op] = rows[k].kernel;
+}

@@ -1,0 +1,108 @@
+/* emulated_backend.cc - the CUDA dialect's table over the SIMT emulator: libhone_emulated.so.
+ *
+ * Has the same entry symbol as libhone_cuda.so, so `--device emulated` of a test build runs the real
+ * launchers, the planner's offsets and the recorded step on a machine without a GPU. Recording keeps
+ * the queued launches and replays them, as a CUDA graph does: arguments are frozen, memory is not. */
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "cuda.h"
+#include "simt.h"
+
+struct emulated_self {
+    bool recording = false;
+    const char *failed_kernel = nullptr; /* first launch that CUDA would have refused */
+};
+
+static emulated_self *self_of(hone_backend *b) { return (emulated_self *)b->self; }
+
+extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int error)
+{
+    if (error && !self_of(b)->failed_kernel) self_of(b)->failed_kernel = kernel;
+}
+
+static hone_status emulated_alloc(hone_backend *b, size_t bytes, void **out)
+{
+    *out = simt::device_alloc(bytes ? bytes : 1);
+    if (!*out) return hone_fail(HONE_ERR_MEMORY, "use a smaller batch", "%s: no memory for %zu bytes", b->name, bytes);
+    simt::fill(*out, 0, bytes ? bytes : 1);
+    return HONE_OK;
+}
+
+static void emulated_free(hone_backend *, void *ptr) { simt::device_free(ptr); }
+
+static hone_status emulated_sync(hone_backend *b)
+{
+    simt::synchronize();
+    const char *kernel = self_of(b)->failed_kernel;
+    self_of(b)->failed_kernel = nullptr;
+    if (kernel) return hone_fail(HONE_ERR_DEVICE, NULL, "%s: the launch of %s has an invalid configuration", b->name, kernel);
+    return HONE_OK;
+}
+
+static hone_status emulated_upload(hone_backend *, void *to, const void *from, size_t bytes)
+{
+    if (bytes) simt::copy(to, from, bytes, true);
+    return HONE_OK;
+}
+
+static hone_status emulated_download(hone_backend *b, void *to, const void *from, size_t bytes)
+{
+    if (bytes) simt::copy(to, from, bytes, false);
+    return emulated_sync(b);
+}
+
+static hone_status emulated_record_begin(hone_backend *b)
+{
+    HONE_TRY(emulated_sync(b));
+    simt::record_begin();
+    self_of(b)->recording = true;
+    return HONE_OK;
+}
+
+static hone_status emulated_record_end(hone_backend *b, void **recorded)
+{
+    self_of(b)->recording = false;
+    *recorded = simt::record_end();
+    return HONE_OK;
+}
+
+static hone_status emulated_replay(hone_backend *, void *recorded)
+{
+    simt::record_replay(recorded);
+    return HONE_OK;
+}
+
+static void emulated_record_free(hone_backend *, void *recorded) { simt::record_free(recorded); }
+
+static void emulated_close(hone_backend *b)
+{
+    simt::synchronize();
+    delete self_of(b);
+    free(b);
+}
+
+extern "C" hone_status hone_cuda_open(int, hone_backend **out)
+{
+    hone_backend *b = (hone_backend *)calloc(1, sizeof *b);
+    if (!b) return hone_fail(HONE_ERR_MEMORY, NULL, "emulated: no memory for the backend");
+    b->name = "emulated";
+    b->real = HONE_F32;
+    b->fuses = true;
+    b->threads = 1;
+    b->alloc = emulated_alloc;
+    b->free = emulated_free;
+    b->upload = emulated_upload;
+    b->download = emulated_download;
+    b->sync = emulated_sync;
+    b->record_begin = emulated_record_begin;
+    b->record_end = emulated_record_end;
+    b->replay = emulated_replay;
+    b->record_free = emulated_record_free;
+    b->close = emulated_close;
+    b->self = new emulated_self;
+    hone_cuda_fill(b);
+    *out = b;
+    return HONE_OK;
+}
