@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cpu/dense.h"
+#include "cpu/depthwise.h"
 
 /* HONE_CPU_CONV names a method for tests and the bench; it is obeyed where the method can do the shape. */
 static bool forced(const char *method)
@@ -27,6 +28,11 @@ static bool winograd_can(const hone_cpu_conv *c)
 /* Transforms cost per channel, products per pair of channels. */
 static bool winograd_pays(const hone_cpu_conv *c) { return c->I >= 16 && c->O >= 16; }
 
+static bool depthwise_can(const hone_cpu_conv *c)
+{
+    return c->window.groups > 1 && c->window.groups == c->I && c->I == c->O && c->K <= HONE_CPU_DEPTHWISE_TAPS;
+}
+
 static bool direct_can(const hone_cpu_conv *c)
 {
     return c->direction == HONE_CPU_FORWARD && c->window.dilation[1] == 1 && c->window.groups == 1;
@@ -37,6 +43,7 @@ static const hone_cpu_conv_method *choose(const hone_cpu_conv *c)
     const hone_window *v = &c->window;
     bool point = v->kernel[0] == 1 && v->kernel[1] == 1 && !v->pad[0] && !v->pad[1];
     bool dense = v->stride[0] == 1 && v->stride[1] == 1 && v->groups == 1;
+    if (!forced("implicit") && depthwise_can(c)) return &hone_cpu_conv_depthwise;
     if (point && dense) return &hone_cpu_conv_product;
     if (!forced("implicit") && winograd_can(c) && (forced("winograd") || winograd_pays(c)))
         return &hone_cpu_conv_winograd;

@@ -61,8 +61,9 @@ typedef struct hone_cpu_conv_method {
 extern const hone_cpu_conv_method hone_cpu_conv_product;  /* 1x1, stride 1: one matrix product      */
 extern const hone_cpu_conv_method hone_cpu_conv_implicit; /* any shape: rows gathered block by block */
 
-extern const hone_cpu_conv_method hone_cpu_conv_direct;   /* forward of few input channels            */
-extern const hone_cpu_conv_method hone_cpu_conv_winograd; /* 3x3, stride 1, pad 0..2 equal both ways */
+extern const hone_cpu_conv_method hone_cpu_conv_direct;    /* forward of few input channels            */
+extern const hone_cpu_conv_method hone_cpu_conv_depthwise; /* one channel a group, up to 64 taps        */
+extern const hone_cpu_conv_method hone_cpu_conv_winograd;  /* 3x3, stride 1, pad 0..2 equal both ways */
 
 /* The part's own scratch. */
 static inline float *hone_cpu_conv_scratch(const hone_cpu_conv_io *io, int part)
