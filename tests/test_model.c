@@ -144,6 +144,28 @@ static void test_names_of_others(void **state)
     }
 }
 
+/* Planted: a table with one figure changed, and a missing line, are told apart from the snapshot. */
+static void test_snapshot_sees(void **state)
+{
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s/snapshots/model/lenet.txt", HONE_TESTS_DIR);
+    char *text = snapshot_read(path);
+    assert_non_null(text);
+    char *digit = strstr(text, "61706");
+    assert_non_null(digit);
+    if (!getenv("HONE_UPDATE_SNAPSHOTS")) {
+        fprintf(stderr, "two differences are expected here:\n");
+        *digit = '7';
+        assert_false(snapshot_matches("model/lenet.txt", text));
+        *digit = '6';
+        assert_true(snapshot_matches("model/lenet.txt", text));
+        *strrchr(text, '\n') = '\0';
+        assert_false(snapshot_matches("model/lenet.txt", text));
+    }
+    free(text);
+}
+
 /* --- names, blocks, repeats --------------------------------------------------------------------------------- */
 
 static void check_names(const char *text, page_input in, const char *expected)
@@ -375,13 +397,11 @@ static moments measure(hone_model *m, const char *name)
     return (moments){mean, sqrt(square / (double)p->count - mean * mean), most};
 }
 
-/* Five standard errors around what the distribution says, for n draws. */
-static void check_moments(moments m, double std, double bound, double n)
+/* Five standard errors around what the distribution says, for n draws; bound 0: normal. */
+static bool fits(moments m, double std, double bound, double n)
 {
-    assert_true(fabs(m.mean) < 5 * std / sqrt(n));
-    assert_true(fabs(m.std / std - 1) < 5 / sqrt(n));
-    if (bound > 0) assert_true(m.most <= bound && m.most > 0.98 * bound);
-    if (bound == 0) assert_true(m.most > 3 * std); /* normal: has tails */
+    if (fabs(m.mean) >= 5 * std / sqrt(n) || fabs(m.std / std - 1) >= 5 / sqrt(n)) return false;
+    return bound > 0 ? m.most <= bound && m.most > 0.98 * bound : m.most > 3 * std; /* a normal has tails */
 }
 
 static void test_init(void **state)
@@ -391,13 +411,16 @@ static void test_init(void **state)
                          "global_avgpool, linear: 256, linear: {out: 256, init: xavier},"
                          " linear: {out: 256, init: normal}, linear: {out: classes, init: zeros}]}",
                          SMALL);
-    check_moments(measure(m, "conv1.weight"), 1 / sqrt(25.0) / sqrt(3.0), 1 / sqrt(25.0), 1600);
+    assert_true(fits(measure(m, "conv1.weight"), 1 / sqrt(25.0) / sqrt(3.0), 1 / sqrt(25.0), 1600));
     assert_true(measure(m, "conv1.bias").most <= 1 / sqrt(25.0) && measure(m, "conv1.bias").most > 0);
-    check_moments(measure(m, "conv2.weight"), sqrt(2.0 / (64 * 9)), 0, 36864);
+    assert_true(fits(measure(m, "conv2.weight"), sqrt(2.0 / (64 * 9)), 0, 36864));
     assert_true(measure(m, "conv2.bias").most == 0);
-    check_moments(measure(m, "linear1.weight"), 1 / sqrt(64.0) / sqrt(3.0), 1 / sqrt(64.0), 16384);
-    check_moments(measure(m, "linear2.weight"), sqrt(6.0 / 512) / sqrt(3.0), sqrt(6.0 / 512), 65536);
-    check_moments(measure(m, "linear3.weight"), 0.02, 0, 65536);
+    assert_true(fits(measure(m, "linear1.weight"), 1 / sqrt(64.0) / sqrt(3.0), 1 / sqrt(64.0), 16384));
+    assert_true(fits(measure(m, "linear2.weight"), sqrt(6.0 / 512) / sqrt(3.0), sqrt(6.0 / 512), 65536));
+    assert_true(fits(measure(m, "linear3.weight"), 0.02, 0, 65536));
+    /* planted: the check must tell a uniform from a normal, and 0.02 from 0.021 */
+    assert_false(fits(measure(m, "linear1.weight"), 1 / sqrt(64.0) / sqrt(3.0), 0, 16384));
+    assert_false(fits(measure(m, "linear3.weight"), 0.021, 0, 65536));
     assert_true(measure(m, "linear4.weight").most == 0);
     for (int k = 0; k < 64; k++) {
         assert_true(hone_model_find_param(m, "batchnorm1.weight")->value[k] == 1);
@@ -562,6 +585,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zoo),
+        cmocka_unit_test(test_snapshot_sees),
         cmocka_unit_test(test_names_of_others),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_blocks),

@@ -22,20 +22,29 @@ const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[9
 /* A layer without a name of its own is called by its kind. */
 static const char *layer_title(const hone_layer *l) { return l->path[0] ? l->path : l->type->name; }
 
+/* "FILE:LINE:COL", or "FILE" for what came from the command line. */
+static const char *place(const hone_layer *l, char text[256])
+{
+    if (l->line > 0) snprintf(text, 256, "%s:%d:%d", l->file, l->line, l->column);
+    else snprintf(text, 256, "%s", l->file);
+    return text;
+}
+
 hone_status hone_emit_fail(const hone_layer *l, const char *hint, const char *fmt, ...)
 {
-    char text[512];
+    char text[512], where[256];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    return hone_fail(HONE_ERR_USAGE, hint, "%s:%d:%d: %s: %s", l->file, l->line, l->column, layer_title(l), text);
+    return hone_fail(HONE_ERR_USAGE, hint, "%s: %s: %s", place(l, where), layer_title(l), text);
 }
 
 /* What the graph refused, told in terms of the page. */
 static hone_status with_place(const hone_layer *l, hone_status status)
 {
-    if (status != HONE_OK) hone_error_context("%s:%d:%d: %s", l->file, l->line, l->column, layer_title(l));
+    char where[256];
+    if (status != HONE_OK) hone_error_context("%s: %s", place(l, where), layer_title(l));
     return status;
 }
 

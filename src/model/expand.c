@@ -392,6 +392,13 @@ static void expand_layer(expander *x, level *lv, hone_layer_list *list, const ho
     else if (type->shape != HONE_SHAPE_LEAF) expand_inside(x, lv, type, l, value);
 }
 
+/* The value of a key; `with:` with nothing after it counts as absent. */
+static const hone_yaml *map_of(const hone_yaml *map, const char *key)
+{
+    const hone_yaml *value = hone_yaml_get(map, key);
+    return value && !hone_yaml_null(value) ? value : NULL;
+}
+
 /* --- blocks --------------------------------------------------------------------------------------------- */
 
 static void expand_block(expander *x, level *lv, hone_layer_list *list, int index, hone_ref value, const hone_yaml *at)
@@ -399,7 +406,7 @@ static void expand_block(expander *x, level *lv, hone_layer_list *list, int inde
     const hone_yaml *block = x->blocks->item[index];
     const char *name = x->blocks->key[index]->text;
     const hone_yaml *layers = block->kind == HONE_YAML_MAP ? hone_yaml_get(block, "layers") : NULL;
-    const hone_yaml *with = block->kind == HONE_YAML_MAP ? hone_yaml_get(block, "with") : NULL;
+    const hone_yaml *with = block->kind == HONE_YAML_MAP ? map_of(block, "with") : NULL;
     if (!layers || (with && with->kind != HONE_YAML_MAP)) return; /* told by check_blocks */
     if (x->active[index]) {
         mistake(x, at, name, "a block can't use itself");
@@ -504,7 +511,7 @@ static void check_block(expander *x, const hone_yaml *key, const hone_yaml *bloc
         if (strcmp(block->key[k]->text, "layers") != 0 && strcmp(block->key[k]->text, "with") != 0)
             mistake(x, block->key[k], name, "unknown key %.60s of a block (it takes with, layers)",
                     block->key[k]->text);
-    const hone_yaml *with = hone_yaml_get(block, "with");
+    const hone_yaml *with = map_of(block, "with");
     if (!hone_yaml_get(block, "layers")) mistake(x, key, name, "the block has no layers");
     if (with && with->kind != HONE_YAML_MAP)
         mistake(x, with, name, "with must be a map of parameters and their defaults");
@@ -521,8 +528,8 @@ static void check_page(expander *x, const hone_yaml *model)
             mistake(x, model->key[k], "model", "unknown key %.60s%s%s%s", key, best ? " (did you mean " : "",
                     best ? best : "", best ? "?)" : "");
     }
-    const hone_yaml *with = hone_yaml_get(model, "with");
-    x->blocks = hone_yaml_get(model, "blocks");
+    const hone_yaml *with = map_of(model, "with");
+    x->blocks = map_of(model, "blocks");
     if (with && with->kind != HONE_YAML_MAP)
         mistake(x, with, "model.with", "must be a map of parameters and their defaults");
     x->page.standard = with && with->kind == HONE_YAML_MAP ? with : NULL;
