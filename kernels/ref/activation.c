@@ -11,18 +11,20 @@ static const double INV_SQRT_2PI = 0.39894228040143267794;
 typedef double (*unary)(double x, const hone_attrs *a);
 typedef double (*binary)(double u, double dy, const hone_attrs *a);
 
+/* y = f(x), element by element. */
 static void map(const hone_launch *l, unary f)
 {
-    const real *x = l->in[0];
-    real *y = l->out[0];
+    const real *x = l->in[0]; /* any shape */
+    real *y = l->out[0];      /* as x */
     int64_t count = hone_tensor_count(l->out_desc[0]);
     for (int64_t i = 0; i < count; i++) y[i] = (real)f((double)x[i], attrs(l));
 }
 
+/* dx = f(u, dy), element by element. */
 static void map_dx(const hone_launch *l, binary f)
 {
     const real *u = l->in[0], *dy = l->in[1]; /* u is y or x, as ops.def says */
-    real *dx = l->out[0];
+    real *dx = l->out[0];                     /* as u */
     int64_t count = hone_tensor_count(l->out_desc[0]);
     for (int64_t i = 0; i < count; i++) dx[i] = (real)f((double)u[i], (double)dy[i], attrs(l));
 }

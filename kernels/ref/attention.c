@@ -12,6 +12,7 @@ typedef struct shape {
     int64_t heads;
 } shape;
 
+/* B, T, C, D and heads from qkv and the attributes. */
 static shape shape_of(const hone_launch *l)
 {
     const int64_t *d = l->in_desc[0]->dim;
@@ -25,6 +26,7 @@ static int64_t part(const shape *z, int64_t n, int64_t t, int which, int64_t h)
     return (n * z->T + t) * 3 * z->C + which * z->C + h * z->D;
 }
 
+/* S[t,s] = q_t . k_s / sqrt(D). */
 static double score(const shape *z, const real *qkv, int64_t n, int64_t h, int64_t t, int64_t s)
 {
     const real *q = qkv + part(z, n, t, 0, h), *k = qkv + part(z, n, s, 1, h);
@@ -44,6 +46,7 @@ static double mask(const hone_launch *l, const hone_step *step, const shape *z, 
     return keep && p < 1 ? 1 / (1 - (double)p) : 0;
 }
 
+/* log sum_s exp S[t,s], shifted by the maximum. */
 static double row_log_sum(const shape *z, const real *qkv, int64_t n, int64_t h, int64_t t)
 {
     double top = score(z, qkv, n, h, t, 0), sum = 0;
@@ -52,13 +55,15 @@ static double row_log_sum(const shape *z, const real *qkv, int64_t n, int64_t h,
     return top + log(sum);
 }
 
+/* One row of probabilities at a time: y_t = sum_s drop(P)[t,s] v_s. */
 void REF(attention)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *qkv = l->in[0];
-    const hone_step *step = l->in[1];
-    real *y = l->out[0], *lse_out = l->out[1];
-    double *p = l->work; /* (T): the row of probabilities at hand */
+    const real *qkv = l->in[0];       /* (B, T, 3C) */
+    const hone_step *step = l->in[1]; /* the step block, NULL without dropout */
+    real *y = l->out[0];              /* (B, T, C) */
+    real *lse_out = l->out[1];        /* (B, heads, T) or NULL */
+    double *p = l->work;              /* (T): the row of probabilities at hand */
     shape z = shape_of(l);
     for (int64_t row = 0; row < z.B * z.heads * z.T; row++) {
         int64_t t = row % z.T, h = row / z.T % z.heads, n = row / z.T / z.heads;
@@ -77,8 +82,11 @@ void REF(attention)(hone_backend *b, const hone_launch *l)
  * dP = mask (dy v^T), dS = P (dP - sum_s P dP), and sum_s P dP = dy . y of the row. */
 static void head_scores(const hone_launch *l, const shape *z, int64_t n, int64_t h, double *dropped, double *ds)
 {
-    const real *qkv = l->in[0], *y = l->in[1], *lse = l->in[2], *dy = l->in[3];
-    const hone_step *step = l->in[4];
+    const real *qkv = l->in[0];       /* (B, T, 3C) */
+    const real *y = l->in[1];         /* (B, T, C) */
+    const real *lse = l->in[2];       /* (B, heads, T) */
+    const real *dy = l->in[3];        /* (B, T, C) */
+    const hone_step *step = l->in[4]; /* the step block, NULL without dropout */
     for (int64_t t = 0; t < z->T; t++) {
         int64_t own = (n * z->T + t) * z->C + h * z->D;
         double dot = 0;
@@ -93,11 +101,13 @@ static void head_scores(const hone_launch *l, const shape *z, int64_t n, int64_t
     }
 }
 
+/* dq = dS k / sqrt(D), dk = dS^T q / sqrt(D), dv = drop(P)^T dy of one head. */
 static void head_dqkv(const hone_launch *l, const shape *z, int64_t n, int64_t h, const double *dropped,
                       const double *ds)
 {
-    const real *qkv = l->in[0], *dy = l->in[3];
-    real *dqkv = l->out[0];
+    const real *qkv = l->in[0]; /* (B, T, 3C) */
+    const real *dy = l->in[3];  /* (B, T, C) */
+    real *dqkv = l->out[0];     /* (B, T, 3C) */
     for (int64_t t = 0; t < z->T; t++)
         for (int64_t d = 0; d < z->D; d++) {
             double dq = 0, dk = 0, dv = 0;
@@ -112,6 +122,7 @@ static void head_dqkv(const hone_launch *l, const shape *z, int64_t n, int64_t h
         }
 }
 
+/* Head by head, with both (T, T) matrices in the scratch. */
 void REF(attention_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;

@@ -17,6 +17,7 @@ static real finish(tail t, double y, const real *r, int64_t i)
     return stored < 0 ? 0 : stored;
 }
 
+/* Mean and biased variance of channel c; two passes, because E[x^2] - E[x]^2 cancels. */
 static void channel_statistics(const real *x, int64_t R, int64_t C, int64_t c, double *mean, double *var)
 {
     double sum = 0, squares = 0;
@@ -29,6 +30,7 @@ static void channel_statistics(const real *x, int64_t R, int64_t C, int64_t c, d
     *var = squares / (double)R;
 }
 
+/* running = (1 - momentum) running + momentum batch; the variance unbiased, R/(R-1), where R > 1. */
 static void update_running(const hone_launch *l, int64_t R, int64_t c, double mean, double var)
 {
     real *running_mean = l->in[3], *running_var = l->in[4]; /* (C), written in place */
@@ -39,10 +41,15 @@ static void update_running(const hone_launch *l, int64_t R, int64_t c, double me
     if (running_var) running_var[c] = (real)((1 - m) * (double)running_var[c] + m * unbiased);
 }
 
+/* y = (x - mean) rstd gamma + beta with the statistics of this batch, which it also saves. */
 static void forward(const hone_launch *l, tail t, const real *r)
 {
-    const real *x = l->in[0], *gamma = l->in[1], *beta = l->in[2];
-    real *y = l->out[0], *mean_out = l->out[1], *rstd_out = l->out[2];
+    const real *x = l->in[0];     /* (R, C) */
+    const real *gamma = l->in[1]; /* (C) */
+    const real *beta = l->in[2];  /* (C) */
+    real *y = l->out[0];          /* (R, C) */
+    real *mean_out = l->out[1];   /* (C) or NULL */
+    real *rstd_out = l->out[2];   /* (C) or NULL */
     int64_t R = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
     for (int64_t c = 0; c < C; c++) {
         double mean, var;
@@ -60,8 +67,13 @@ static void forward(const hone_launch *l, tail t, const real *r)
  * dx = gamma rstd (dy - dbeta/R - xhat dgamma/R).  `y` (R, C) gates dy where a ReLU follows. */
 static void backward(const hone_launch *l, const real *y, const real *dy, real *dr)
 {
-    const real *x = l->in[0], *gamma = l->in[1], *mean = l->in[2], *rstd = l->in[3];
-    real *dx = l->out[0], *dgamma = l->out[1], *dbeta = l->out[2];
+    const real *x = l->in[0];     /* (R, C) */
+    const real *gamma = l->in[1]; /* (C) */
+    const real *mean = l->in[2];  /* (C) */
+    const real *rstd = l->in[3];  /* (C) */
+    real *dx = l->out[0];         /* (R, C) or NULL */
+    real *dgamma = l->out[1];     /* (C) or NULL */
+    real *dbeta = l->out[2];      /* (C) or NULL */
     int64_t R = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
     for (int64_t c = 0; c < C; c++) {
         double sum = 0, sum_xhat = 0, m = (double)mean[c], s = (double)rstd[c];
@@ -80,10 +92,15 @@ static void backward(const hone_launch *l, const real *y, const real *dy, real *
     }
 }
 
+/* y = (x - running_mean) / sqrt(running_var + eps) gamma + beta: no statistics of the batch. */
 static void infer(const hone_launch *l, tail t, const real *r)
 {
-    const real *x = l->in[0], *gamma = l->in[1], *beta = l->in[2], *mean = l->in[3], *var = l->in[4];
-    real *y = l->out[0];
+    const real *x = l->in[0];     /* (R, C) */
+    const real *gamma = l->in[1]; /* (C) */
+    const real *beta = l->in[2];  /* (C) */
+    const real *mean = l->in[3];  /* (C) */
+    const real *var = l->in[4];   /* (C) */
+    real *y = l->out[0];          /* (R, C) */
     int64_t count = hone_tensor_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
     for (int64_t i = 0; i < count; i++) {
         int64_t c = i % C;
@@ -92,54 +109,63 @@ static void infer(const hone_launch *l, tail t, const real *r)
     }
 }
 
+/* y, mean, rstd of the batch. */
 void REF(batchnorm)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     forward(l, PLAIN, NULL);
 }
 
+/* relu(batchnorm(x)). */
 void REF(batchnorm_relu)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     forward(l, RELU, NULL);
 }
 
+/* relu(batchnorm(x) + r). */
 void REF(batchnorm_add_relu)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     forward(l, ADD_RELU, l->in[5]);
 }
 
+/* dx, dgamma, dbeta from dy. */
 void REF(batchnorm_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     backward(l, NULL, l->in[4], NULL);
 }
 
+/* As batchnorm_dx, with dy gated by y > 0. */
 void REF(batchnorm_relu_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     backward(l, l->in[4], l->in[5], NULL);
 }
 
+/* As batchnorm_relu_dx; dr, the gradient of the residual, is the gated dy. */
 void REF(batchnorm_add_relu_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     backward(l, l->in[4], l->in[5], l->out[3]);
 }
 
+/* Evaluation: the running statistics. */
 void REF(batchnorm_infer)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     infer(l, PLAIN, NULL);
 }
 
+/* relu of the above. */
 void REF(batchnorm_infer_relu)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     infer(l, RELU, NULL);
 }
 
+/* relu of the above plus r. */
 void REF(batchnorm_infer_add_relu)(hone_backend *b, const hone_launch *l)
 {
     (void)b;

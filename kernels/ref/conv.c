@@ -5,9 +5,12 @@
  * Group q joins input channels [q I/g, (q+1) I/g) to outputs [q O/g, (q+1) O/g). */
 #include "ref.h"
 
+/* y[n,oh,ow,o] = b[o] + sum over taps (r, s) and channels i of x[n,h,w,i] w[o,r,s,i], in double */
 double REF(conv_at)(const hone_launch *l, int64_t n, int64_t oh, int64_t ow, int64_t o)
 {
-    const real *x = l->in[0], *w = l->in[1], *bias = l->in[2];
+    const real *x = l->in[0];    /* (N, H, W, I) */
+    const real *w = l->in[1];    /* (O, kh, kw, I/g) */
+    const real *bias = l->in[2]; /* (O) or NULL */
     const int64_t *xd = l->in_desc[0]->dim, *wd = l->in_desc[1]->dim;
     const hone_window *v = &attrs(l)->window;
     int64_t H = xd[1], W = xd[2], I = xd[3], Ig = wd[3], group = o / (wd[0] / v->groups);
@@ -23,10 +26,11 @@ double REF(conv_at)(const hone_launch *l, int64_t n, int64_t oh, int64_t ow, int
     return sum;
 }
 
+/* Every output by the sum above. */
 void REF(conv)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    real *y = l->out[0];
+    real *y = l->out[0]; /* (N, OH, OW, O) */
     const int64_t *yd = l->out_desc[0]->dim;
     for (int64_t n = 0; n < yd[0]; n++)
         for (int64_t oh = 0; oh < yd[1]; oh++)
@@ -37,7 +41,8 @@ void REF(conv)(hone_backend *b, const hone_launch *l)
 /* dx[n,h,w,i] = sum over taps and over the outputs o of i's group that read the place. */
 static double conv_dx_at(const hone_launch *l, int64_t n, int64_t h, int64_t c, int64_t i)
 {
-    const real *dy = l->in[0], *w = l->in[1];
+    const real *dy = l->in[0]; /* (N, OH, OW, O) */
+    const real *w = l->in[1];  /* (O, kh, kw, I/g) */
     const int64_t *yd = l->in_desc[0]->dim, *wd = l->in_desc[1]->dim;
     const hone_window *v = &attrs(l)->window;
     int64_t Ig = wd[3], Og = wd[0] / v->groups, first = i / Ig * Og;
@@ -53,10 +58,11 @@ static double conv_dx_at(const hone_launch *l, int64_t n, int64_t h, int64_t c, 
     return sum;
 }
 
+/* Every input by the sum above; a gather, so no place is written twice. */
 void REF(conv_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    real *dx = l->out[0];
+    real *dx = l->out[0]; /* (N, H, W, I) */
     const int64_t *xd = l->out_desc[0]->dim;
     for (int64_t n = 0; n < xd[0]; n++)
         for (int64_t h = 0; h < xd[1]; h++)
@@ -67,7 +73,8 @@ void REF(conv_dx)(hone_backend *b, const hone_launch *l)
 /* dw[o,r,s,i] = sum over images and outputs of dy[.,o] times the input that this tap read. */
 static double conv_dw_at(const hone_launch *l, int64_t o, int64_t r, int64_t s, int64_t i)
 {
-    const real *x = l->in[0], *dy = l->in[1];
+    const real *x = l->in[0];  /* (N, H, W, I) */
+    const real *dy = l->in[1]; /* (N, OH, OW, O) */
     const int64_t *xd = l->in_desc[0]->dim, *yd = l->in_desc[1]->dim;
     const hone_window *v = &attrs(l)->window;
     int64_t channel = o / (yd[3] / v->groups) * (xd[3] / v->groups) + i;
@@ -83,11 +90,13 @@ static double conv_dw_at(const hone_launch *l, int64_t o, int64_t r, int64_t s, 
     return sum;
 }
 
+/* db[o] = sum of dy over images and places. */
 void REF(conv_dw)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *dy = l->in[1];
-    real *dw = l->out[0], *db = l->out[1];
+    const real *dy = l->in[1]; /* (N, OH, OW, O) */
+    real *dw = l->out[0];      /* (O, kh, kw, I/g) or NULL */
+    real *db = l->out[1];      /* (O) or NULL */
     const hone_window *v = &attrs(l)->window;
     int64_t O = l->in_desc[1]->dim[3], rows = row_count(l->in_desc[1]), Ig = l->in_desc[0]->dim[3] / v->groups;
     for (int64_t o = 0; dw && o < O; o++)

@@ -8,9 +8,9 @@
 /* `per_draw` elements share one draw: 1 for dropout, the size of a sample for drop_path. */
 static void drop(const hone_launch *l, int64_t per_draw)
 {
-    const real *x = l->in[0];
-    const hone_step *step = l->in[1];
-    real *y = l->out[0];
+    const real *x = l->in[0];         /* any shape */
+    const hone_step *step = l->in[1]; /* the step block */
+    real *y = l->out[0];              /* as x */
     float p = attrs(l)->drop.p;
     double scale = p < 1 ? 1 / (1 - (double)p) : 0;
     int64_t count = hone_tensor_count(l->out_desc[0]);
@@ -21,8 +21,10 @@ static void drop(const hone_launch *l, int64_t per_draw)
     }
 }
 
+/* Elements of one sample of (N, ..). */
 static int64_t sample_size(const hone_launch *l) { return hone_tensor_count(l->out_desc[0]) / l->out_desc[0]->dim[0]; }
 
+/* y = x keep / (1 - p), a draw an element. */
 void REF(dropout)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
@@ -35,12 +37,14 @@ void REF(dropout_dx)(hone_backend *b, const hone_launch *l)
     drop(l, 1); /* linear in x: the gradient is the same map */
 }
 
+/* One draw a sample: the whole branch is kept or dropped. */
 void REF(drop_path)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     drop(l, sample_size(l));
 }
 
+/* The same map as drop_path. */
 void REF(drop_path_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;

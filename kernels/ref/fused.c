@@ -5,9 +5,10 @@
  * their plain ones.) x (N, H, W, I), w (O, kh, kw, I/g), pooled y, at, dy (N, PH, PW, O). */
 #include "ref.h"
 
+/* The activation over a result that is stored already. */
 static void activate(const hone_launch *l)
 {
-    real *y = l->out[0];
+    real *y = l->out[0]; /* any shape */
     int64_t count = hone_tensor_count(l->out_desc[0]);
     for (int64_t i = 0; i < count; i++)
         y[i] = (real)REF(act)(attrs(l)->act, (double)attrs(l)->leaky.slope, (double)y[i]);
@@ -20,22 +21,25 @@ static double below(const hone_attrs *a, double y, double dy)
     return slope == 0 ? 0 : slope * dy;
 }
 
+/* act(linear(x, w, b)) */
 void REF(linear_act)(hone_backend *b, const hone_launch *l)
 {
     REF(linear)(b, l);
     activate(l);
 }
 
+/* act(conv(x, w, b)) */
 void REF(conv_act)(hone_backend *b, const hone_launch *l)
 {
     REF(conv)(b, l);
     activate(l);
 }
 
+/* The gradient below an activation whose output y_below was the input of the linear. */
 void REF(linear_dx_act)(hone_backend *b, const hone_launch *l)
 {
-    const real *y_below = l->in[2];
-    real *dx = l->out[0];
+    const real *y_below = l->in[2]; /* (R, I) */
+    real *dx = l->out[0];           /* (R, I) */
     int64_t count = hone_tensor_count(l->out_desc[0]);
     REF(linear_dx)(b, l);
     for (int64_t i = 0; i < count; i++) dx[i] = (real)below(attrs(l), (double)y_below[i], (double)dx[i]);
@@ -49,11 +53,12 @@ static int64_t conv_size(const hone_launch *l, int axis)
     return (l->in_desc[0]->dim[1 + axis] + 2 * v->pad[axis] - reach) / v->stride[axis] + 1;
 }
 
+/* maxpool(act(conv(x, w, b))) without storing the convolution: windows that overlap compute it again. */
 void REF(conv_act_maxpool)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    real *y = l->out[0];
-    uint8_t *at = l->out[1]; /* or NULL */
+    real *y = l->out[0];     /* (N, PH, PW, O) */
+    uint8_t *at = l->out[1]; /* (N, PH, PW, O) or NULL */
     const int64_t *yd = l->out_desc[0]->dim;
     const hone_attrs *a = attrs(l);
     int64_t OH = conv_size(l, 0), OW = conv_size(l, 1), count = hone_tensor_count(l->out_desc[0]);
@@ -79,8 +84,9 @@ void REF(conv_act_maxpool)(hone_backend *b, const hone_launch *l)
  * and through the activation: returns that gradient. */
 static double pooled_gradient(const hone_launch *l, int64_t ph, int64_t pw, int64_t k, int64_t *oh, int64_t *ow)
 {
-    const real *y = l->in[1], *dy = l->in[3];
-    const uint8_t *at = l->in[2];
+    const real *y = l->in[1];     /* (N, PH, PW, O) */
+    const real *dy = l->in[3];    /* (N, PH, PW, O) */
+    const uint8_t *at = l->in[2]; /* (N, PH, PW, O) */
     const hone_window *p = &attrs(l)->pool;
     *oh = input_place(p, 0, ph, at[k] / p->kernel[1]);
     *ow = input_place(p, 1, pw, at[k] % p->kernel[1]);
@@ -90,7 +96,7 @@ static double pooled_gradient(const hone_launch *l, int64_t ph, int64_t pw, int6
 /* dw at (o, r, s, i), or db at o where i is -1. */
 static double conv_act_maxpool_dw_at(const hone_launch *l, int64_t o, int64_t r, int64_t s, int64_t i)
 {
-    const real *x = l->in[0];
+    const real *x = l->in[0]; /* (N, H, W, I) */
     const int64_t *xd = l->in_desc[0]->dim, *yd = l->in_desc[1]->dim;
     const hone_window *v = &attrs(l)->window;
     int64_t channel = o / (yd[3] / v->groups) * (xd[3] / v->groups) + i;
@@ -109,10 +115,12 @@ static double conv_act_maxpool_dw_at(const hone_launch *l, int64_t o, int64_t r,
     return sum;
 }
 
+/* Only the places that won have a gradient: one term per pooled output, not per place. */
 void REF(conv_act_maxpool_dw)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    real *dw = l->out[0], *db = l->out[1];
+    real *dw = l->out[0]; /* (O, kh, kw, I/g) or NULL */
+    real *db = l->out[1]; /* (O) or NULL */
     const hone_window *v = &attrs(l)->window;
     int64_t O = l->in_desc[1]->dim[3], Ig = l->in_desc[0]->dim[3] / v->groups;
     for (int64_t o = 0; o < O; o++) {
@@ -127,9 +135,10 @@ void REF(conv_act_maxpool_dw)(hone_backend *b, const hone_launch *l)
 void REF(maxpool_act_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *y = l->in[0], *dy = l->in[2];
-    const uint8_t *at = l->in[1];
-    real *dx = l->out[0];
+    const real *y = l->in[0];     /* (N, PH, PW, O) */
+    const real *dy = l->in[2];    /* (N, PH, PW, O) */
+    const uint8_t *at = l->in[1]; /* (N, PH, PW, O) */
+    real *dx = l->out[0];         /* (N, H, W, C) */
     const int64_t *xd = l->out_desc[0]->dim, *yd = l->in_desc[0]->dim;
     const hone_window *v = &attrs(l)->window;
     int64_t C = xd[3], count = hone_tensor_count(l->out_desc[0]);

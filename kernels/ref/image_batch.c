@@ -15,8 +15,8 @@ typedef struct view { /* where the crop lies in the pool's image */
 static view choose_view(const hone_launch *l, int64_t n)
 {
     const hone_image_attr *a = &attrs(l)->image;
-    const hone_step *step = l->in[3];
-    const int32_t *sample = l->in[2];
+    const hone_step *step = l->in[3]; /* the step block */
+    const int32_t *sample = l->in[2]; /* (N): which sample of the data set */
     view v = {(l->in_desc[0]->dim[1] - a->height) / 2, (l->in_desc[0]->dim[2] - a->width) / 2, 0};
     if (!a->augment) return v;
     hone_augment d = hone_augment_draw(step->seed, a->stream, (uint64_t)(uint32_t)sample[n],
@@ -27,12 +27,13 @@ static view choose_view(const hone_launch *l, int64_t n)
     return v;
 }
 
+/* Walks the output in memory order and asks which pixel of the pool lands there. */
 void REF(image_batch)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const uint8_t *pool = l->in[0];
-    const int32_t *row = l->in[1];
-    real *x = l->out[0];
+    const uint8_t *pool = l->in[0]; /* (P, Hp, Wp, C) */
+    const int32_t *row = l->in[1];  /* (N): which image of the pool */
+    real *x = l->out[0];            /* (N, H, W, C) */
     const hone_image_attr *a = &attrs(l)->image;
     int64_t Hp = l->in_desc[0]->dim[1], Wp = l->in_desc[0]->dim[2], N = l->out_desc[0]->dim[0], C = a->channels;
     for (int64_t n = 0; n < N; n++) {

@@ -3,11 +3,16 @@
  * x, y, dx, dy (R, C); gamma, beta (C); mean, rstd (R), kept for the gradient. Biased variance. */
 #include "ref.h"
 
+/* y = (x - mean) rstd gamma + beta with the statistics of each row. */
 void REF(layernorm)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *x = l->in[0], *gamma = l->in[1], *beta = l->in[2];
-    real *y = l->out[0], *mean_out = l->out[1], *rstd_out = l->out[2];
+    const real *x = l->in[0];     /* (R, C) */
+    const real *gamma = l->in[1]; /* (C) */
+    const real *beta = l->in[2];  /* (C) */
+    real *y = l->out[0];          /* (R, C) */
+    real *mean_out = l->out[1];   /* (R) or NULL */
+    real *rstd_out = l->out[2];   /* (R) or NULL */
     int64_t R = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
     for (int64_t r = 0; r < R; r++) {
         double sum = 0, squares = 0;
@@ -37,11 +42,18 @@ static void row_dx(const real *x, const real *gamma, const real *dy, double mean
     }
 }
 
+/* dgamma, dbeta: sums over the rows; then each row on its own. */
 void REF(layernorm_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *x = l->in[0], *gamma = l->in[1], *mean = l->in[2], *rstd = l->in[3], *dy = l->in[4];
-    real *dx = l->out[0], *dgamma = l->out[1], *dbeta = l->out[2];
+    const real *x = l->in[0];     /* (R, C) */
+    const real *gamma = l->in[1]; /* (C) */
+    const real *mean = l->in[2];  /* (R) */
+    const real *rstd = l->in[3];  /* (R) */
+    const real *dy = l->in[4];    /* (R, C) */
+    real *dx = l->out[0];         /* (R, C) or NULL */
+    real *dgamma = l->out[1];     /* (C) or NULL */
+    real *dbeta = l->out[2];      /* (C) or NULL */
     int64_t R = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
     for (int64_t c = 0; c < C; c++) {
         double sum = 0, sum_xhat = 0;

@@ -6,11 +6,12 @@
  * counters and, where micro-batches are summed, the spoilt gradient. */
 #include "ref.h"
 
+/* ||grad||_2 over the whole arena, padding included (it is 0). finite: no NaN, no overflow. */
 void REF(grad_norm)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *grad = l->in[0];
-    hone_step *step = l->in[1];
+    const real *grad = l->in[0]; /* (K) */
+    hone_step *step = l->in[1];  /* the step block */
     int64_t K = hone_tensor_count(l->in_desc[0]);
     double sum = 0;
     for (int64_t i = 0; i < K; i++) sum += (double)grad[i] * (double)grad[i];
@@ -26,10 +27,11 @@ typedef struct update { /* one launch, unpacked */
     double bias1, bias2;
 } update;
 
+/* min(1, clip / (norm + 1e-6)): clip_grad_norm_ never scales up. t counts good steps from 1. */
 static update unpack(const hone_launch *l)
 {
     const hone_update_attr *a = &attrs(l)->update;
-    const hone_step *step = l->in[3];
+    const hone_step *step = l->in[3]; /* the step block */
     double clip = a->clip_norm > 0 ? (double)a->clip_norm / (step->grad_norm + 1e-6) : 1;
     double t = (double)(step->updates + 1);
     return (update){.p = l->in[0],
@@ -70,12 +72,14 @@ static void adamw_one(const update *u, const hone_segment *s, int64_t i)
     u->p[i] = (real)(p - lr / u->bias1 * m / (sqrt(v) / sqrt(u->bias2) + (double)u->a->eps));
 }
 
+/* ema = d ema + (1 - d) p, after the update. */
 static void average(const update *u, int64_t i)
 {
     double d = (double)u->a->ema_decay;
     if (u->ema) u->ema[i] = (real)(d * (double)u->ema[i] + (1 - d) * (double)u->p[i]);
 }
 
+/* The counters that the trainer stops at, and the t of Adam. */
 static void count_step(hone_step *step)
 {
     if (step->finite) {
@@ -87,10 +91,11 @@ static void count_step(hone_step *step)
     }
 }
 
+/* Segment by segment; the gradient is cleared even after a bad step, or its NaN would stay in the sum. */
 static void run(const hone_launch *l, void (*one)(const update *u, const hone_segment *s, int64_t i))
 {
-    const hone_segment *segment = l->in[2];
-    hone_step *step = l->in[3];
+    const hone_segment *segment = l->in[2]; /* (S) */
+    hone_step *step = l->in[3];             /* the step block */
     int64_t S = (int64_t)(hone_tensor_bytes(l->in_desc[2]) / sizeof *segment), K = hone_tensor_count(l->in_desc[0]);
     update u = unpack(l);
     for (int64_t k = 0; step->finite && k < S; k++)
@@ -102,12 +107,14 @@ static void run(const hone_launch *l, void (*one)(const update *u, const hone_se
     count_step(step);
 }
 
+/* p, grad, slot0 (momentum buffer), ema: written in place. */
 void REF(sgd)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     run(l, sgd_one);
 }
 
+/* p, grad, slot0 (m), slot1 (v), ema: written in place. */
 void REF(adamw)(hone_backend *b, const hone_launch *l)
 {
     (void)b;

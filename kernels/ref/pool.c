@@ -8,12 +8,13 @@
 /* True where `value` takes over from `best`: first maximum wins, and the first NaN wins for good. */
 static int beats(double value, double best) { return value > best || (isnan(value) && !isnan(best)); }
 
+/* The window is walked row by row; `at` = r*kw + s of what won. A window has a place inside: pad <= kernel/2. */
 void REF(maxpool)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *x = l->in[0];
-    real *y = l->out[0];
-    uint8_t *at = l->out[1]; /* (N, OH, OW, C) or NULL */
+    const real *x = l->in[0]; /* (N, H, W, C) */
+    real *y = l->out[0];      /* (N, OH, OW, C) */
+    uint8_t *at = l->out[1];  /* (N, OH, OW, C) or NULL */
     const int64_t *xd = l->in_desc[0]->dim, *yd = l->out_desc[0]->dim;
     const hone_window *v = &attrs(l)->window;
     int64_t C = xd[3], count = yd[0] * yd[1] * yd[2] * C;
@@ -34,7 +35,7 @@ void REF(maxpool)(hone_backend *b, const hone_launch *l)
     }
 }
 
-/* Sum of dy over the windows that picked (only_at) or covered the place (n, h, w, c). */
+/* Sum of dy over the windows that picked the place (n, h, w, c), or, without `at`, that cover it. */
 static double window_sum(const hone_launch *l, const real *dy, const uint8_t *at, const int64_t *yd, int64_t n,
                          int64_t h, int64_t w, int64_t c)
 {
@@ -50,9 +51,10 @@ static double window_sum(const hone_launch *l, const real *dy, const uint8_t *at
     return sum;
 }
 
+/* dx at every place (n, h, w, c), walked in memory order. */
 static void window_dx(const hone_launch *l, const uint8_t *at, double scale)
 {
-    real *dx = l->out[0];
+    real *dx = l->out[0]; /* (N, H, W, C) */
     const int64_t *xd = l->out_desc[0]->dim, *yd = l->in_desc[0]->dim;
     int64_t C = xd[3], count = hone_tensor_count(l->out_desc[0]);
     for (int64_t k = 0; k < count; k++)
@@ -60,17 +62,19 @@ static void window_dx(const hone_launch *l, const uint8_t *at, double scale)
                                           k / C % xd[2], k % C));
 }
 
+/* dx = sum of dy over the windows whose maximum this place was. */
 void REF(maxpool_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     window_dx(l, l->in[1], 1);
 }
 
+/* Sum over the places inside, divided by all kh*kw (count_include_pad). */
 void REF(avgpool)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *x = l->in[0];
-    real *y = l->out[0];
+    const real *x = l->in[0]; /* (N, H, W, C) */
+    real *y = l->out[0];      /* (N, OH, OW, C) */
     const int64_t *xd = l->in_desc[0]->dim, *yd = l->out_desc[0]->dim;
     const hone_window *v = &attrs(l)->window;
     int64_t C = xd[3], count = yd[0] * yd[1] * yd[2] * C, taps = (int64_t)v->kernel[0] * v->kernel[1];
@@ -86,6 +90,7 @@ void REF(avgpool)(hone_backend *b, const hone_launch *l)
     }
 }
 
+/* Each window spreads dy evenly over its places; what fell on the padding is lost. */
 void REF(avgpool_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
@@ -97,8 +102,8 @@ void REF(avgpool_dx)(hone_backend *b, const hone_launch *l)
 void REF(global_avgpool)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *x = l->in[0];
-    real *y = l->out[0];
+    const real *x = l->in[0]; /* (N, S, C) */
+    real *y = l->out[0];      /* (N, C) */
     int64_t N = l->out_desc[0]->dim[0], C = l->out_desc[0]->dim[1], S = row_count(l->in_desc[0]) / N;
     for (int64_t n = 0; n < N; n++)
         for (int64_t c = 0; c < C; c++) {
@@ -108,23 +113,25 @@ void REF(global_avgpool)(hone_backend *b, const hone_launch *l)
         }
 }
 
+/* Every place gets dy / S. */
 void REF(global_avgpool_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *dy = l->in[0];
-    real *dx = l->out[0];
+    const real *dy = l->in[0]; /* (N, C) */
+    real *dx = l->out[0];      /* (N, S, C) */
     int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1], S = row_count(l->out_desc[0]) / N;
     for (int64_t n = 0; n < N; n++)
         for (int64_t s = 0; s < S; s++)
             for (int64_t c = 0; c < C; c++) dx[(n * S + s) * C + c] = (real)((double)dy[n * C + c] / (double)S);
 }
 
+/* `at` = the place of the first maximum in [0, S). */
 void REF(global_maxpool)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *x = l->in[0];
-    real *y = l->out[0];
-    int32_t *at = l->out[1]; /* (N, C) or NULL */
+    const real *x = l->in[0]; /* (N, S, C) */
+    real *y = l->out[0];      /* (N, C) */
+    int32_t *at = l->out[1];  /* (N, C) or NULL */
     int64_t N = l->out_desc[0]->dim[0], C = l->out_desc[0]->dim[1], S = row_count(l->in_desc[0]) / N;
     for (int64_t n = 0; n < N; n++)
         for (int64_t c = 0; c < C; c++) {
@@ -136,12 +143,13 @@ void REF(global_maxpool)(hone_backend *b, const hone_launch *l)
         }
 }
 
+/* The place that won gets dy, all others 0. */
 void REF(global_maxpool_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *dy = l->in[0];
+    const real *dy = l->in[0];    /* (N, C) */
     const int32_t *at = l->in[1]; /* (N, C) */
-    real *dx = l->out[0];
+    real *dx = l->out[0];         /* (N, S, C) */
     int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1], S = row_count(l->out_desc[0]) / N;
     for (int64_t n = 0; n < N; n++)
         for (int64_t s = 0; s < S; s++)

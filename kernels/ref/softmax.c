@@ -16,11 +16,12 @@ static double log_sum_exp(const real *x, int64_t C)
     return top + log(sum);
 }
 
+/* y_c = exp(x_c - log sum_k exp(x_k)). */
 void REF(softmax)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    const real *x = l->in[0];
-    real *y = l->out[0];
+    const real *x = l->in[0]; /* (R, C) */
+    real *y = l->out[0];      /* (R, C) */
     int64_t rows = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
     for (int64_t r = 0; r < rows; r++) {
         double lse = log_sum_exp(x + r * C, C);
@@ -28,6 +29,7 @@ void REF(softmax)(hone_backend *b, const hone_launch *l)
     }
 }
 
+/* An absent weight is 1. */
 static double weight(const real *w, int64_t i) { return w ? (double)w[i] : 1; }
 
 /* W: the weight that the mean divides by. */
@@ -49,10 +51,13 @@ static int is_hit(const real *x, int64_t C, int64_t label)
     return best == label;
 }
 
+/* The formula above; row_loss[n] is the plain -log p[n,t_n], whatever the weights. */
 static void cross_entropy(const hone_launch *l, double *loss, real *row_loss, int64_t *correct)
 {
-    const real *x = l->in[0], *r = l->in[2], *w = l->in[3];
-    const int32_t *label = l->in[1];
+    const real *x = l->in[0];        /* (N, C) */
+    const real *r = l->in[2];        /* (N) or NULL */
+    const real *w = l->in[3];        /* (C) or NULL */
+    const int32_t *label = l->in[1]; /* (N) */
     int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1];
     double s = (double)attrs(l)->loss.smoothing, hard = 0, smooth = 0;
     for (int64_t n = 0; n < N; n++) {
@@ -67,11 +72,12 @@ static void cross_entropy(const hone_launch *l, double *loss, real *row_loss, in
     *loss = ((1 - s) * hard + s / (double)C * smooth) / total_weight(label, r, w, N);
 }
 
+/* The loss and its share of the metrics: sums over batches, weighted by samples. */
 void REF(softmax_xent)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    hone_step *step = l->in[4];
-    real *loss_out = l->out[0];
+    hone_step *step = l->in[4]; /* the step block */
+    real *loss_out = l->out[0]; /* (1) or NULL */
     double loss;
     int64_t correct = 0, N = l->in_desc[0]->dim[0];
     cross_entropy(l, &loss, l->out[1], &correct);
@@ -84,8 +90,10 @@ void REF(softmax_xent)(hone_backend *b, const hone_launch *l)
 /* d loss / d logits[n,c] = r_n/W ((1-s) w[t_n] (p_c - [c = t_n]) + s/C (p_c sum_k w_k - w_c)). */
 static void logits_gradient(const hone_launch *l, real *dlogits)
 {
-    const real *x = l->in[0], *r = l->in[2], *w = l->in[3];
-    const int32_t *label = l->in[1];
+    const real *x = l->in[0];        /* (N, C) */
+    const real *r = l->in[2];        /* (N) or NULL */
+    const real *w = l->in[3];        /* (C) or NULL */
+    const int32_t *label = l->in[1]; /* (N) */
     int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1];
     double s = (double)attrs(l)->loss.smoothing, all = 0;
     double scale = (double)attrs(l)->loss.grad_scale / total_weight(label, r, w, N);
@@ -107,6 +115,7 @@ void REF(softmax_xent_dx)(hone_backend *b, const hone_launch *l)
     logits_gradient(l, l->out[0]);
 }
 
+/* The two rows together; equal to them to the bit. */
 void REF(softmax_xent_both)(hone_backend *b, const hone_launch *l)
 {
     REF(softmax_xent)(b, l);
