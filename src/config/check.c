@@ -43,9 +43,6 @@ static void check_synthetic(const hone_config *c, hone_diag *d)
         const char *key = size ? "image.size" : "image.channels";
         hone_diag_add(d, place(c, key, "image"), key, "differs from data.synthetic.shape (leave it out)");
     }
-    if (c->data.synthetic.samples < c->data.synthetic.classes)
-        hone_diag_add(d, place(c, "data.synthetic.samples", "data.synthetic"), "data.synthetic.samples",
-                      "there are more classes (%lld) than samples", (long long)c->data.synthetic.classes);
 }
 
 static void check_moments(const hone_config *c, const char *key, int count, hone_diag *d)

@@ -66,7 +66,7 @@ static void check_keys(const hone_yaml *map, const char *group, hone_diag *d)
         char key[160], shown[64];
         snprintf(key, sizeof key, "%s%s%s", group, *group ? "." : "",
                  hone_yaml_quote(map->key[k], shown, sizeof shown));
-        const hone_row *row = hone_schema_find(key);
+        const hone_row *row = strchr(map->key[k]->text, '.') ? NULL : hone_schema_find(key);
         const hone_yaml *value = map->item[k];
         if (!row) {
             hone_text near = {0};
@@ -78,8 +78,8 @@ static void check_keys(const hone_yaml *map, const char *group, hone_diag *d)
         } else if (row->type == HONE_TYPE_GROUP && !hone_yaml_null(value)) {
             hone_text what = {0};
             hone_type_table[row->type].describe(row, &what);
-            hone_diag_add(d, value, key, "expects %s, found '%s'", what.data ? what.data : "a map",
-                          hone_yaml_quote(value, shown, sizeof shown));
+            hone_diag_add(d, value, key, "expects %s, found %s", what.data ? what.data : "a map",
+                          hone_yaml_found(value, shown, sizeof shown));
             hone_text_free(&what);
         }
     }
@@ -157,8 +157,11 @@ static hone_status read_rows(hone_config *c, hone_diag *d)
 /* --- the whole ------------------------------------------------------------------------------------------------ */
 static hone_status apply_overrides(hone_config *c, const char *const *override, int count, hone_diag *d)
 {
-    for (int k = 0; k < count; k++) HONE_TRY(hone_override_apply(c->page, override[k], d));
-    return hone_page_expand(c->page) ? HONE_OK : no_memory();
+    for (int k = 0; k < count; k++) {
+        HONE_TRY(hone_override_apply(c->page, override[k], d));
+        if (!hone_page_expand(c->page)) return no_memory(); /* optimizer=adamw, then optimizer.lr=1e-4 */
+    }
+    return HONE_OK;
 }
 
 static hone_status read_page(hone_config *c, const char *name, const char *const *override, int count, hone_diag *d)

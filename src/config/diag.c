@@ -167,3 +167,13 @@ const char *hone_yaml_quote(const hone_yaml *n, char *text, size_t text_bytes)
     text[used] = '\0';
     return text;
 }
+
+const char *hone_yaml_found(const hone_yaml *n, char *text, size_t text_bytes)
+{
+    char shown[64];
+    hone_yaml_quote(n, shown, sizeof shown);
+    if (hone_yaml_null(n)) snprintf(text, text_bytes, "nothing");
+    else if (n->kind != HONE_YAML_SCALAR) snprintf(text, text_bytes, "%s", shown);
+    else snprintf(text, text_bytes, n->quoted ? "the text \"%s\"" : "'%s'", shown);
+    return text;
+}

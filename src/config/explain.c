@@ -18,8 +18,11 @@ static void explain_row(const hone_row *row, hone_text *t)
     hone_text_add(t, "%s\n  %s\n  value    ", row->key, row->help);
     hone_type_table[row->type].describe(row, t);
     hone_text_add(t, "\n");
-    for (int k = 0; k < hone_schema_count; k++)
-        if (strcmp(hone_schema[k].key, row->key) == 0) explain_default(&hone_schema[k], t);
+    for (const hone_row *r = hone_schema; r < hone_schema + hone_schema_count; r++) {
+        if (strcmp(r->key, row->key) != 0) continue;
+        explain_default(r, t);
+        if (strcmp(r->help, row->help) != 0) hone_text_add(t, "           %s\n", r->help);
+    }
 }
 
 /* The keys below a group, a line each. */

@@ -37,9 +37,9 @@ static void check_kinds(const hone_yaml *map, const char *prefix, hone_diag *d)
         snprintf(key, sizeof key, "%s%s", prefix, word);
         if (list && (v->kind != HONE_YAML_SEQ || v->count == 0))
             hone_diag_add(d, v, key, "expects a list of layers, found %s",
-                          v->kind == HONE_YAML_SEQ ? "an empty one" : hone_yaml_quote(v, shown, sizeof shown));
+                          v->kind == HONE_YAML_SEQ ? "an empty one" : hone_yaml_found(v, shown, sizeof shown));
         if (inner && v->kind != HONE_YAML_MAP)
-            hone_diag_add(d, v, key, "expects a map, found '%s'", hone_yaml_quote(v, shown, sizeof shown));
+            hone_diag_add(d, v, key, "expects a map, found %s", hone_yaml_found(v, shown, sizeof shown));
     }
 }
 

@@ -56,6 +56,10 @@ bool hone_number_read(const char *text, double *out)
 /* The shortest decimal that `same` accepts; `most` digits always suffice. */
 static const char *shortest(double x, int most, bool (*same)(double read, double x), char *text, size_t text_bytes)
 {
+    if (x == floor(x) && fabs(x) < 1e15) { /* 1200, not 1.2e+03 */
+        snprintf(text, text_bytes, "%.0f", x);
+        return text;
+    }
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     locale_t before = uselocale(c);
     for (int precision = 1; precision <= most; precision++) {

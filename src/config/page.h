@@ -38,5 +38,7 @@ const char *hone_float_write(float x, char *text, size_t text_bytes); /* the sam
 
 /* The text of a scalar cut to 40 bytes with control characters replaced: for messages. */
 const char *hone_yaml_quote(const hone_yaml *n, char *text, size_t text_bytes);
+/* What a message found at a node: 'text', a map, a list, nothing. */
+const char *hone_yaml_found(const hone_yaml *n, char *text, size_t text_bytes);
 
 #endif

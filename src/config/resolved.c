@@ -3,6 +3,7 @@
  * The page is runnable and stands alone: defaults are written out and the model file's content stands
  * in its place. Read again it gives the same config (a test compares all fields). Written in the order
  * of the schema table, one key a line. */
+#include <stdio.h>
 #include <string.h>
 
 #include "config/schema.h"
@@ -25,11 +26,21 @@ static int open_groups(hone_text *t, const char *key, char open[64])
     return depth;
 }
 
+/* A file's name may hold a line feed, which would end the comment. */
+static const char *one_line(const char *name, char *text, size_t text_bytes)
+{
+    snprintf(text, text_bytes, "%s", name);
+    for (char *s = text; *s; s++)
+        if ((unsigned char)*s < 0x20) *s = '?';
+    return text;
+}
+
 static void append_origin(hone_text *t, const hone_yaml *n)
 {
+    char file[512];
     if (!n) hone_text_add(t, "  # default\n");
-    else if (n->line > 0) hone_text_add(t, "  # %s:%d\n", n->file, n->line);
-    else hone_text_add(t, "  # %s\n", n->file); /* "override key=value" */
+    else if (n->line > 0) hone_text_add(t, "  # %s:%d\n", one_line(n->file, file, sizeof file), n->line);
+    else hone_text_add(t, "  # %s\n", one_line(n->file, file, sizeof file)); /* "override key=value" */
 }
 
 static void append_model(hone_text *t, const hone_config *c)
@@ -37,8 +48,7 @@ static void append_model(hone_text *t, const hone_config *c)
     const hone_yaml *model = hone_yaml_get(c->page, "model"), *file = hone_yaml_get(model, "file");
     const hone_yaml *at = file ? file : model;
     hone_text_add(t, "model:");
-    if (file) hone_text_add(t, "  # %s, named by", c->model.tree->file);
-    append_origin(t, at);
+    append_origin(t, at); /* with a file: the line that names it */
     hone_text_add(t, "  ");
     hone_yaml_append(t, c->model.tree, 2, 3); /* a line per layer */
     hone_text_add(t, "\n");

@@ -9,20 +9,29 @@
 #include "config/types.h"
 
 /* --- messages --------------------------------------------------------------------------------------- */
+/* The fix, where the value itself tells it. */
+static const char *fix_for(const hone_row *row, const hone_yaml *n)
+{
+    static const char *const truth[][2] = {{"yes", " (write true)"},  {"on", " (write true)"},
+                                           {"True", " (write true)"}, {"no", " (write false)"},
+                                           {"off", " (write false)"}, {"False", " (write false)"}};
+    double number;
+    if (n->kind != HONE_YAML_SCALAR) return "";
+    if (n->quoted &&
+        (hone_number_read(n->text, &number) || strcmp(n->text, "true") == 0 || strcmp(n->text, "false") == 0))
+        return " (remove the quotes)";
+    for (int k = 0; k < 6 && row->type == HONE_TYPE_BOOL; k++)
+        if (strcmp(n->text, truth[k][0]) == 0) return truth[k][1];
+    return "";
+}
+
 void hone_expected(const hone_row *row, const hone_yaml *n, hone_diag *d)
 {
     hone_text t = {0};
-    char found[64];
+    char found[80];
     hone_type_table[row->type].describe(row, &t);
-    const char *what = t.data ? t.data : "another value";
-    double number;
-    if (hone_yaml_null(n)) hone_diag_add(d, n, row->key, "expects %s, found nothing", what);
-    else if (n->kind != HONE_YAML_SCALAR)
-        hone_diag_add(d, n, row->key, "expects %s, found %s", what, hone_yaml_quote(n, found, sizeof found));
-    else if (n->quoted && hone_number_read(n->text, &number))
-        hone_diag_add(d, n, row->key, "expects %s, found the text \"%s\" (remove the quotes)", what,
-                      hone_yaml_quote(n, found, sizeof found));
-    else hone_diag_add(d, n, row->key, "expects %s, found '%s'", what, hone_yaml_quote(n, found, sizeof found));
+    hone_diag_add(d, n, row->key, "expects %s, found %s%s", t.data ? t.data : "another value",
+                  hone_yaml_found(n, found, sizeof found), fix_for(row, n));
     hone_text_free(&t);
 }
 
