@@ -80,7 +80,7 @@ static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
     return HONE_OK;
 }
 
-static hone_status make_model(hone_trainer *t)
+hone_status hone_setup_model(hone_trainer *t)
 {
     hone_preprocess pre;
     HONE_TRY(make_preprocess(t, &pre));
@@ -151,30 +151,29 @@ static hone_update_attr update_attr(const hone_config *c)
                               .zero_grad = c->train.accumulate > 1};
 }
 
-static hone_status open_train_pass(hone_trainer *t)
+hone_pass_opts hone_setup_train_opts(const hone_trainer *t)
 {
     const hone_config *c = t->config;
     bool adamw = c->train.optimizer.name && strcmp(c->train.optimizer.name, "adamw") == 0;
-    hone_pass_opts o = {.backend = t->backend,
-                        .model = t->model,
-                        .data = t->data->train,
-                        .mode = HONE_MODE_TRAIN,
-                        .batch = c->train.batch,
-                        .loader = {.threads = decode_threads(t),
-                                   .prefetch = c->data.prefetch,
-                                   .shuffle = c->train.shuffle,
-                                   .seed = (uint64_t)c->train.seed},
-                        .build = {.label_smoothing = (float)c->train.loss.label_smoothing,
-                                  .class_weights = t->class_weight != NULL,
-                                  .accumulate = c->train.accumulate,
-                                  .flip = (float)c->augment.flip,
-                                  .crop_pad = c->augment.crop_pad},
-                        .compile = {.optimizer = adamw ? HONE_OPT_ADAMW : HONE_OPT_SGD,
-                                    .update = update_attr(c),
-                                    .accumulate = c->train.accumulate},
-                        .class_weight = t->class_weight,
-                        .stop = t->opts->stop};
-    return hone_pass_open(&o, &t->train);
+    return (hone_pass_opts){.backend = t->backend,
+                            .model = t->model,
+                            .data = t->data->train,
+                            .mode = HONE_MODE_TRAIN,
+                            .batch = c->train.batch,
+                            .loader = {.threads = decode_threads(t),
+                                       .prefetch = c->data.prefetch,
+                                       .shuffle = c->train.shuffle,
+                                       .seed = (uint64_t)c->train.seed},
+                            .build = {.label_smoothing = (float)c->train.loss.label_smoothing,
+                                      .class_weights = t->class_weight != NULL,
+                                      .accumulate = c->train.accumulate,
+                                      .flip = (float)c->augment.flip,
+                                      .crop_pad = c->augment.crop_pad},
+                            .compile = {.optimizer = adamw ? HONE_OPT_ADAMW : HONE_OPT_SGD,
+                                        .update = update_attr(c),
+                                        .accumulate = c->train.accumulate},
+                            .class_weight = t->class_weight,
+                            .stop = t->opts->stop};
 }
 
 static void count_steps(hone_trainer *t)
@@ -222,9 +221,10 @@ hone_status hone_setup_open(hone_trainer *t)
     HONE_TRY(hone_backend_open(t->opts->device ? t->opts->device : "auto", t->opts->threads, &t->backend));
     HONE_TRY(open_data(t));
     HONE_TRY(check_splits(t));
-    HONE_TRY(make_model(t));
+    HONE_TRY(hone_setup_model(t));
     HONE_TRY(make_class_weights(t));
-    HONE_TRY(open_train_pass(t));
+    hone_pass_opts train = hone_setup_train_opts(t);
+    HONE_TRY(hone_pass_open(&train, &t->train));
     count_steps(t);
     if (t->data->val)
         HONE_TRY(hone_eval_pass_open(t->backend, t->model, t->data->val, t->config->train.batch, decode_threads(t),

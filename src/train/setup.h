@@ -11,4 +11,9 @@ hone_status hone_setup_open(hone_trainer *t) HONE_MUST_USE;
 /* train.init into the model, all weights to the programs, the average started from them. */
 hone_status hone_setup_initial_weights(hone_trainer *t) HONE_MUST_USE;
 
+/* The two pieces of it that `hone plan` uses, which opens no data and allocates nothing: t->model from
+ * t->config and the sizes and classes in t->data; what the training pass is built and compiled with. */
+hone_status hone_setup_model(hone_trainer *t) HONE_MUST_USE;
+hone_pass_opts hone_setup_train_opts(const hone_trainer *t);
+
 #endif
