@@ -36,7 +36,7 @@ char *hone_checkpoint_manifest(int64_t step, const hone_manifest_entry entry[HON
 
 static hone_status write_text(const char *dir, const char *name, const char *text, hone_manifest_entry *entry)
 {
-    char *path = hone_path_join(dir, name);
+    char *path = hone_io_join(dir, name);
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory while saving %s", dir);
     hone_out o;
     size_t bytes = strlen(text);
@@ -52,7 +52,7 @@ static hone_status write_text(const char *dir, const char *name, const char *tex
 static hone_status write_arrays(const char *dir, const char *name, const hone_blob *blob, int count,
                                 hone_manifest_entry *entry)
 {
-    char *path = hone_path_join(dir, name);
+    char *path = hone_io_join(dir, name);
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory while saving %s", dir);
     hone_status status = hone_safetensors_write_plain(path, blob, count, NULL, &entry->bytes, &entry->xxh3);
     free(path);
@@ -93,7 +93,7 @@ static void remove_leftovers(const char *checkpoints)
     for (struct dirent *e; (e = readdir(d));) {
         long pid = strncmp(e->d_name, "step-", 5) == 0 ? hone_path_temporary_pid(e->d_name) : 0;
         if (pid <= 0 || !owner_is_dead(pid)) continue;
-        char *path = hone_path_join(checkpoints, e->d_name);
+        char *path = hone_io_join(checkpoints, e->d_name);
         if (path && hone_io_remove_tree(path) != HONE_OK) hone_error_clear();
         free(path);
     }
@@ -170,7 +170,7 @@ hone_status hone_checkpoint_save(const char *run_dir, int64_t step, const hone_b
     save s = {model, optim, model_count, optim_count, state_json, step};
     hone_status status;
     struct stat exists;
-    char *checkpoints = hone_path_join(run_dir, "checkpoints"), *final = hone_checkpoint_path(run_dir, step);
+    char *checkpoints = hone_io_join(run_dir, "checkpoints"), *final = hone_checkpoint_path(run_dir, step);
     if (!checkpoints || !final) {
         status = hone_fail(HONE_ERR_MEMORY, NULL, "out of memory while saving step %lld", (long long)step);
         goto done;

@@ -44,7 +44,7 @@ static int ascending(const void *a, const void *b)
 
 hone_status hone_checkpoint_list(const char *run_dir, int64_t **steps, int *count)
 {
-    char *dir = hone_path_join(run_dir, "checkpoints");
+    char *dir = hone_io_join(run_dir, "checkpoints");
     DIR *d = dir ? opendir(dir) : NULL;
     *steps = NULL;
     *count = 0;
@@ -111,7 +111,7 @@ static hone_status explain_manifest(const char *path, const char *text, const ho
 
 static hone_status read_part(const char *dir, const char *name, char **data, size_t *bytes)
 {
-    char *path = hone_path_join(dir, name);
+    char *path = hone_io_join(dir, name);
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     hone_status status = hone_file_read(path, SIZE_MAX - 1, data, bytes);
     free(path);

@@ -116,7 +116,7 @@ static hone_status fail_memory(const char *path)
 
 /* --- paths ------------------------------------------------------------------------------------- */
 
-char *hone_path_join(const char *dir, const char *name)
+char *hone_io_join(const char *dir, const char *name)
 {
     hone_text t = {0};
     hone_text_add(&t, "%s/%s", dir, name);
@@ -277,7 +277,7 @@ static hone_status remove_children(const char *path, int depth)
     hone_status status = HONE_OK;
     for (struct dirent *e; status == HONE_OK && (e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        char *child = hone_path_join(path, e->d_name);
+        char *child = hone_io_join(path, e->d_name);
         status = child ? remove_entry(child, depth + 1) : fail_memory(path);
         free(child);
     }

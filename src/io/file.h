@@ -39,7 +39,7 @@ hone_status hone_io_remove_tree(const char *path) HONE_MUST_USE;
 hone_status hone_io_append(int fd, const char *path, int64_t at, const void *data, size_t bytes) HONE_MUST_USE;
 
 /* "a/b" in new memory, NULL when memory is exhausted. */
-char *hone_path_join(const char *dir, const char *name);
+char *hone_io_join(const char *dir, const char *name);
 /* "PATH.tmp-<pid>-<random>": where a thing lies before it gets its name. NULL: memory. */
 char *hone_path_temporary(const char *path);
 /* The folder that holds `path` ("." for a bare name). NULL: memory. */

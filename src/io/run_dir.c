@@ -30,7 +30,7 @@ const char *hone_time_text(char text[24])
 hone_status hone_run_lock(const char *run_dir, int *fd)
 {
     char pid[32] = "";
-    char *path = hone_path_join(run_dir, ".lock");
+    char *path = hone_io_join(run_dir, ".lock");
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     hone_status status = HONE_OK;
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -63,7 +63,7 @@ void hone_run_unlock(int fd)
 static hone_status log_open(hone_log *log, const char *dir, const char *name)
 {
     struct stat s;
-    log->path = hone_path_join(dir, name);
+    log->path = hone_io_join(dir, name);
     if (!log->path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     log->fd = open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (log->fd < 0 || fstat(log->fd, &s) < 0)
@@ -164,7 +164,7 @@ void hone_run_dir_note(hone_run_dir *r, const char *kind, const char *text)
 
 hone_status hone_run_dir_write(const hone_run_dir *r, const char *name, const char *text)
 {
-    char *path = hone_path_join(r->path, name);
+    char *path = hone_io_join(r->path, name);
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory while writing %s", name);
     hone_status status = hone_file_write(path, text, strlen(text));
     free(path);
@@ -173,7 +173,7 @@ hone_status hone_run_dir_write(const hone_run_dir *r, const char *name, const ch
 
 hone_status hone_run_dir_read(const hone_run_dir *r, const char *name, char **text)
 {
-    char *path = hone_path_join(r->path, name);
+    char *path = hone_io_join(r->path, name);
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory while reading %s", name);
     hone_status status = hone_file_read(path, SMALL_FILE_BYTES, text, NULL);
     free(path);
@@ -182,7 +182,7 @@ hone_status hone_run_dir_read(const hone_run_dir *r, const char *name, char **te
 
 bool hone_run_dir_has(const hone_run_dir *r, const char *name)
 {
-    char *path = hone_path_join(r->path, name);
+    char *path = hone_io_join(r->path, name);
     bool there = path && access(path, F_OK) == 0;
     free(path);
     return there;

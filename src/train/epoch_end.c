@@ -32,7 +32,7 @@ hone_status hone_trainer_save_best(hone_trainer *t)
     const char *metadata[] = {"hone_step", step, NULL};
     HONE_TRY(hone_model_download(t->model, t->train.full.program, t->config->train.ema > 0));
     hone_blob *blob = hone_weights_blobs(t->model, &count);
-    char *path = hone_path_join(t->run.path, "best.safetensors");
+    char *path = hone_io_join(t->run.path, "best.safetensors");
     hone_status status = blob && path ? hone_safetensors_write(path, blob, count, metadata)
                                       : hone_fail(HONE_ERR_MEMORY, NULL, "no memory to save the best weights");
     free(blob);
@@ -162,7 +162,7 @@ static hone_status load_best(hone_trainer *t)
 {
     hone_weights_report report = {0};
     hone_safetensors *file;
-    char *path = hone_path_join(t->run.path, "best.safetensors");
+    char *path = hone_io_join(t->run.path, "best.safetensors");
     hone_status status = path ? hone_safetensors_open(path, &file) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     if (status == HONE_OK) {
         status = hone_weights_load(t->model, file, path, true, &report);
@@ -183,7 +183,7 @@ static hone_status write_text(hone_trainer *t, const char *name, char *text)
 
 static hone_status write_reports(hone_trainer *t, const hone_evaluation *e, const hone_dataset *data)
 {
-    char *dir = hone_path_join(t->run.path, "eval");
+    char *dir = hone_io_join(t->run.path, "eval");
     hone_status status = dir ? hone_make_dirs(dir) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     free(dir);
     if (status == HONE_OK) status = write_text(t, "eval/report.json", hone_evaluation_json(e));

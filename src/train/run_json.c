@@ -77,7 +77,7 @@ static hone_status write_config(hone_trainer *t)
         bytes = text ? strlen(text) : 0;
     }
     if (!text) return HONE_OK; /* built by a program: resolved.yaml says it all */
-    path = hone_path_join(t->run.path, "config.yaml");
+    path = hone_io_join(t->run.path, "config.yaml");
     hone_status status = path ? hone_file_write(path, text, bytes) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     free(path);
     free(text);
@@ -92,7 +92,7 @@ hone_status hone_trainer_write_pages(hone_trainer *t)
     hone_status status = hone_run_dir_write(&t->run, "resolved.yaml", resolved);
     free(resolved);
     if (status != HONE_OK) return status;
-    char *path = hone_path_join(t->run.path, "model.json");
+    char *path = hone_io_join(t->run.path, "model.json");
     status = path ? hone_model_save_json(t->model, path) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     free(path);
     return status;

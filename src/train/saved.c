@@ -12,7 +12,7 @@
 static bool exists(const char *dir, const char *name, char **path)
 {
     struct stat s;
-    *path = hone_path_join(dir, name);
+    *path = hone_io_join(dir, name);
     if (*path && stat(*path, &s) == 0 && S_ISREG(s.st_mode)) return true;
     free(*path);
     *path = NULL;
@@ -68,7 +68,7 @@ static hone_status load_weights(hone_saved *s)
         HONE_TRY(hone_checkpoint_latest(s->run_dir, NULL, NULL, &found, &c));
         if (!found)
             return hone_fail(HONE_ERR_USAGE, "let it train for an epoch first", "%s holds no weights yet", s->run_dir);
-        s->weights = hone_path_join(c.path, "model.safetensors");
+        s->weights = hone_io_join(c.path, "model.safetensors");
         status = hone_weights_load(s->model, c.model, c.path, true, &report);
         hone_checkpoint_free(&c);
     }
@@ -82,7 +82,7 @@ hone_status hone_saved_open(const char *path, hone_saved *out)
     hone_status status;
     *out = (hone_saved){0};
     HONE_GOTO(status, locate(path, out), done);
-    file = hone_path_join(out->run_dir, "model.json");
+    file = hone_io_join(out->run_dir, "model.json");
     if (!file) {
         status = hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
         goto done;
