@@ -5,6 +5,7 @@
  *   test_cases grad       backward rows against central differences, in double
  *   test_cases perf [[DEVICE:]OP]    speed, as a table
  *   test_cases support    the table ops x dialects
+ *   test_cases dump       the cases with their numbers, for tests/golden/make_ops.py
  *   test_cases emulated [OP]    the CUDA dialect's kernels on the SIMT emulator (HONE_SIMT picks the schedule)
  * The parts are in tests/cases/. All failing cases of a mode are listed, not only the first. */
 #include "cases/cases.h"
@@ -69,6 +70,16 @@ static void test_fused(void **state)
         hone_backend_close(b);
     }
     assert_int_equal(failures, 0);
+}
+
+static void test_golden(void **state)
+{
+    (void)state;
+    hone_backend *ref64 = open_device("ref64");
+    complaint why;
+    int compared = 0;
+    if (!check_golden(ref64, HONE_TESTS_DIR "/golden/ops.txt", &compared, &why)) fail_msg("%s", why.text);
+    hone_backend_close(ref64);
 }
 
 static void test_faults(void **state)
@@ -154,12 +165,13 @@ int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "test";
     const struct CMUnitTest kernels[] = {
-        cmocka_unit_test(test_ref),    cmocka_unit_test(test_cpu),      cmocka_unit_test(test_fused),
-        cmocka_unit_test(test_faults), cmocka_unit_test(test_no_holes),
+        cmocka_unit_test(test_ref),    cmocka_unit_test(test_cpu),    cmocka_unit_test(test_fused),
+        cmocka_unit_test(test_golden), cmocka_unit_test(test_faults), cmocka_unit_test(test_no_holes),
     };
     const struct CMUnitTest emulated[] = {cmocka_unit_test(test_emulated)};
     const struct CMUnitTest gradients[] = {cmocka_unit_test(test_gradients)};
     if (strcmp(mode, "perf") == 0) return report_perf(argc > 2 ? argv[2] : NULL);
+    if (strcmp(mode, "dump") == 0) return golden_dump();
     if (strcmp(mode, "support") == 0) return report_support();
     emulated_op = argc > 2 ? argv[2] : NULL;
     if (strcmp(mode, "emulated") == 0) return cmocka_run_group_tests(emulated, NULL, NULL);

@@ -118,6 +118,11 @@ bool compare_values(hone_dtype got_dtype, const void *got, hone_dtype want_dtype
                     bool exact, double relative, complaint *why);
 bool compare_steps(const hone_step *got, const hone_step *want, complaint *why);
 
+/* golden.c: writes all cases with their numbers to stdout (for tests/golden/make_ops.py); and ref64 against
+ * what PyTorch said about them. */
+int golden_dump(void);
+bool check_golden(hone_backend *ref64, const char *path, int *compared, complaint *why);
+
 /* faults.c: plants every fault; returns how many went unnoticed, naming them on stdout. */
 int plant_faults(int *planted);
 /* report.c */

@@ -300,15 +300,35 @@ static bool gradient_noticed(hone_backend *broken, hone_op op, complaint *why)
     return false;
 }
 
+/* --- a fault in the definition itself: only PyTorch's numbers can tell ------------------------------------- */
+static void nesterov_ignored(hone_backend *b, const hone_launch *l)
+{
+    hone_node n = *l->node;
+    n.attr.update.nesterov = 0;
+    sound_with(b, l, &n);
+}
+
+static const struct fault golden_fault = {"the reference ignores Nesterov", HONE_OP_sgd, nesterov_ignored, "sgd"};
+
+static bool golden_noticed(hone_backend *broken, complaint *why)
+{
+    int compared = 0;
+    return !check_golden(broken, HONE_TESTS_DIR "/golden/ops.txt", &compared, why);
+}
+
+typedef enum checker { BY_REFERENCE, BY_DIFFERENCES, BY_GOLDEN } checker;
+
 /* One fault over `sound_backend`; true if it was noticed and named. */
-static bool plant(const hone_backend *sound_backend, hone_backend *ref64, const struct fault *f, bool gradient)
+static bool plant(const hone_backend *sound_backend, hone_backend *ref64, const struct fault *f, checker by)
 {
     hone_backend broken = *sound_backend;
     saboteur s = {.sound = sound_backend};
     complaint why = {""};
     broken.self = &s;
     broken.kernel[f->op].launch = f->launch;
-    bool found = gradient ? gradient_noticed(&broken, f->op, &why) : noticed(&broken, ref64, f->op, &why);
+    bool found = by == BY_GOLDEN        ? golden_noticed(&broken, &why)
+                 : by == BY_DIFFERENCES ? gradient_noticed(&broken, f->op, &why)
+                                        : noticed(&broken, ref64, f->op, &why);
     if (found && strstr(why.text, f->says)) return true;
     printf("planted fault not caught: %s (expected \"%s\", heard \"%s\")\n", f->name, f->says, why.text);
     return false;
@@ -319,9 +339,11 @@ int plant_faults(int *planted)
     hone_backend *ref, *ref64;
     int missed = 0;
     if (hone_backend_open("ref", 1, &ref) != HONE_OK || hone_backend_open("ref64", 1, &ref64) != HONE_OK) return -1;
-    for (int k = 0; k < FAULT_COUNT; k++) missed += !plant(ref, ref64, &fault_list[k], false);
-    for (int k = 0; k < GRADIENT_FAULT_COUNT; k++) missed += !plant(ref64, ref64, &gradient_fault_list[k], true);
-    *planted = FAULT_COUNT + GRADIENT_FAULT_COUNT;
+    for (int k = 0; k < FAULT_COUNT; k++) missed += !plant(ref, ref64, &fault_list[k], BY_REFERENCE);
+    for (int k = 0; k < GRADIENT_FAULT_COUNT; k++)
+        missed += !plant(ref64, ref64, &gradient_fault_list[k], BY_DIFFERENCES);
+    missed += !plant(ref64, ref64, &golden_fault, BY_GOLDEN);
+    *planted = FAULT_COUNT + GRADIENT_FAULT_COUNT + 1;
     hone_backend_close(ref);
     hone_backend_close(ref64);
     return missed;

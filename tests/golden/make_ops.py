@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Makes tests/golden/ops.txt: what PyTorch says about the cases of tests/cases.def.
+
+    build/tests/test_cases dump | python3 tests/golden/make_ops.py > tests/golden/ops.txt
+
+Needs numpy and torch (any recent one, CPU); the tests read only the text. All in double. One line an output:
+op, shapes, number, "out" or "in" (written in place), index, sum(cos(i + 1) y_i) in hone's memory order.
+"""
+import json
+import sys
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+ACTS = [lambda x, s: x, lambda x, s: F.relu(x), lambda x, s: F.relu6(x), lambda x, s: F.leaky_relu(x, s),
+        lambda x, s: F.gelu(x), lambda x, s: F.gelu(x, approximate="tanh"), lambda x, s: F.silu(x),
+        lambda x, s: torch.tanh(x), lambda x, s: torch.sigmoid(x)]
+POINTWISE = dict(relu=1, relu6=2, leaky_relu=3, gelu=4, gelu_tanh=5, silu=6, tanh=7, sigmoid=8)
+
+
+def nchw(x):
+    return x.permute(0, 3, 1, 2)
+
+
+def nhwc(x):
+    return x.permute(0, 2, 3, 1)
+
+
+def conv(case, x, w, b):
+    v = case["window"]
+    return nhwc(F.conv2d(nchw(x), nchw(w), b, v["stride"], v["pad"], v["dilation"], v["groups"]))
+
+
+def maxpool(v, x):
+    return nhwc(F.max_pool2d(nchw(x), v["kernel"], v["stride"], v["pad"], v["dilation"]))
+
+
+def batchnorm(case, x, gamma, beta, mean, var, r=None, relu=False):
+    mean, var = mean.clone(), var.clone()
+    channels = x.reshape(-1, x.shape[-1])
+    if channels.shape[0] == 1:
+        return {}  # PyTorch refuses one value a channel
+    y = F.batch_norm(channels, mean, var, gamma, beta, True, case["momentum"], case["eps"]).reshape(x.shape)
+    y = y if r is None else y + r
+    return {("out", 0): F.relu(y) if relu else y, ("in", 3): mean, ("in", 4): var}
+
+
+def batchnorm_infer(case, x, gamma, beta, mean, var, r=None, relu=False):
+    y = F.batch_norm(x.reshape(-1, x.shape[-1]), mean, var, gamma, beta, False, 0, case["eps"]).reshape(x.shape)
+    y = y if r is None else y + r
+    return {("out", 0): F.relu(y) if relu else y}
+
+
+def attention(case, qkv):
+    n, t, c3 = qkv.shape
+    q, k, v = qkv.reshape(n, t, 3, case["heads"], -1).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, c3 // 3)
+
+
+def cross_entropy(case, logits, label, row_weight, class_weight):
+    """PyTorch knows no row weights: where all are equal it is F.cross_entropy, else the sum over rows."""
+    rows = F.cross_entropy(logits, label, class_weight, reduction="none")
+    out = {("out", 1): F.cross_entropy(logits, label, reduction="none")}
+    if row_weight is None:
+        loss = F.cross_entropy(logits, label, class_weight, label_smoothing=case["smoothing"])
+    else:
+        rows = F.cross_entropy(logits, label, class_weight, reduction="none", label_smoothing=case["smoothing"])
+        w = torch.ones(logits.shape[1]) if class_weight is None else class_weight
+        loss = (row_weight * rows).sum() / (row_weight * w[label]).sum()
+    out[("out", 0)] = loss.reshape(1)
+    return out
+
+
+def segments(raw):
+    kind = np.dtype([("begin", "<i8"), ("count", "<i8"), ("decay", "<i4"), ("lr_scale", "<f4")])
+    return np.frombuffer(bytes(int(b) for b in raw.reshape(-1)), dtype=kind)
+
+
+def update(case, name, p, grad, segment, slot0, slot1, ema):
+    """torch.optim over one parameter a segment, from the state that the case starts with."""
+    if not case["finite"]:
+        return {}
+    u, p, grad = case["update"], p.clone(), grad.clone()
+    if u["clip_norm"] > 0:  # clip_grad_norm_ with the norm that the step block holds
+        grad *= min(1.0, u["clip_norm"] / (case["grad_norm"] + 1e-6))
+    slot0 = None if slot0 is None else slot0.clone()
+    slot1 = None if slot1 is None else slot1.clone()
+    ema = None if ema is None else ema.clone()
+    for s in segments(segment):
+        part = slice(int(s["begin"]), int(s["begin"] + s["count"]))
+        q = torch.nn.Parameter(p[part].clone())
+        q.grad = grad[part].clone()
+        lr, decay = case["lr"] * float(s["lr_scale"]), u["weight_decay"] if s["decay"] else 0.0
+        if name == "sgd":
+            opt = torch.optim.SGD([q], lr, u["momentum"], 0, decay, bool(u["nesterov"]))
+            if slot0 is not None and case["updates"] > 0:
+                opt.state[q]["momentum_buffer"] = slot0[part].clone()
+        else:
+            opt = torch.optim.AdamW([q], lr, (u["beta1"], u["beta2"]), u["eps"], decay)
+            opt.state[q] = dict(step=torch.tensor(float(case["updates"])), exp_avg=slot0[part].clone(),
+                                exp_avg_sq=slot1[part].clone())
+        opt.step()
+        state = opt.state[q]
+        p[part] = q.detach()
+        if slot0 is not None:
+            slot0[part] = state["momentum_buffer" if name == "sgd" else "exp_avg"]
+        if name == "adamw":
+            slot1[part] = state["exp_avg_sq"]
+        if ema is not None:
+            ema[part] = u["ema_decay"] * ema[part] + (1 - u["ema_decay"]) * q.detach()
+    out = {("in", 0): p, ("in", 4): slot0, ("in", 5): slot1, ("in", 6): ema}
+    return {k: v for k, v in out.items() if v is not None}
+
+
+def compute(case, x):
+    """{(side, index): tensor} for the cases that PyTorch has an answer to."""
+    op, slope, v = case["op"], case["slope"], case["window"]
+    act = ACTS[case["act"]]
+    if op in POINTWISE:
+        y = ACTS[POINTWISE[op]](x[0], slope)
+    elif op in ("linear", "linear_act"):
+        y = F.linear(*x) if op == "linear" else act(F.linear(*x), slope)
+    elif op in ("conv", "conv_act"):
+        y = conv(case, *x) if op == "conv" else act(conv(case, *x), slope)
+    elif op == "conv_act_maxpool":
+        y = maxpool(case["pool"], act(conv(case, *x), slope))
+    elif op == "maxpool":
+        y = maxpool(v, x[0])
+    elif op == "avgpool":
+        y = nhwc(F.avg_pool2d(nchw(x[0]), v["kernel"], v["stride"], v["pad"]))
+    elif op == "global_avgpool":
+        y = x[0].mean(dim=tuple(range(1, x[0].dim() - 1)))
+    elif op == "global_maxpool":
+        y = x[0].amax(dim=tuple(range(1, x[0].dim() - 1)))
+    elif op == "layernorm":
+        y = F.layer_norm(x[0], x[0].shape[-1:], x[1], x[2], case["eps"])
+    elif op in ("batchnorm", "batchnorm_relu"):
+        return batchnorm(case, *x, relu=op != "batchnorm")
+    elif op == "batchnorm_add_relu":
+        return batchnorm(case, *x, relu=True)
+    elif op.startswith("batchnorm_infer"):
+        return batchnorm_infer(case, *x, relu=op != "batchnorm_infer")
+    elif op == "attention" and case["attention_p"] == 0:
+        y = attention(case, x[0])
+    elif op in ("softmax_xent", "softmax_xent_both"):
+        return cross_entropy(case, x[0], x[1], x[2], x[3])
+    elif op == "softmax":
+        y = x[0].softmax(-1)
+    elif op in ("sgd", "adamw"):
+        return update(case, op, x[0], x[1], x[2], x[4], x[5], x[6])
+    elif op in ("add", "add_relu", "mul", "concat"):
+        y = torch.cat(x, -1) if op == "concat" else x[0] * x[1] if op == "mul" else x[0] + x[1]
+        y = F.relu(y) if op == "add_relu" else y
+    else:
+        return {}
+    return {("out", 0): y}
+
+
+def tensors(case):
+    made = []
+    for token, values in zip(case["shapes"].split(), case["in"]):
+        if values is None:
+            made.append(None)
+            continue
+        shape = [int(d) for d in token.lstrip("iu").split("x")]
+        x = torch.tensor(values, dtype=torch.float64).to(torch.float32).to(torch.float64).reshape(shape)
+        made.append(x.long() if token[0] == "i" else x)
+    return made
+
+
+for text in sys.stdin:
+    case = json.loads(text)
+    for (side, k), y in compute(case, tensors(case)).items():
+        flat = y.detach().contiguous().reshape(-1).numpy()
+        value = float(np.dot(np.cos(np.arange(1, flat.size + 1, dtype=np.float64)), flat))
+        print(case["op"], case["shapes"], case["n"], side, k, f"{value:.13g}", sep="\t")
