@@ -63,9 +63,11 @@ conv_pool_scratch hone_cpu_conv_pool_dw_scratch(const conv_pool_shape *s, int pa
     z.image = take(&z.part_floats, s->padded_h * s->padded_w * s->I + SLACK_FLOATS);
     z.sums = take(&z.part_floats, s->O * s->segments * s->stride_floats);
     z.bias_sums = take(&z.part_floats, 2 * s->O); /* doubles */
-    z.list_at = take(&z.part_floats, s->O * s->PH * s->PW);
-    z.list_g = take(&z.part_floats, s->O * s->PH * s->PW);
-    z.list_count = take(&z.part_floats, s->O);
+    z.corner = take(&z.part_floats, s->O * s->PH * s->PW);
+    z.all_at = take(&z.part_floats, s->O * s->PH * s->PW);
+    z.all_g = take(&z.part_floats, s->O * s->PH * s->PW);
+    z.list_at = take(&z.part_floats, s->PH * s->PW);
+    z.list_g = take(&z.part_floats, s->PH * s->PW);
     z.total = parts * z.part_floats;
     return z;
 }

@@ -25,12 +25,12 @@ conv_pool_shape hone_cpu_conv_pool_shape(const hone_attrs *a, const hone_tensor 
 
 /* Scratch, in floats from the start of work; each piece starts on a cache line. */
 typedef struct conv_pool_scratch {
-    int64_t weights, bias, offsets;      /* forward: packed once a launch                              */
-    int64_t part, part_floats;           /* first part, and the distance to the next                   */
-    int64_t image, conv;                 /* within a part: padded image; convolution of one block      */
-    int64_t sums, bias_sums;             /* dw, within a part: (O, segments, stride); (O)              */
-    int64_t list_at, list_g, list_count; /* dw: places and gradients by output (O, PH*PW), (O)    */
-    int64_t total;                       /* for `parts` parts                                          */
+    int64_t weights, bias, offsets;                 /* forward: packed once a launch                              */
+    int64_t part, part_floats;                      /* first part, and the distance to the next                   */
+    int64_t image, conv;                            /* within a part: padded image; convolution of one block      */
+    int64_t sums, bias_sums;                        /* dw, within a part: (O, segments, stride); (O)              */
+    int64_t corner, all_at, all_g, list_at, list_g; /* dw: (PH*PW, O) three times, (PH*PW) twice */
+    int64_t total;                                  /* for `parts` parts                                          */
 } conv_pool_scratch;
 conv_pool_scratch hone_cpu_conv_pool_forward_scratch(const conv_pool_shape *s, int parts);
 conv_pool_scratch hone_cpu_conv_pool_dw_scratch(const conv_pool_shape *s, int parts);

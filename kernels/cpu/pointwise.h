@@ -60,7 +60,8 @@
     X(sgd, NULL)                                                                                                       \
     X(adamw, NULL)                                                                                                     \
     X(image_batch, NULL)                                                                                               \
-    X(conv_act_maxpool, hone_cpu_conv_pool_prepare)
+    X(conv_act_maxpool, hone_cpu_conv_pool_prepare)                                                                    \
+    X(conv_act_maxpool_dw, hone_cpu_conv_pool_dw_prepare)
 
 hone_status hone_cpu_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n); /* scratch of the norms */
 hone_status hone_cpu_conv_pool_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
