@@ -21,6 +21,10 @@ static const struct {
     ROW(softmax), ROW(softmax_xent_dx),
     PREPARED(softmax_xent, softmax_xent), PREPARED(softmax_xent_both, softmax_xent),
     ROW(layernorm), PREPARED(layernorm_dx, layernorm_dx),
+    /* image_batch.cu, pool.cu, update.cu */
+    ROW(image_batch), ROW(maxpool), ROW(maxpool_dx), ROW(avgpool), ROW(avgpool_dx),
+    ROW(global_avgpool), ROW(global_avgpool_dx), ROW(global_maxpool), ROW(global_maxpool_dx),
+    PREPARED(grad_norm, grad_norm), ROW(sgd), ROW(adamw),
     /* batchnorm.cu */
     PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),
