@@ -189,3 +189,10 @@ const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes
                  b->threads);
     return text;
 }
+
+hone_status hone_backend_roof(hone_backend *b, double *flop_per_second, double *bytes_per_second)
+{
+    if (strcmp(b->name, "cpu") == 0 || strncmp(b->name, "ref", 3) == 0)
+        return hone_cpu_roof(b->threads, flop_per_second, bytes_per_second);
+    return hone_fail(HONE_ERR_DEVICE, NULL, "%s: no measurement of the roof", b->name);
+}

@@ -59,6 +59,10 @@ hone_status hone_backend_open(const char *device, int threads, hone_backend **ou
 void        hone_backend_close(hone_backend *b);          /* NULL is fine                         */
 /* One line for `hone doctor` and run.json: libraries, instruction sets, threads. */
 const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes);
+/* The most that the machine can do with the backend's threads, measured in some tenths of a second: fp32
+ * operations (a multiply-add counts 2) and bytes moved (read + written by a copy), both per second.
+ * DEVICE where the dialect has no such measurement. For `hone bench`. */
+hone_status hone_backend_roof(hone_backend *b, double *flop_per_second, double *bytes_per_second) HONE_MUST_USE;
 
 #ifdef __cplusplus
 }
