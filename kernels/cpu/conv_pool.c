@@ -87,3 +87,11 @@ hone_status hone_cpu_conv_pool_dw_prepare(hone_backend *b, const hone_graph *g, 
     n->choice = "sparse by the chosen places";
     return HONE_OK;
 }
+
+/* Overlapping windows meet a gated dy several times: it is made once. Windows that tile need no scratch. */
+hone_status hone_cpu_pool_gate_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    (void)b;
+    n->work_bytes = hone_tensor_bytes(&g->tensor[n->in[0]]);
+    return HONE_OK;
+}

@@ -28,6 +28,10 @@ typedef struct pool_job {
     const hone_window *v;
     int64_t from_h, from_w, to_h, to_w, C; /* sizes of x and of y as named here */
     float scale;
+    const float *gate; /* maxpool_act_dx: y of the pooling, else NULL */
+    hone_act act;
+    float slope;
+    void *work; /* maxpool_act_dx of overlapping windows: the gated dy */
 } pool_job;
 
 /* Forward: the inputs under output (oh, ow). */
@@ -103,6 +107,14 @@ static void max_place(const pool_job *job, const float *x, const taps *t, float 
     }
 }
 
+/* All ones in the lanes whose byte of `at` is `place`. */
+SIMD_INLINE vint chose(const uint8_t *at, int32_t place)
+{
+    vbyte bytes;
+    memcpy(&bytes, at, LANES);
+    return __builtin_convertvector(bytes, vint) == place;
+}
+
 /* y = scale * sum of the taps; with `at`, only of those that chose this place. */
 static void sum_place(const pool_job *job, const float *x, const uint8_t *at, const taps *t, float *y)
 {
@@ -111,12 +123,8 @@ static void sum_place(const pool_job *job, const float *x, const uint8_t *at, co
         vfloat sum = {0};
         for (int k = 0; k < t->count; k++) {
             vfloat value = v_load(x + t->offset[k] + c);
-            if (at) {
-                vbyte bytes;
-                memcpy(&bytes, at + t->offset[k] + c, LANES);
-                vint same = __builtin_convertvector(bytes, vint) == (int32_t)t->place[k];
-                value = (vfloat)((vint)value & same); /* a choice: 0 where not chosen, whatever dy is */
-            }
+            /* a choice: 0 where not chosen, whatever dy is */
+            if (at) value = (vfloat)((vint)value & chose(at + t->offset[k] + c, t->place[k]));
             sum += value;
         }
         v_store(y + c, sum * job->scale);
@@ -184,6 +192,123 @@ static void run(hone_backend *b, const hone_launch *l, const uint8_t *at, uint8_
     hone_cpu_ranges(hone_cpu_team(b, cost), to[0] * to[1], 1, body, &job);
 }
 
+/* --- max gradients with an activation below, and of windows that tile the image ------------------------- */
+/* The gradient below the activation, gated by its output; 0 where the unit is off, whatever dy is. */
+SIMD_INLINE float below(hone_act act, float slope, float y, float dy)
+{
+    switch (act) {
+    case HONE_ACT_RELU: return y > 0 ? dy : 0.0f;
+    case HONE_ACT_RELU6: return y > 0 && y < 6 ? dy : 0.0f;
+    case HONE_ACT_LEAKY_RELU: return y > 0 ? dy : dy * slope;
+    case HONE_ACT_TANH: return dy * (1 - y * y);
+    case HONE_ACT_SIGMOID: return dy * (y * (1 - y));
+    default: return dy; /* the other activations can't be told by y: fuse.c never writes them here */
+    }
+}
+
+SIMD_INLINE vfloat below_lanes(hone_act act, float slope, vfloat y, vfloat dy)
+{
+    switch (act) {
+    case HONE_ACT_RELU: return (vfloat)((vint)dy & (y > 0));
+    case HONE_ACT_RELU6: return (vfloat)((vint)dy & (y > 0) & (y < 6));
+    case HONE_ACT_LEAKY_RELU: return v_select(y > 0, dy, dy * slope);
+    case HONE_ACT_TANH: return dy * (1 - y * y);
+    case HONE_ACT_SIGMOID: return dy * (y * (1 - y));
+    default: return dy;
+    }
+}
+
+/* Windows that neither overlap nor leave gaps: every input has one output at most. */
+static int tiles(const hone_window *v)
+{
+    for (int axis = 0; axis < 2; axis++)
+        if (v->stride[axis] != v->kernel[axis] || v->pad[axis] != 0 || v->dilation[axis] != 1) return 0;
+    return 1;
+}
+
+/* One place of every window of a row of outputs: dx at columns q, q + kw, .. of one input row. */
+SIMD_INLINE void tile_place(const pool_job *job, int64_t k, int32_t place, int32_t q, hone_act act, float *dx)
+{
+    int64_t C = job->C;
+    const float *gate = act == HONE_ACT_NONE ? job->x : job->gate;
+    float slope = job->slope;
+    for (int64_t ow = 0; ow < job->from_w; ow++, k += C) {
+        const float *dy = job->x + k, *y = gate + k;
+        const uint8_t *at = job->at + k;
+        float *to = dx + (ow * job->v->kernel[1] + q) * C;
+        int64_t c = 0;
+        for (; c + LANES <= C; c += LANES) {
+            vfloat g = below_lanes(act, slope, v_load(y + c), v_load(dy + c));
+            v_store(to + c, (vfloat)((vint)g & chose(at + c, place)));
+        }
+        for (; c < C; c++) {
+            float g = below(act, slope, y[c], dy[c]);
+            to[c] = at[c] == place ? g : 0.0f;
+        }
+    }
+}
+
+/* Rows of outputs; item = n * from_h + row. The last row also clears what no window covers. */
+SIMD_INLINE void tile_rows(const pool_job *job, int64_t begin, int64_t end, hone_act act)
+{
+    const int32_t *kernel = job->v->kernel;
+    int64_t row = job->to_w * job->C, covered = job->from_w * kernel[1] * job->C;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t oh = item % job->from_h, image = item / job->from_h * job->to_h * row;
+        for (int32_t t = 0; t < kernel[0] * kernel[1]; t++) {
+            float *dx = job->y + image + (oh * kernel[0] + t / kernel[1]) * row;
+            tile_place(job, item * job->from_w * job->C, t, t % kernel[1], act, dx);
+            if (t % kernel[1] == 0) memset(dx + covered, 0, (size_t)(row - covered) * sizeof *dx);
+        }
+        int64_t done = job->from_h * kernel[0];
+        if (oh + 1 == job->from_h)
+            memset(job->y + image + done * row, 0, (size_t)((job->to_h - done) * row) * sizeof *job->y);
+    }
+}
+
+static void tile_range(const void *arg, int64_t begin, int64_t end)
+{
+    const pool_job *job = arg;
+    switch (job->gate ? job->act : HONE_ACT_NONE) {
+    case HONE_ACT_NONE: tile_rows(job, begin, end, HONE_ACT_NONE); break;
+    case HONE_ACT_RELU: tile_rows(job, begin, end, HONE_ACT_RELU); break;
+    default: tile_rows(job, begin, end, job->act); break;
+    }
+}
+
+static void gate_range(const void *arg, int64_t begin, int64_t end)
+{
+    const pool_job *job = arg;
+    const float *y = job->gate, *dy = job->x;
+    float *gated = job->work, slope = job->slope;
+    hone_act act = job->act;
+#pragma omp simd
+    for (int64_t k = begin; k < end; k++) gated[k] = below(act, slope, y[k], dy[k]);
+}
+
+static void max_gradient(hone_backend *b, const hone_launch *l, const float *dy, const uint8_t *at, const float *gate)
+{
+    const hone_tensor *dyd = l->in_desc[0], *dxd = l->out_desc[0];
+    const int64_t *from = dyd->dim, *to = dxd->dim;
+    pool_job job = {.x = dy, .at = at, .y = l->out[0], .v = &l->node->attr.window, .scale = 1, .gate = gate};
+    job.from_h = from[1], job.from_w = from[2];
+    job.to_h = to[1], job.to_w = to[2];
+    job.C = to[3];
+    job.act = l->node->attr.act;
+    job.slope = l->node->attr.leaky.slope;
+    job.work = l->work;
+    int64_t count = hone_tensor_count(dyd), team = hone_cpu_team(b, count + hone_tensor_count(dxd));
+    if (tiles(job.v)) {
+        hone_cpu_ranges((int)team, from[0] * from[1], 1, tile_range, &job);
+        return;
+    }
+    if (gate) {
+        hone_cpu_ranges((int)team, count, 64, gate_range, &job);
+        job.x = l->work;
+    }
+    hone_cpu_ranges((int)team, to[0] * to[1], 1, gradient_range, &job);
+}
+
 static float tap_share(const hone_launch *l)
 {
     const int32_t *kernel = l->node->attr.window.kernel;
@@ -191,7 +316,11 @@ static float tap_share(const hone_launch *l)
 }
 
 void SIMD(cpu_maxpool)(hone_backend *b, const hone_launch *l) { run(b, l, NULL, l->out[1], 1, max_range); }
-void SIMD(cpu_maxpool_dx)(hone_backend *b, const hone_launch *l) { run(b, l, l->in[1], NULL, 1, gradient_range); }
+void SIMD(cpu_maxpool_dx)(hone_backend *b, const hone_launch *l) { max_gradient(b, l, l->in[0], l->in[1], NULL); }
+void SIMD(cpu_maxpool_act_dx)(hone_backend *b, const hone_launch *l)
+{
+    max_gradient(b, l, l->in[2], l->in[1], l->in[0]);
+}
 void SIMD(cpu_avgpool)(hone_backend *b, const hone_launch *l) { run(b, l, NULL, NULL, tap_share(l), average_range); }
 void SIMD(cpu_avgpool_dx)(hone_backend *b, const hone_launch *l)
 {
