@@ -115,7 +115,12 @@ static hone_status use_average(hone_trainer *t, bool use)
 static hone_status validate(hone_trainer *t, hone_evaluation *e)
 {
     HONE_TRY(use_average(t, true));
-    return hone_evaluation_run(&t->val, t->opts->stop, e);
+    hone_status status = hone_evaluation_run(&t->val, t->opts->stop, e);
+    if (status != HONE_ERR_DIVERGED) return status;
+    /* no figures this time; whether the run can go on is for the guard of the steps to say */
+    hone_trainer_say(t, "warn", "step %lld: no validation figures: %s", (long long)t->s.step, hone_error_message());
+    *e = (hone_evaluation){.loss = NAN, .accuracy = NAN, .f1_macro = NAN};
+    return HONE_OK;
 }
 
 static void decide_end(hone_trainer *t)
@@ -199,6 +204,9 @@ hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out)
     hone_status status;
     *out = (hone_evaluation){0};
     if (!set) return HONE_OK;
+    if (t->data->val && !t->s.have_best)
+        return hone_fail(HONE_ERR_DIVERGED, "lower train.optimizer.lr, or train longer",
+                         "no evaluation of this run gave finite figures");
     HONE_TRY(load_best(t));
     if (t->data->test) {
         HONE_TRY(hone_dataset_load(set, t->backend->threads > 0 ? t->backend->threads : 1, t->opts->stop));

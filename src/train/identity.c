@@ -121,9 +121,9 @@ static json_t *identity(const hone_trainer *t)
 {
     json_t *o = json_object();
     if (!o) return NULL;
-    put_data(o, t);
+    put_training(o, t->config); /* first what is named by a key: the seed also changes the data's split */
     put_optimizer(o, t->config);
-    put_training(o, t->config);
+    put_data(o, t);
     put_model(o, t);
     return o;
 }
