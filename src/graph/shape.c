@@ -99,7 +99,7 @@ static hone_status rule_conv_dw(hone_shape_call *c)
 static hone_status check_pool(hone_shape_call *c, const hone_window *w)
 {
     for (int axis = 0; axis < 2; axis++)
-        if (w->pad[axis] * 2 > w->kernel[axis])
+        if ((int64_t)w->pad[axis] * 2 > w->kernel[axis])
             return hone_shape_fail(c, "pooling pad %d is more than half of kernel %d", w->pad[axis], w->kernel[axis]);
     return HONE_OK;
 }
