@@ -81,6 +81,29 @@ static void test_cpu_variants(void **state)
     assert_int_equal(failures, 0);
 }
 
+/* Every convolution by every algorithm that can do it, not only by the one that the rule picks. */
+static void test_cpu_convolutions(void **state)
+{
+    (void)state;
+    static const char *const method[] = {"implicit", "winograd", "direct"};
+    hone_backend *b = open_device("cpu"), *ref64 = open_device("ref64");
+    complaint why;
+    int failures = 0;
+    for (int m = 0; m < 3; m++) {
+        assert_int_equal(setenv("HONE_CPU_CONV", method[m], 1), 0);
+        for (int k = 0; k < case_count; k++) {
+            if (case_list[k].op != HONE_OP_conv && case_list[k].op != HONE_OP_conv_act) continue;
+            if (check_case(b, ref64, &case_list[k], &why)) continue;
+            print_error("HONE_CPU_CONV=%s: ", method[m]);
+            count_failure(&failures, &why);
+        }
+        unsetenv("HONE_CPU_CONV");
+    }
+    hone_backend_close(b);
+    hone_backend_close(ref64);
+    assert_int_equal(failures, 0);
+}
+
 static void test_fused(void **state)
 {
     (void)state;
@@ -189,9 +212,10 @@ int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "test";
     const struct CMUnitTest kernels[] = {
-        cmocka_unit_test(test_ref),      cmocka_unit_test(test_cpu),    cmocka_unit_test(test_cpu_variants),
-        cmocka_unit_test(test_fused),    cmocka_unit_test(test_golden), cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_no_holes),
+        cmocka_unit_test(test_ref),          cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_cpu_variants), cmocka_unit_test(test_cpu_convolutions),
+        cmocka_unit_test(test_fused),        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_faults),       cmocka_unit_test(test_no_holes),
     };
     const struct CMUnitTest emulated[] = {cmocka_unit_test(test_emulated)};
     const struct CMUnitTest gradients[] = {cmocka_unit_test(test_gradients)};
