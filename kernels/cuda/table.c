@@ -25,6 +25,8 @@ static const struct {
     ROW(image_batch), ROW(maxpool), ROW(maxpool_dx), ROW(avgpool), ROW(avgpool_dx),
     ROW(global_avgpool), ROW(global_avgpool_dx), ROW(global_maxpool), ROW(global_maxpool_dx),
     PREPARED(grad_norm, grad_norm), ROW(sgd), ROW(adamw),
+    /* linear.cu, conv.cu */
+    ROW(linear), ROW(linear_act), ROW(linear_dx), ROW(linear_dx_act), ROW(linear_dw), ROW(conv), ROW(conv_act), ROW(conv_dx), ROW(conv_dw),
     /* batchnorm.cu */
     PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),
