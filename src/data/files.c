@@ -180,7 +180,7 @@ hone_status hone_lines_read(const char *path, hone_names *out)
     while (s == HONE_OK && *line) {
         char *end = line + strcspn(line, "\n");
         char *next = *end ? end + 1 : end;
-        while (end > line && (end[-1] == '\r' || end[-1] == ' ' || end[-1] == '\t' || *end == '\r')) end--;
+        while (end > line && (end[-1] == '\r' || end[-1] == ' ' || end[-1] == '\t')) end--;
         *end = '\0';
         s = hone_names_add(out, line);
         line = next;
