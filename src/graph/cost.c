@@ -30,7 +30,8 @@ static double inner_conv_outputs(const hone_graph *g, const hone_node *n)
     int64_t channels = backward ? g->tensor[n->in[1]].dim[3] : y->dim[3];
     for (int a = 0; a < 2; a++) {
         int64_t room = x->dim[1 + a] + 2 * (int64_t)w->pad[a] - (int64_t)w->dilation[a] * (w->kernel[a] - 1) - 1;
-        size[a] = (double)(room / w->stride[a] + 1);
+        int64_t places = room / w->stride[a] + 1; /* floor, as the shape rule has it */
+        size[a] = (double)places;
     }
     return (double)x->dim[0] * size[0] * size[1] * (double)channels;
 }
@@ -41,7 +42,8 @@ static double window_places(const hone_window *w) { return (double)w->kernel[0] 
 static double attention_flop(const hone_graph *g, const hone_node *n, double products)
 {
     const hone_tensor *qkv = &g->tensor[n->in[0]];
-    return products * 2 * (double)qkv->dim[0] * (double)qkv->dim[1] * (double)qkv->dim[1] * (double)(qkv->dim[2] / 3);
+    int64_t channels = qkv->dim[2] / 3; /* q, k and v lie side by side */
+    return products * 2 * (double)qkv->dim[0] * (double)qkv->dim[1] * (double)qkv->dim[1] * (double)channels;
 }
 
 static double matrix_flop(const hone_graph *g, const hone_node *n)

@@ -132,11 +132,16 @@ static hone_status operand(hone_grad_call *c, int code, hone_tid *out)
     const hone_node *n = &c->g->node[c->node];
     *out = HONE_NONE;
     if (code == 0) return HONE_OK;
-    if (code == D) *out = c->dy;
-    else if (code < Y(0)) *out = n->in[code - X(0)];
-    else *out = n->out[code - Y(0)];
-    if (*out != HONE_NONE || code < Y(0) || code == D) return HONE_OK;
-    return hone_graph_want(c->g, c->node, code - Y(0), out);
+    if (code == D) {
+        *out = c->dy;
+        return HONE_OK;
+    }
+    if (code <= X(HONE_MAX_IN - 1)) {
+        *out = n->in[code - X(0)]; /* may be absent: a step block without dropout, no class weights */
+        return HONE_OK;
+    }
+    *out = n->out[code - Y(0)];
+    return *out != HONE_NONE ? HONE_OK : hone_graph_want(c->g, c->node, code - Y(0), out);
 }
 
 static hone_status emit(hone_grad_call *c, const grad_node *rule)
