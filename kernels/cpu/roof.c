@@ -9,7 +9,7 @@
 #include "cpu/roof.h"
 #include "dialect.h"
 
-enum { RUNS = 5, MAX_THREADS = 1024, ROUNDS = 200000 };
+enum { FMA_RUNS = 40, COPY_RUNS = 5, MAX_THREADS = 1024, ROUNDS = 200000 };
 static const size_t COPY_BYTES = (size_t)64 << 20; /* beyond the caches */
 
 static double now(void)
@@ -42,10 +42,10 @@ static void copy(void *arg, int part, int parts)
     memcpy(w->to + begin, w->from + begin, (size_t)(end - begin));
 }
 
-static double best_seconds(int threads, hone_cpu_job *job, work *w)
+static double best_seconds(int threads, int runs, hone_cpu_job *job, work *w)
 {
     double best = 0;
-    for (int run = 0; run <= RUNS; run++) {
+    for (int run = 0; run <= runs; run++) {
         double start = now();
         hone_cpu_parallel(threads, job, w);
         double seconds = now() - start;
@@ -69,10 +69,10 @@ hone_status hone_cpu_roof(int threads, double *flop_per_second, double *bytes_pe
     w->fma = fma[hone_cpu_isa_pick()];
     w->to = memory;
     w->from = memory + COPY_BYTES;
-    double seconds = best_seconds(threads, compute, w), flop = 0;
+    double seconds = best_seconds(threads, FMA_RUNS, compute, w), flop = 0;
     for (int k = 0; k < threads; k++) flop += w->flop[k];
     *flop_per_second = flop / seconds;
-    *bytes_per_second = 2.0 * (double)COPY_BYTES / best_seconds(threads, copy, w); /* read and written */
+    *bytes_per_second = 2.0 * (double)COPY_BYTES / best_seconds(threads, COPY_RUNS, copy, w); /* read and written */
     free(memory);
     free(w);
     return HONE_OK;

@@ -1,0 +1,204 @@
+/* bench.c - `hone bench`: how fast whole training steps are on this machine.
+ *
+ * What is timed is what training does: the loader's next batch, its upload, the step, a sync. The
+ * programs are those of src/train. Steps of a last, short batch run but are not counted. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/bench.h"
+#include "cli/cli.h"
+#include "cli/machine.h"
+#include "core/thread.h"
+#include "train/setup.h"
+
+enum { WARM_STEPS = 3, PROFILE_STEPS = 5 };
+
+static void close_trainer(hone_trainer *t)
+{
+    hone_pass_close(&t->val); /* sharers before the owner of the arenas */
+    hone_pass_close(&t->train);
+    hone_model_free(t->model);
+    hone_data_free(t->data);
+    hone_backend_close(t->backend);
+    free(t->class_weight);
+}
+
+/* One optimizer step (all micro-batches of it); *full says whether only full batches took part. */
+static hone_status one_step(hone_trainer *t, bool *full)
+{
+    int accumulate = t->config->train.accumulate;
+    *full = true;
+    for (int micro = 0; micro < accumulate; micro++) {
+        hone_batch b;
+        hone_pass_program *w;
+        HONE_TRY(hone_pass_feed(&t->train, &b, &w));
+        *full = *full && w == &t->train.full;
+        hone_step s = {
+            .seed = (uint64_t)t->config->train.seed, .step = t->s.step, .epoch = (int32_t)b.epoch, .micro = micro};
+        s.lr = (float)t->config->train.optimizer.lr;
+        HONE_TRY(hone_program_set_step(w->program, &s));
+        if (accumulate == 1) HONE_TRY(hone_program_step(w->program));
+        else HONE_TRY(hone_program_forward_backward(w->program));
+        if (accumulate > 1 && micro == accumulate - 1) HONE_TRY(hone_program_update(w->program));
+    }
+    t->s.step++;
+    return t->backend->sync(t->backend);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double quantile(const double *sorted, int count, double share)
+{
+    return sorted[(int)(share * (double)(count - 1) + 0.5)];
+}
+
+/* Mean loss since the last call. */
+static hone_status take_loss(hone_trainer *t, double *loss)
+{
+    hone_step s;
+    HONE_TRY(hone_program_get_step(t->train.full.program, &s));
+    *loss = s.samples ? s.loss_sum / (double)s.samples : NAN;
+    s.loss_sum = 0;
+    s.samples = s.correct = 0;
+    return hone_program_put_step(t->train.full.program, &s);
+}
+
+/* Fills seconds[count] with the times of full steps. */
+static hone_status time_steps(hone_trainer *t, double *seconds, int count, double *wait_share)
+{
+    double wait = hone_loader_wait_seconds(t->train.loader), sum = 0;
+    for (int k = 0; k < count;) {
+        bool full;
+        double start = hone_now_seconds();
+        HONE_TRY(one_step(t, &full));
+        seconds[k] = hone_now_seconds() - start;
+        sum += seconds[k];
+        k += full;
+    }
+    *wait_share = sum > 0 ? (hone_loader_wait_seconds(t->train.loader) - wait) / sum : 0;
+    return HONE_OK;
+}
+
+static hone_status measure_steps(hone_trainer *t, hone_bench_result *r)
+{
+    double *seconds = calloc((size_t)r->steps, sizeof *seconds), loss;
+    if (!seconds) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the times");
+    hone_status status = HONE_OK;
+    for (int k = 1; k < WARM_STEPS && status == HONE_OK; k++) { /* step 1 was the first one */
+        bool full;
+        status = one_step(t, &full);
+    }
+    if (status == HONE_OK) status = take_loss(t, &loss);
+    if (status == HONE_OK) status = time_steps(t, seconds, r->steps, &r->data_wait);
+    if (status == HONE_OK) status = take_loss(t, &r->loss);
+    qsort(seconds, (size_t)r->steps, sizeof *seconds, by_value);
+    r->step_least = seconds[0];
+    r->step_low = quantile(seconds, r->steps, 0.1);
+    r->step_median = quantile(seconds, r->steps, 0.5);
+    r->step_high = quantile(seconds, r->steps, 0.9);
+    free(seconds);
+    return status;
+}
+
+/* Per-op times and the roof; after the timed steps, because it spoils caches and weights. */
+static hone_status measure_ops(hone_trainer *t, hone_bench_result *r)
+{
+    const hone_graph *g = hone_program_graph(t->train.full.program);
+    double *seconds = calloc((size_t)g->node_count + 1, sizeof *seconds);
+    if (!seconds) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the times");
+    hone_status status = hone_program_profile(t->train.full.program, PROFILE_STEPS, seconds);
+    if (status == HONE_OK && hone_backend_roof(t->backend, &r->flop_per_second, &r->bytes_per_second) != HONE_OK)
+        hone_error_clear(); /* the table is then printed without shares */
+    if (status == HONE_OK) status = hone_bench_group(g, seconds, r);
+    free(seconds);
+    return status;
+}
+
+static hone_status measure(hone_trainer *t, double started, hone_bench_result *r)
+{
+    hone_memory planned, allocated;
+    bool full;
+    HONE_TRY(hone_setup_check(t->config));
+    HONE_TRY(hone_setup_open(t));
+    HONE_TRY(hone_setup_initial_weights(t));
+    HONE_TRY(one_step(t, &full));
+    r->first_step_seconds = hone_now_seconds() - started;
+    HONE_TRY(measure_steps(t, r));
+    r->peak_bytes = hone_machine_peak_memory(); /* before the roof, which needs memory of its own */
+    hone_program_memory(t->train.full.program, &planned, &allocated);
+    r->program_bytes = allocated.total;
+    r->device = t->backend->name;
+    r->threads = t->backend->threads;
+    r->batch = t->train.full.batch;
+    return measure_ops(t, r);
+}
+
+static hone_status print_result(const hone_cli *cli, const hone_bench_result *r)
+{
+    if (!cli->json) {
+        hone_bench_print(r);
+        return HONE_OK;
+    }
+    json_t *o = hone_bench_json(r);
+    if (!o) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
+    json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    putchar('\n');
+    json_decref(o);
+    return HONE_OK;
+}
+
+/* No validation: its programs and data are not part of a training step. */
+static void leave_out_validation(hone_config *c)
+{
+    c->data.val_fraction = 0;
+    c->train.early_stop.patience = 0;
+    if (c->train.schedule.name == HONE_SCHEDULE_PLATEAU) c->train.schedule.name = HONE_SCHEDULE_CONSTANT;
+}
+
+static int bench_run(const hone_cli *cli)
+{
+    double started = hone_now_seconds();
+    int64_t steps = 30, batch = 0;
+    hone_config *c = NULL;
+    HONE_TRY(hone_cli_int(cli, "--steps", 1, 1000000, &steps));
+    HONE_TRY(hone_cli_int(cli, "--batch", 1, 1000000, &batch));
+    HONE_TRY(hone_cli_config(cli, cli->arg[0], 1, &c));
+    if (batch) c->train.batch = (int)batch;
+    leave_out_validation(c);
+    hone_train_opts opts = {.device = cli->device, .threads = cli->threads};
+    hone_trainer t = {.config = c, .opts = &opts};
+    hone_bench_result r = {.config = c, .path = cli->arg[0], .steps = (int)steps};
+    hone_status status = measure(&t, started, &r);
+    if (status == HONE_OK) status = print_result(cli, &r);
+    close_trainer(&t);
+    hone_config_free(c);
+    free(r.op);
+    return status;
+}
+
+static const hone_cli_flag flags[] = {
+    {"--steps", "N", "timed steps; default 30"},
+    {"--batch", "N", "train.batch of the config"},
+    {NULL, NULL, NULL},
+};
+
+const hone_cli_command hone_cli_bench_command = {
+    .name = "bench",
+    .run = bench_run,
+    .arguments = "CONFIG [key.sub=value ...]",
+    .summary = "samples/s of whole training steps, share of the measured roof, per-op table",
+    .least = 1,
+    .most = -1,
+    .flag = flags,
+    .details = "Times the loader's next batch, the step and a sync, after warm-up; median and spread of the steps.\n"
+               "The per-op table says what each kernel reaches and its share of the roof of this machine, which is\n"
+               "measured on the spot: multiply-adds in registers, and a copy of 64 MiB. Nothing is saved.",
+    .examples = "hone bench configs/bench/lenet.yaml\n"
+                "hone bench configs/bench/resnet18-cifar.yaml --steps 10 --threads 2\n"
+                "hone bench configs/fashion-cnn.yaml --batch 64 --json",
+};

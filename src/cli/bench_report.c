@@ -1,0 +1,138 @@
+/* bench_report.c - the figures of `hone bench` as a table and as JSON.
+ *
+ * GFLOP/s and GB/s are by formula (hone_node_cost): Winograd counts as the convolution it replaces and
+ * bytes as each tensor once, so a share can exceed 100 % where an algorithm saves work or a cache holds
+ * the data. */
+#include "cli/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "graph/graph_print.h"
+
+static int slowest_first(const void *a, const void *b)
+{
+    const hone_bench_op *x = a, *y = b;
+    return x->seconds < y->seconds ? 1 : x->seconds > y->seconds ? -1 : (int)x->op - (int)y->op;
+}
+
+static hone_bench_op *group_of(hone_bench_result *r, const hone_node *n)
+{
+    for (int k = 0; k < r->op_count; k++)
+        if (r->op[k].op == n->op && r->op[k].phase == n->phase) return &r->op[k];
+    r->op[r->op_count] = (hone_bench_op){.op = n->op, .phase = n->phase};
+    return &r->op[r->op_count++];
+}
+
+hone_status hone_bench_group(const hone_graph *g, const double *seconds, hone_bench_result *r)
+{
+    r->op = calloc((size_t)g->node_count + 1, sizeof *r->op);
+    if (!r->op) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the per-op table");
+    for (hone_nid i = 0; i < g->node_count; i++) {
+        const hone_node *n = &g->node[i];
+        double flop = 0, bytes = 0;
+        if (n->op == HONE_OP_reshape) continue; /* an alias, never launched */
+        hone_node_cost(g, n, &flop, &bytes);
+        hone_bench_op *to = group_of(r, n);
+        to->count++;
+        to->seconds += seconds[i];
+        to->flop += flop;
+        to->bytes += bytes;
+        if (r->flop_per_second <= 0) continue;
+        double by_flop = flop / r->flop_per_second, by_bytes = bytes / r->bytes_per_second;
+        to->roof_seconds += by_flop > by_bytes ? by_flop : by_bytes;
+    }
+    qsort(r->op, (size_t)r->op_count, sizeof *r->op, slowest_first);
+    return HONE_OK;
+}
+
+static double total_seconds(const hone_bench_result *r)
+{
+    double sum = 0;
+    for (int k = 0; k < r->op_count; k++) sum += r->op[k].seconds;
+    return sum;
+}
+
+static double samples_per_second(const hone_bench_result *r)
+{
+    return (double)r->batch * r->config->train.accumulate / r->step_median;
+}
+
+static double rate(double amount, double seconds) { return seconds > 0 ? amount / seconds * 1e-9 : 0; }
+
+static double roof_share(const hone_bench_op *o) { return o->seconds > 0 ? o->roof_seconds / o->seconds : 0; }
+
+static void print_ops(const hone_bench_result *r)
+{
+    double sum = total_seconds(r);
+    bool roof = r->flop_per_second > 0;
+    printf("\n%-22s %-9s %5s %10s %6s %9s %8s %s\n", "op", "phase", "count", "ms", "share", "GFLOP/s", "GB/s",
+           roof ? "   roof" : "");
+    for (int k = 0; k < r->op_count; k++) {
+        const hone_bench_op *o = &r->op[k];
+        printf("%-22s %-9s %5d %10.4f %5.1f%% %9.1f %8.1f", hone_op_name(o->op), hone_phase_name(o->phase), o->count,
+               1e3 * o->seconds, sum > 0 ? 100 * o->seconds / sum : 0, rate(o->flop, o->seconds),
+               rate(o->bytes, o->seconds));
+        if (roof) printf(" %6.1f%%", 100 * roof_share(o));
+        printf("\n");
+    }
+    printf("%-22s %-9s %5s %10.4f\n", "sum", "", "", 1e3 * sum);
+}
+
+void hone_bench_print(const hone_bench_result *r)
+{
+    char peak[32], arenas[32];
+    hone_cli_bytes((double)r->peak_bytes, peak, sizeof peak);
+    hone_cli_bytes((double)r->program_bytes, arenas, sizeof arenas);
+    printf("%s: batch %d, %d threads, %s, fp32\n\n", r->path, r->batch, r->threads, r->device);
+    printf("samples/s      %.1f\n", samples_per_second(r));
+    printf("step           %.3f ms median of %d (10 %% %.3f, 90 %% %.3f, least %.3f)\n", 1e3 * r->step_median, r->steps,
+           1e3 * r->step_low, 1e3 * r->step_high, 1e3 * r->step_least);
+    printf("first step     %.3f s after the start\n", r->first_step_seconds);
+    printf("waiting        %.1f %% of the time for data\n", 100 * r->data_wait);
+    printf("memory         %s at the peak, %s of it the program's arenas\n", peak, arenas);
+    printf("loss           %.4f over the timed steps\n", r->loss);
+    if (r->flop_per_second > 0)
+        printf("roof           %.1f GFLOP/s, %.1f GB/s (measured now)\n", 1e-9 * r->flop_per_second,
+               1e-9 * r->bytes_per_second);
+    print_ops(r);
+}
+
+static json_t *ops_json(const hone_bench_result *r)
+{
+    json_t *list = json_array();
+    for (int k = 0; k < r->op_count; k++) {
+        const hone_bench_op *o = &r->op[k];
+        json_t *row =
+            json_pack("{s:s, s:s, s:i, s:f, s:f, s:f}", "op", hone_op_name(o->op), "phase", hone_phase_name(o->phase),
+                      "count", o->count, "ms", 1e3 * o->seconds, "gflop_per_second", rate(o->flop, o->seconds),
+                      "gb_per_second", rate(o->bytes, o->seconds));
+        json_object_set_new(row, "roof_share", r->flop_per_second > 0 ? json_real(roof_share(o)) : json_null());
+        json_array_append_new(list, row);
+    }
+    return list;
+}
+
+json_t *hone_bench_json(const hone_bench_result *r)
+{
+    double flop = 0;
+    for (int k = 0; k < r->op_count; k++) flop += r->op[k].flop;
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "config", r->path, "device",
+                          r->device, "precision", "fp32", "threads", r->threads, "batch", r->batch, "steps", r->steps,
+                          "samples_per_second", samples_per_second(r), "step_ms", 1e3 * r->step_median, "step_ms_p10",
+                          1e3 * r->step_low, "step_ms_p90", 1e3 * r->step_high, "step_ms_min", 1e3 * r->step_least);
+    if (!o) return NULL;
+    json_object_set_new(o, "first_step_seconds", json_real(r->first_step_seconds));
+    json_object_set_new(o, "data_wait", json_real(r->data_wait));
+    json_object_set_new(o, "loss", json_real(r->loss)); /* NULL for NaN: left out */
+    json_object_set_new(o, "peak_memory_bytes", json_integer((json_int_t)r->peak_bytes));
+    json_object_set_new(o, "program_bytes", json_integer((json_int_t)r->program_bytes));
+    json_object_set_new(o, "flop_per_step", json_real(flop));
+    json_object_set_new(o, "roof",
+                        r->flop_per_second > 0 ? json_pack("{s:f,s:f}", "gflop_per_second", 1e-9 * r->flop_per_second,
+                                                           "gb_per_second", 1e-9 * r->bytes_per_second)
+                                               : json_null());
+    json_object_set_new(o, "ops", ops_json(r));
+    return o;
+}
