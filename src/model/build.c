@@ -8,12 +8,15 @@
 #include "hone/philox.h"
 #include "model/model_private.h"
 
+/* A vector that the host writes, (count); the names are what `hone plan` and messages show. */
 static hone_status input(hone_graph *g, const char *name, hone_dtype dtype, hone_role role, int64_t count,
                          hone_tid *out)
 {
     return hone_graph_tensor(g, name, dtype, role, 1, &count, out);
 }
 
+/* pool u8 (P, Hp, Wp, C), row and sample i32 (N) -> image (N, H, W, C). Augmentation is an attribute of
+ * the node, so EVAL's graph has none and TRAIN's draws follow (seed, epoch, sample). */
 static hone_status add_image(hone_graph *g, const hone_preprocess *pre, const hone_model_opts *o, hone_model_io *io)
 {
     bool train = o->mode == HONE_MODE_TRAIN;
@@ -46,6 +49,7 @@ static hone_status add_loss(hone_graph *g, int classes, const hone_model_opts *o
     if (train) HONE_TRY(input(g, "row_weight", HONE_F32, HONE_ROLE_INPUT, o->batch, &io->row_weight));
     if (train && o->class_weights)
         HONE_TRY(input(g, "class_weight", HONE_F32, HONE_ROLE_CONST, classes, &io->class_weight));
+    /* TRAIN needs no losses by row: without that output the fused kernel may drop the probabilities */
     hone_tid out[HONE_MAX_OUT], in[5] = {io->logits, io->label, io->row_weight, io->class_weight, io->step};
     HONE_TRY(hone_graph_add(g, HONE_OP_softmax_xent, in, &attr, train ? 1u : 3u, out));
     io->loss = out[0];
@@ -58,6 +62,7 @@ static hone_status add_loss(hone_graph *g, int classes, const hone_model_opts *o
     return HONE_OK;
 }
 
+/* The last layer must give one number a class, in no flattened order: (N, classes). */
 static hone_status check_logits(const hone_model *m, const hone_emit *e, const hone_value *v)
 {
     const hone_layer *last = m->tree.top.item[m->tree.top.count - 1];
@@ -69,6 +74,7 @@ static hone_status check_logits(const hone_model *m, const hone_emit *e, const h
                           hone_emit_shape(e, v, shape), m->classes, m->classes == 1 ? "" : "es", m->classes);
 }
 
+/* Nodes of the loss belong to no layer: -1 keeps them out of the layer table's rows. */
 static hone_status emit_step(const hone_model *m, hone_emit *e, const hone_model_opts *o, hone_model_io *io)
 {
     HONE_TRY(add_image(e->g, &m->pre, o, io));
@@ -81,10 +87,12 @@ static hone_status emit_step(const hone_model *m, hone_emit *e, const hone_model
     return add_loss(e->g, m->classes, o, io);
 }
 
+/* On an error the graph is freed here; *graph is then NULL. */
 hone_status hone_model_emit(const hone_model *m, hone_param_set *params, bool collect, const hone_model_opts *o,
                             hone_graph **graph, hone_model_io *io)
 {
     hone_emit e = {.g = hone_graph_new(), .mode = o->mode, .params = params, .collect = collect};
+    /* hone_model_io is ids alone; all start as "this mode has none" */
     hone_tid *id = (hone_tid *)io;
     for (size_t k = 0; k < sizeof *io / sizeof *id; k++) id[k] = HONE_NONE;
     *graph = NULL;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The pointer dies with the next node or tensor: the graph's arrays may move. */
 const hone_tensor *hone_emit_tensor(const hone_emit *e, const hone_value *v) { return &e->g->tensor[v->t]; }
 
 const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[96])
@@ -48,6 +49,7 @@ static hone_status with_place(const hone_layer *l, hone_status status)
     return status;
 }
 
+/* Kinds of values are told apart by rank alone: rows 2, tokens 3, images 4. */
 hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_value *v, unsigned ranks,
                            const char *what, const char *hint)
 {
@@ -59,6 +61,7 @@ hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_v
 
 /* --- nodes ------------------------------------------------------------------------------------------ */
 
+/* Nodes carry the layer's id, by which tables and messages find their way back to the page. */
 hone_status hone_emit_node(hone_emit *e, const hone_layer *l, hone_op op, const hone_tid *in, const hone_attrs *attr,
                            uint32_t want, bool keep, hone_value *v)
 {
@@ -76,12 +79,14 @@ hone_status hone_emit_unary(hone_emit *e, const hone_layer *l, hone_op op, const
     return hone_emit_node(e, l, op, &v->t, attr, 1u, keep, v);
 }
 
+/* An alias, no work; the caller says whether an order was flattened. */
 hone_status hone_emit_reshape(hone_emit *e, const hone_layer *l, int32_t rank, const int64_t *dim, hone_value *v)
 {
     e->g->layer = l->id;
     return with_place(l, hone_graph_reshape(e->g, v->t, rank, dim, &v->t));
 }
 
+/* Streams are numbered as layers are emitted, so a mask depends on the model alone, not on the batch. */
 hone_status hone_emit_drop(hone_emit *e, const hone_layer *l, hone_op op, double p, hone_value *v)
 {
     if (e->mode == HONE_MODE_EVAL || p == 0) return HONE_OK;
@@ -113,10 +118,12 @@ hone_status hone_emit_param(hone_emit *e, const hone_layer *l, const hone_param_
     hone_tensor *t = &e->g->tensor[*out];
     t->layout = s->layout;
     memcpy(t->hwc, s->hwc, sizeof t->hwc);
+    /* the first emission is what defines the parameters of the model; later ones find them */
     if (e->collect) {
         hone_param p = describe(t, s);
         HONE_TRY(with_place(l, hone_param_set_add(e->params, &p, &s->fill, l->id)));
     }
+    /* freezing and decay are decided on the model after it was made, so flags come from there */
     int k = hone_param_set_find(e->params, name);
     const hone_param *p = k < 0 ? NULL : &e->params->item[k];
     if (p && p->role == HONE_ROLE_PARAM)
@@ -142,6 +149,7 @@ static hone_fill dense_fill(const hone_layer *l, const hone_linear_spec *s, int6
     return hone_fill_weight(mha ? &xavier : l, in, s->out);
 }
 
+/* x (.., I), w (O, I), b (O) -> (.., O). Weight decay is for the weight alone. */
 hone_status hone_emit_dense(hone_emit *e, const hone_layer *l, const hone_linear_spec *s, hone_value *v)
 {
     char suffix[64];
@@ -162,6 +170,7 @@ hone_status hone_emit_dense(hone_emit *e, const hone_layer *l, const hone_linear
     return hone_emit_node(e, l, HONE_OP_linear, (hone_tid[]){v->t, w, b}, NULL, 1u, false, v);
 }
 
+/* layernorm over the last axis: gamma (C) = 1, beta (C) = 0; mean and rstd are for the backward pass. */
 hone_status hone_emit_scale_shift(hone_emit *e, const hone_layer *l, const char *prefix, double eps, hone_value *v)
 {
     char suffix[64];
@@ -181,6 +190,7 @@ hone_status hone_emit_scale_shift(hone_emit *e, const hone_layer *l, const char 
 
 /* --- lists ------------------------------------------------------------------------------------------ */
 
+/* Depth of the recursion is bounded by the expansion (HONE_DEPTH_MAX). */
 hone_status hone_emit_list(hone_emit *e, const hone_layer_list *list, hone_value *v)
 {
     for (int k = 0; k < list->count; k++) HONE_TRY(list->item[k]->type->emit(e, list->item[k], v));

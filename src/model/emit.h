@@ -126,7 +126,7 @@ HONE_EMITTER(pool);
 hone_fill hone_fill_weight(const hone_layer *l, int64_t fan_in, int64_t fan_out);
 hone_fill hone_fill_bias(const hone_layer *l, int64_t fan_in); /* 0 where init: is given, else as the weight */
 /* Writes the values of a parameter (file layout): a function of (seed, name) alone. */
-void hone_fill_values(const hone_param *p, const hone_fill *f, uint64_t seed);
+hone_status hone_fill_values(const hone_param *p, const hone_fill *f, uint64_t seed) HONE_MUST_USE;
 /* Appends a parameter of this shape with its values allocated; checks the total. */
 hone_status hone_param_set_add(hone_param_set *s, const hone_param *p, const hone_fill *f, int32_t layer) HONE_MUST_USE;
 int         hone_param_set_find(const hone_param_set *s, const char *name); /* -1 if there is none */

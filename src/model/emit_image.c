@@ -22,6 +22,7 @@ static hone_status set_pad(const hone_layer *l, hone_window *w)
     return HONE_OK;
 }
 
+/* Checked here and not only by the graph, so that the message speaks of the page's layer and shapes. */
 static hone_status set_window(const hone_emit *e, const hone_layer *l, const hone_value *v, hone_window *w)
 {
     const hone_tensor *x = hone_emit_tensor(e, v);
@@ -43,6 +44,7 @@ static hone_status set_window(const hone_emit *e, const hone_layer *l, const hon
 
 /* --- conv, linear --------------------------------------------------------------------------------------- */
 
+/* depthwise: one group a channel; out must then be a multiple of the channels (the multiplier). */
 static hone_status set_groups(const hone_layer *l, int64_t in, hone_window *w)
 {
     int64_t groups = l->args.groups == HONE_DEPTHWISE ? in : l->args.groups;
@@ -54,6 +56,7 @@ static hone_status set_groups(const hone_layer *l, int64_t in, hone_window *w)
     return HONE_OK;
 }
 
+/* x (N, H, W, I), w (O, kh, kw, I/groups), b? (O) -> (N, OH, OW, O). */
 HONE_EMITTER(conv)
 {
     hone_attrs attr = {0};
@@ -80,6 +83,7 @@ HONE_EMITTER(conv)
     return hone_emit_node(e, l, HONE_OP_conv, (hone_tid[]){v->t, wt, bt}, &attr, 1u, false, v);
 }
 
+/* x (N, I) or (N, T, I) -> (.., out). Images are refused: PyTorch's Linear would act on their width. */
 HONE_EMITTER(linear)
 {
     HONE_TRY(hone_emit_rank(e, l, v, RANK_ROWS | RANK_TOKENS, "(N, I) or (N, T, I)",
@@ -98,6 +102,8 @@ static hone_status refuse_flattened(const hone_layer *l, const hone_value *v)
                           "%s over a flattened image of %d x %d x %d", l->type->name, v->hwc[0], v->hwc[1], v->hwc[2]);
 }
 
+/* x (.., C). Four vectors (C), named as nn.BatchNorm names them; TRAIN updates the running ones in place,
+ * EVAL reads them (batchnorm_infer). */
 HONE_EMITTER(batchnorm)
 {
     static const struct {
@@ -125,6 +131,7 @@ HONE_EMITTER(batchnorm)
                           false, v);
 }
 
+/* x (.., C): over the channels of each pixel or token. */
 HONE_EMITTER(layernorm)
 {
     HONE_TRY(refuse_flattened(l, v));
@@ -139,6 +146,7 @@ HONE_EMITTER(silu) { return hone_emit_unary(e, l, HONE_OP_silu, NULL, true, v); 
 HONE_EMITTER(tanh) { return hone_emit_unary(e, l, HONE_OP_tanh, NULL, true, v); }
 HONE_EMITTER(sigmoid) { return hone_emit_unary(e, l, HONE_OP_sigmoid, NULL, true, v); }
 
+/* The slope is positive by the table: the backward pass tells the side by the sign of y. */
 HONE_EMITTER(leaky_relu)
 {
     hone_attrs attr = {.leaky = {.slope = (float)l->args.slope}};
@@ -154,6 +162,7 @@ HONE_EMITTER(dropout) { return hone_emit_drop(e, l, HONE_OP_dropout, l->args.p, 
 
 /* --- pooling -------------------------------------------------------------------------------------------------- */
 
+/* (N, H, W, C) -> (N, OH, OW, C). */
 static hone_status emit_pooling(hone_emit *e, const hone_layer *l, hone_op op, hone_value *v)
 {
     hone_attrs attr = {0};
@@ -169,6 +178,7 @@ static hone_status emit_pooling(hone_emit *e, const hone_layer *l, hone_op op, h
 HONE_EMITTER(maxpool) { return emit_pooling(e, l, HONE_OP_maxpool, v); }
 HONE_EMITTER(avgpool) { return emit_pooling(e, l, HONE_OP_avgpool, v); }
 
+/* (N, H, W, C) or (N, T, C) -> (N, C). */
 static hone_status emit_global(hone_emit *e, const hone_layer *l, hone_op op, hone_value *v)
 {
     HONE_TRY(hone_emit_rank(e, l, v, RANK_IMAGE | RANK_TOKENS, "(N, H, W, C) or (N, T, C)",

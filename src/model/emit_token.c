@@ -9,8 +9,11 @@ enum { RANK_TOKENS = 1u << 3, RANK_IMAGE = 1u << 4 };
 
 /* --- joins -------------------------------------------------------------------------------------------- */
 
+/* Only a level in the names: nothing to compute. */
 HONE_EMITTER(group) { return hone_emit_list(e, &l->body, v); }
 
+/* v + shortcut, equal shapes. Both must agree on the order of a flattened image, or a later linear could
+ * not tell in which order its weight is stored. */
 static hone_status add_values(hone_emit *e, const hone_layer *l, const hone_value *shortcut, hone_value *v)
 {
     const hone_tensor *a = hone_emit_tensor(e, v), *b = hone_emit_tensor(e, shortcut);
@@ -25,6 +28,7 @@ static hone_status add_values(hone_emit *e, const hone_layer *l, const hone_valu
     return hone_emit_node(e, l, HONE_OP_add, (hone_tid[]){v->t, shortcut->t}, NULL, 1u, true, v);
 }
 
+/* after(drop_path(layers(x)) + shortcut(x)); streams of dropout are numbered in this order. */
 HONE_EMITTER(residual)
 {
     hone_value shortcut = *v;
@@ -70,6 +74,7 @@ HONE_EMITTER(patch_embed)
     return hone_emit_reshape(e, l, 3, dim, v);
 }
 
+/* What a page states besides need not be stated, but must be true. */
 static hone_status check_size(const hone_layer *l, const char *arg, int64_t given, int64_t have)
 {
     if (given == 0 || given == have) return HONE_OK;
@@ -113,6 +118,8 @@ HONE_EMITTER(position)
 
 /* --- attention ---------------------------------------------------------------------------------------------- */
 
+/* (B, T, C) -> (B, T, C); qkv is one product (B, T, 3C) = [q | k | v] as timm and nn.MultiheadAttention
+ * store it. Dropout acts on the probabilities, inside the attention node. */
 hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefix, hone_value *v)
 {
     int64_t c = hone_emit_tensor(e, v)->dim[2], heads = l->args.heads;
@@ -138,6 +145,7 @@ hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefi
     return hone_emit_dense(e, l, &out, v);
 }
 
+/* Self-attention over all tokens of a sample, without mask. */
 HONE_EMITTER(attention)
 {
     HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
@@ -146,6 +154,7 @@ HONE_EMITTER(attention)
 
 /* --- the encoder ---------------------------------------------------------------------------------------------- */
 
+/* C -> ff -> C with dropout behind the activation, as nn.TransformerEncoderLayer. */
 static hone_status emit_feed_forward(hone_emit *e, const hone_layer *l, const char *prefix, hone_value *v)
 {
     static const hone_op act[] = {HONE_OP_gelu, HONE_OP_gelu_tanh, HONE_OP_relu,
@@ -192,6 +201,7 @@ HONE_EMITTER(encoder)
     return HONE_OK;
 }
 
+/* (N, T, C) -> (N, C). */
 HONE_EMITTER(pool) /* kind: mean | max | first */
 {
     static const hone_op op[] = {HONE_OP_global_avgpool, HONE_OP_global_maxpool, HONE_OP_first_token};

@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/thread.h"
 #include "hone/philox.h"
 #include "model/emit.h"
-
-static const double TWO_PI = 6.283185307179586476925286766559;
 
 hone_fill hone_fill_weight(const hone_layer *l, int64_t fan_in, int64_t fan_out)
 {
@@ -38,25 +37,52 @@ static uint64_t name_hash(const char *name)
     return h;
 }
 
-/* Four draws serve four neighbours. */
-static void fill_uniform(float *x, int64_t n, double bound, uint64_t seed, uint64_t key)
+/* One parameter being drawn: chunks of it are independent, so threads can't change the values. */
+typedef struct drawing {
+    float *x; /* (n) */
+    int64_t n;
+    const hone_fill *fill;
+    uint64_t seed, key;
+} drawing;
+
+/* Values per task; a multiple of 4, because one Philox call serves four neighbours. */
+enum { CHUNK = 1 << 16 };
+
+static void draw_uniform(const drawing *d, int64_t begin, int64_t end)
 {
-    for (int64_t i = 0; i < n; i += 4) {
-        hone_philox4 r = hone_philox(seed, HONE_STREAM_INIT, (uint64_t)i / 4, key);
-        for (int64_t k = 0; k < 4 && i + k < n; k++) x[i + k] = (float)((2.0 * hone_uniform(r.v[k]) - 1.0) * bound);
+    for (int64_t i = begin; i < end; i += 4) {
+        hone_philox4 r = hone_philox(d->seed, HONE_STREAM_INIT, (uint64_t)i / 4, d->key);
+        for (int64_t k = 0; k < 4 && i + k < end; k++)
+            d->x[i + k] = (float)((2.0 * hone_uniform(r.v[k]) - 1.0) * d->fill->a);
     }
 }
 
-/* Box-Muller on pairs. Not cut: timm's trunc_normal_ cuts at +-2 absolute, a hundred deviations away. */
-static void fill_normal(float *x, int64_t n, double std, uint64_t seed, uint64_t key)
+/* Box & Muller (1958): two uniforms give two normals. u is kept off 0, so the tail ends at 5.8
+ * deviations. Not cut elsewhere: timm's trunc_normal_ cuts at +-2 absolute, a hundred deviations away. */
+static void draw_normal(const drawing *d, int64_t begin, int64_t end)
 {
-    for (int64_t i = 0; i < n; i += 4) {
-        hone_philox4 r = hone_philox(seed, HONE_STREAM_INIT, (uint64_t)i / 4, key);
-        for (int64_t k = 0; k < 4 && i + k < n; k++) {
-            double u = 1.0 - hone_uniform(r.v[k & 2]), phase = TWO_PI * hone_uniform(r.v[k | 1]); /* u in (0, 1] */
-            x[i + k] = (float)(sqrt(-2.0 * log(u)) * (k & 1 ? sin(phase) : cos(phase)) * std);
+    static const float two_pi = 6.28318530717958647692f;
+    float std = (float)d->fill->a;
+    for (int64_t i = begin; i < end; i += 4) {
+        hone_philox4 r = hone_philox(d->seed, HONE_STREAM_INIT, (uint64_t)i / 4, d->key);
+        float z[4];
+        for (int k = 0; k < 4; k += 2) {
+            float radius = std * sqrtf(-2.0f * logf(1.0f - hone_uniform(r.v[k])));
+            float phase = two_pi * hone_uniform(r.v[k + 1]);
+            z[k] = radius * cosf(phase);
+            z[k + 1] = radius * sinf(phase);
         }
+        for (int64_t k = 0; k < 4 && i + k < end; k++) d->x[i + k] = z[k];
     }
+}
+
+static hone_status draw_chunk(void *arg, int64_t chunk)
+{
+    const drawing *d = arg;
+    int64_t begin = chunk * CHUNK, end = begin + CHUNK < d->n ? begin + CHUNK : d->n;
+    if (d->fill->kind == HONE_FILL_NORMAL) draw_normal(d, begin, end);
+    else draw_uniform(d, begin, end);
+    return HONE_OK;
 }
 
 /* x (T, C): sin at even, cos at odd columns of t / 10000^(2j/C), j = column / 2. */
@@ -69,24 +95,27 @@ static void fill_sincos(float *x, int64_t t_count, int64_t c_count)
         }
 }
 
-void hone_fill_values(const hone_param *p, const hone_fill *f, uint64_t seed)
+hone_status hone_fill_values(const hone_param *p, const hone_fill *f, uint64_t seed)
 {
-    uint64_t key = name_hash(p->name);
-    int64_t last = p->dim[p->rank - 1];
+    drawing d = {.x = p->value, .n = p->count, .fill = f, .seed = seed, .key = name_hash(p->name)};
+    int64_t last = p->dim[p->rank - 1], chunks = (p->count + CHUNK - 1) / CHUNK;
     switch (f->kind) {
     case HONE_FILL_CONST:
         for (int64_t i = 0; i < p->count; i++) p->value[i] = (float)f->a;
         break;
-    case HONE_FILL_UNIFORM: fill_uniform(p->value, p->count, f->a, seed, key); break;
-    case HONE_FILL_NORMAL: fill_normal(p->value, p->count, f->a, seed, key); break;
     case HONE_FILL_SINCOS: fill_sincos(p->value, p->count / last, last); break;
+    case HONE_FILL_UNIFORM:
+    case HONE_FILL_NORMAL: /* threads pay from a few chunks on */
+        return hone_parallel_for(chunks > 3 ? hone_cpu_count() : 1, chunks, draw_chunk, &d);
     }
+    return HONE_OK;
 }
 
 /* --- the set of a model's parameters ------------------------------------------------------------------- */
 
 static const int64_t VALUES_MAX = INT64_C(1) << 31; /* 8 GiB of host copies: far over any net trained here */
 
+/* Three arrays in step; a failed one leaves the others larger, which is harmless. */
 static bool grow(hone_param_set *s)
 {
     int capacity = s->capacity ? 2 * s->capacity : 64;
@@ -100,6 +129,7 @@ static bool grow(hone_param_set *s)
     return item && fill && layer;
 }
 
+/* The total is bounded here, at the one place where memory is taken by a number of the page. */
 hone_status hone_param_set_add(hone_param_set *s, const hone_param *p, const hone_fill *f, int32_t layer)
 {
     int64_t total = p->count;

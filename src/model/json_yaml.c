@@ -8,6 +8,7 @@
 
 /* --- layers to JSON --------------------------------------------------------------------------------------- */
 
+/* Pairs are always written out, [height, width]. */
 static json_t *pair_json(const int64_t n[2]) { return json_pack("[I, I]", (json_int_t)n[0], (json_int_t)n[1]); }
 
 /* Word `index` of "a|b|c". */
@@ -17,12 +18,14 @@ static json_t *word_json(const char *words, int64_t index)
     return json_stringn(words, strcspn(words, "|"));
 }
 
+/* A standard deviation belongs to `normal` alone. */
 static json_t *init_json(const hone_layer_args *a)
 {
     if (a->init.kind == HONE_INIT_NORMAL) return json_pack("{s:f}", "normal", a->init.std);
     return word_json("default|kaiming|xavier|normal|zeros", a->init.kind);
 }
 
+/* One argument as hone_arg_read reads it; every type of the table must have its case here. */
 static json_t *arg_json(const hone_layer *l, const hone_arg *a)
 {
     const void *at = (const char *)&l->args + a->at;
@@ -50,6 +53,8 @@ static json_t *arg_json(const hone_layer *l, const hone_arg *a)
     return a->type == HONE_ARG_SHORTCUT && list->count == 0 ? json_string("identity") : hone_layers_to_json(list);
 }
 
+/* A failed allocation inside leaves a NULL that jansson refuses to store; the missing key is then found
+ * when the file is read, and a NULL list fails the caller's pack. */
 json_t *hone_layers_to_json(const hone_layer_list *list)
 {
     json_t *array = json_array();
@@ -67,6 +72,7 @@ json_t *hone_layers_to_json(const hone_layer_list *list)
 
 /* --- JSON to a tree of the page's language ------------------------------------------------------------------ */
 
+/* Nodes may be half made: keys and items that are not there yet are NULL. */
 void hone_json_yaml_free(hone_yaml *n)
 {
     if (!n) return;
@@ -80,6 +86,7 @@ void hone_json_yaml_free(hone_yaml *n)
     free(n);
 }
 
+/* A node with room for `count` items, all NULL; one more than needed, so that 0 allocates something. */
 static hone_yaml *new_node(const char *file, hone_yaml_kind kind, size_t count)
 {
     hone_yaml *n = calloc(1, sizeof *n);
@@ -98,6 +105,7 @@ static hone_yaml *new_node(const char *file, hone_yaml_kind kind, size_t count)
     return n;
 }
 
+/* `quoted` marks strings: "4" is no number and "$x" no parameter. */
 static hone_yaml *new_scalar(const char *file, const char *text, bool quoted)
 {
     hone_yaml *n = new_node(file, HONE_YAML_SCALAR, 0);
@@ -129,6 +137,7 @@ static hone_yaml *scalar_of(const char *file, const json_t *j)
 
 static hone_yaml *convert(const char *file, const json_t *j);
 
+/* Order of keys is kept: messages and names depend on the order of layers. */
 static hone_yaml *convert_map(const char *file, const json_t *j)
 {
     hone_yaml *n = new_node(file, HONE_YAML_MAP, json_object_size(j));
@@ -164,6 +173,7 @@ static hone_yaml *convert(const char *file, const json_t *j)
     return n;
 }
 
+/* The page that the expansion expects has `layers` in a map, as a model file has. */
 hone_yaml *hone_json_to_yaml(const char *file, const json_t *root, const char *key)
 {
     hone_yaml *page = new_node(file, HONE_YAML_MAP, 1);

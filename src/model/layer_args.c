@@ -19,6 +19,7 @@ static const char *describe(const hone_yaml *n, char text[80])
     return text;
 }
 
+/* Tells what was expected and what stood there; returns false for the reader to pass on. */
 static bool refuse(hone_diag *d, const hone_yaml *at, const char *path, const char *expected)
 {
     char found[80];
@@ -26,11 +27,13 @@ static bool refuse(hone_diag *d, const hone_yaml *at, const char *path, const ch
     return false;
 }
 
+/* Quoted or not: words of arguments can't be mistaken for anything else. */
 static bool is_word(const hone_yaml *n, const char *word)
 {
     return n->kind == HONE_YAML_SCALAR && strcmp(n->text, word) == 0;
 }
 
+/* Numbers in quotes are text: hone_yaml_int refuses them, and 1.5. */
 static bool read_int(const hone_yaml *n, int64_t low, int64_t high, int64_t *out)
 {
     return n->kind == HONE_YAML_SCALAR && hone_yaml_int(n, out) && *out >= low && *out <= high;
@@ -47,6 +50,7 @@ static bool read_pair(const hone_arg_value *v, int64_t low, int64_t out[2])
     return true;
 }
 
+/* kind says how n is to be understood; `same` needs the kernel and is resolved when emitting. */
 static bool read_pad(const hone_arg_value *v, const char *path, hone_diag *d, hone_layer_args *args)
 {
     args->pad.n[0] = args->pad.n[1] = 0;
@@ -71,6 +75,7 @@ static int word_index(const hone_yaml *n, const char *words)
     }
 }
 
+/* Stores the index of the word; the emitter's table has the same order as the row's words. */
 static bool read_word(const hone_arg *a, const hone_yaml *n, const char *path, hone_diag *d, int64_t *out)
 {
     *out = word_index(n, a->words);
@@ -101,6 +106,7 @@ static bool read_init(const hone_arg_value *v, const char *path, hone_diag *d, h
     return true;
 }
 
+/* Integers, and the two words that stand for one. */
 static bool read_count(const hone_arg *a, const hone_yaml *n, int classes, const char *path, hone_diag *d, int64_t *out)
 {
     if (a->type == HONE_ARG_CLASSES && is_word(n, "classes")) {
@@ -119,6 +125,7 @@ static bool read_count(const hone_arg *a, const hone_yaml *n, int classes, const
                                                : "an integer in 1..1048576");
 }
 
+/* Finite by hone_yaml_float; ranges keep float conversions far from overflow. */
 static bool read_number(const hone_arg *a, const hone_yaml *n, const char *path, hone_diag *d, double *out)
 {
     bool is_chance = a->type == HONE_ARG_CHANCE, is_positive = a->type == HONE_ARG_POSITIVE;
@@ -130,6 +137,7 @@ static bool read_number(const hone_arg *a, const hone_yaml *n, const char *path,
                                 : "a number in 0..1000000");
 }
 
+/* One case a type; the compiler warns of a type without a case. */
 bool hone_arg_read(const hone_arg *a, const hone_arg_value *v, int classes, const char *path, hone_diag *d,
                    hone_layer_args *args)
 {
@@ -166,6 +174,8 @@ bool hone_arg_read(const hone_arg *a, const hone_arg_value *v, int classes, cons
     return false;
 }
 
+/* Defaults are text in the table and go through the same reader, so they can't differ from what a page
+ * may say. A default that can't be read is our own bug. */
 void hone_args_default(const hone_layer_type *type, hone_layer_args *args)
 {
     for (int k = 0; k < type->arg_count; k++) {

@@ -17,17 +17,20 @@
         "init", HONE_ARG_INIT, AT(init), "default", NULL                                                               \
     }
 
+/* Every table: name, type, where it goes, default as a user would write it, words. */
 static const hone_arg conv_args[] = {
     {"out", HONE_ARG_CLASSES, AT(out), NULL, NULL},       {"kernel", HONE_ARG_PAIR, AT(kernel), "3", NULL},
     {"stride", HONE_ARG_PAIR, AT(stride), "1", NULL},     {"pad", HONE_ARG_PAD, AT(pad), "same", NULL},
     {"dilation", HONE_ARG_PAIR, AT(dilation), "1", NULL}, {"groups", HONE_ARG_GROUPS, AT(groups), "1", NULL},
     {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},      INIT_ARG,
 };
+/* PyTorch's argument order is kept where there is one. */
 static const hone_arg linear_args[] = {
     {"out", HONE_ARG_CLASSES, AT(out), NULL, NULL},
     {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},
     INIT_ARG,
 };
+/* momentum as nn.BatchNorm's: the share of the new batch. */
 static const hone_arg batchnorm_args[] = {
     {"eps", HONE_ARG_POSITIVE, AT(eps), "1e-5", NULL},
     {"momentum", HONE_ARG_NUMBER, AT(momentum), "0.1", NULL},
@@ -35,12 +38,14 @@ static const hone_arg batchnorm_args[] = {
 static const hone_arg layernorm_args[] = {{"eps", HONE_ARG_POSITIVE, AT(eps), "1e-5", NULL}};
 static const hone_arg leaky_relu_args[] = {{"slope", HONE_ARG_POSITIVE, AT(slope), "0.01", NULL}};
 static const hone_arg gelu_args[] = {{"form", HONE_ARG_WORD, AT(form), "exact", "exact|tanh"}};
+/* Unlike conv: no padding unless asked for, and windows side by side. */
 static const hone_arg pooling_args[] = {
     {"kernel", HONE_ARG_PAIR, AT(kernel), "2", NULL},
     {"stride", HONE_ARG_STRIDE, AT(stride), "kernel", NULL},
     {"pad", HONE_ARG_PAD, AT(pad), "0", NULL},
 };
 static const hone_arg dropout_args[] = {{"probability", HONE_ARG_CHANCE, AT(p), "0.5", NULL}};
+/* Lists name the slot of the record they fill. */
 static const hone_arg residual_args[] = {
     {"layers", HONE_ARG_LAYERS, LIST(body), NULL, NULL},
     {"shortcut", HONE_ARG_SHORTCUT, LIST(shortcut), "identity", NULL},
@@ -84,6 +89,7 @@ static const hone_arg encoder_args[] = {
 };
 static const hone_arg pool_args[] = {{"kind", HONE_ARG_WORD, AT(form), "mean", "mean|max|first"}};
 
+/* Order is of no meaning but for suggestions, where the first of equals is not chosen at all. */
 const hone_layer_type hone_layer_table[] = {
     {LEAF(conv, "out"), WITH(conv_args, hone_emit_conv)},
     {LEAF(linear, "out"), WITH(linear_args, hone_emit_linear)},

@@ -14,6 +14,7 @@
 
 /* --- making one ---------------------------------------------------------------------------------------- */
 
+/* Class names are copied: the data set that they come from may go before the model. */
 hone_model *hone_model_blank(const hone_preprocess *pre, int classes, const char *const *class_name)
 {
     hone_model *m = calloc(1, sizeof *m);
@@ -29,6 +30,7 @@ hone_model *hone_model_blank(const hone_preprocess *pre, int classes, const char
     return NULL;
 }
 
+/* Safe on a model that was made halfway. */
 void hone_model_free(hone_model *m)
 {
     if (!m) return;
@@ -39,6 +41,7 @@ void hone_model_free(hone_model *m)
     free(m);
 }
 
+/* Batch 2 and TRAIN, because that graph has every parameter; it serves for names and shapes only. */
 hone_status hone_model_assemble(hone_model *m, const hone_yaml *page, const hone_yaml *given)
 {
     hone_diag d = {0};
@@ -60,6 +63,7 @@ hone_status hone_model_assemble(hone_model *m, const hone_yaml *page, const hone
 }
 
 /* `file` is relative to the config that names it. free() the result; NULL: memory exhausted. */
+/* (The config room resolves files itself where it reads pages; this serves configs made in memory.) */
 static char *beside(const char *config_file, const char *file)
 {
     const char *slash = config_file ? strrchr(config_file, '/') : NULL;
@@ -70,6 +74,7 @@ static char *beside(const char *config_file, const char *file)
 }
 
 /* The page of layers: the config's own, or the one that `model.file` names (then *owned is its root). */
+/* A config read by hone_config_read has its model file in place already; one made by hand may name it. */
 static hone_status find_page(const hone_config *c, const hone_yaml **page, const hone_yaml **given, hone_yaml **owned)
 {
     const hone_yaml *tree = c->model.tree;
@@ -102,6 +107,7 @@ static hone_status find_page(const hone_config *c, const hone_yaml **page, const
     return status;
 }
 
+/* What the caller took from data and config; ranges of the graph's own attributes. */
 static hone_status check_arguments(const hone_preprocess *pre, int classes)
 {
     if (classes < 1 || classes > 1 << 20)
@@ -127,7 +133,8 @@ hone_status hone_model_new(const hone_config *c, const hone_preprocess *pre, int
         goto done;
     }
     HONE_GOTO(status, hone_model_assemble(m, page, given), done);
-    for (int k = 0; k < m->params.count; k++) hone_fill_values(&m->params.item[k], &m->params.fill[k], seed);
+    for (int k = 0; k < m->params.count; k++)
+        HONE_GOTO(status, hone_fill_values(&m->params.item[k], &m->params.fill[k], seed), done);
 done:
     hone_yaml_free(owned);
     if (status != HONE_OK) {
@@ -149,6 +156,7 @@ const char *hone_model_class_name(const hone_model *m, int k)
 }
 hone_param *hone_model_param(hone_model *m, int k) { return k >= 0 && k < m->params.count ? &m->params.item[k] : NULL; }
 
+/* Linear: models have hundreds of parameters, and this is no inner loop. */
 hone_param *hone_model_find_param(hone_model *m, const char *name)
 {
     return hone_model_param(m, hone_param_set_find(&m->params, name));
@@ -178,6 +186,7 @@ static const char *closest(const hone_model *m, const char *pattern)
     return typo ? typo : best;
 }
 
+/* fnmatch without flags: * crosses dots, so "layer1.*" is a whole stage. */
 hone_status hone_model_freeze(hone_model *m, const hone_string_list *patterns)
 {
     for (int i = 0; i < patterns->count; i++) { /* all patterns first: an error must not leave half of them done */
@@ -222,6 +231,7 @@ static hone_status for_each(hone_model *m, hone_program *p, bool ema,
     return status;
 }
 
+/* File layout to memory layout through scratch of (count). */
 static hone_status upload_one(hone_program *p, const hone_tensor *t, hone_tid id, bool ema, hone_param *param,
                               float *scratch)
 {

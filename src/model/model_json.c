@@ -21,6 +21,7 @@ enum { FILE_MAX_BYTES = 64 << 20, IMAGE_MAX = 1 << 14, CLASSES_MAX = 1 << 20 };
 
 /* --- writing ----------------------------------------------------------------------------------------------- */
 
+/* float -> double -> text with 17 digits -> the same float. */
 static json_t *floats(const float *x, int count)
 {
     json_t *list = json_array();
@@ -35,6 +36,7 @@ static json_t *preprocess_json(const hone_preprocess *p)
                      floats(p->mean, p->channels), "std", floats(p->std, p->channels));
 }
 
+/* Redundant by design: it is what the layers of the file are checked against. */
 static json_t *parameters_json(const hone_model *m)
 {
     json_t *map = json_object();
@@ -70,12 +72,14 @@ hone_status hone_model_save_json(const hone_model *m, const char *path)
 
 /* --- reading ----------------------------------------------------------------------------------------------- */
 
+/* All mistakes of a file are DATA: the user did not write it. */
 static hone_status bad(const char *path, const char *field, const char *expected)
 {
     return hone_fail(HONE_ERR_DATA, "the file is damaged or was not written by hone", "%s: %s must be %s", path, field,
                      expected);
 }
 
+/* 1.0 is no integer here: we never write one. */
 static hone_status read_int(const char *path, const json_t *map, const char *key, int low, int high, int *out)
 {
     const json_t *n = json_object_get(map, key);
@@ -87,6 +91,7 @@ static hone_status read_int(const char *path, const json_t *map, const char *key
     return HONE_OK;
 }
 
+/* `low` < 0: any number of a sane size; 0: above 0, as a divisor must be. */
 static hone_status read_floats(const char *path, const json_t *map, const char *key, int count, double low, float *out)
 {
     const json_t *list = json_object_get(map, key);
@@ -104,6 +109,7 @@ static hone_status read_floats(const char *path, const json_t *map, const char *
     return HONE_OK;
 }
 
+/* Sizes are bounded, because the predictor allocates by them. */
 static hone_status read_preprocess(const char *path, const json_t *p, hone_preprocess *out)
 {
     if (!json_is_object(p)) return bad(path, "preprocess", "an object");
@@ -175,6 +181,7 @@ static hone_status as_data(hone_status status)
     return hone_fail(HONE_ERR_DATA, "the file is damaged or was not written by hone", "%s", e.message);
 }
 
+/* Poison after the check: NaN logits show at once that nobody read the weights. */
 static hone_status assemble(const char *path, hone_model *m, const json_t *root)
 {
     if (!json_is_array(json_object_get(root, "layers"))) return bad(path, "layers", "a list");
@@ -189,6 +196,7 @@ static hone_status assemble(const char *path, hone_model *m, const json_t *root)
     return HONE_OK;
 }
 
+/* Cheap checks first; nothing is allocated by a number of the file before it is bounded. */
 static hone_status read_model(const char *path, const json_t *root, hone_model **out)
 {
     hone_preprocess pre = {0};
@@ -213,6 +221,7 @@ static hone_status read_model(const char *path, const json_t *root, hone_model *
     return HONE_OK;
 }
 
+/* Repeated keys are refused: two readers could take different ones. */
 hone_status hone_model_load_json(const char *path, hone_model **out)
 {
     char *text = NULL;

@@ -32,6 +32,7 @@ hone_ref hone_scope_resolve(hone_ref r, const hone_yaml *classes, const char *pa
         const hone_yaml *found = NULL;
         for (; s && !found; s = found ? s : s->up) {
             const hone_yaml *standard = s->standard ? hone_yaml_get(s->standard, name) : NULL;
+            /* an inner scope hides outer parameters of the same name */
             if (!standard) continue; /* only declared names are parameters */
             const hone_yaml *given = s->given ? hone_yaml_get(s->given, name) : NULL;
             found = given ? given : standard;
@@ -49,6 +50,7 @@ hone_ref hone_scope_resolve(hone_ref r, const hone_yaml *classes, const char *pa
     return r;
 }
 
+/* Called once a use: what is given but not declared, and what is declared without default and not given. */
 void hone_scope_check(const hone_yaml *given, const hone_yaml *standard, const hone_yaml *at, const char *who,
                       bool may_name, hone_diag *d)
 {

@@ -26,6 +26,7 @@ static double act_bytes(const hone_graph *g, const hone_node *n)
     return bytes;
 }
 
+/* Sums by layer over the forward nodes; state (running statistics) is no parameter, as PyTorch counts. */
 static void collect(const hone_model *m, const hone_graph *g, row *rows)
 {
     int count = m->tree.all.count;
@@ -43,6 +44,7 @@ static void collect(const hone_model *m, const hone_graph *g, row *rows)
         if (m->params.item[k].role == HONE_ROLE_PARAM) rows[m->params.layer[k]].params += m->params.item[k].count;
 }
 
+/* Rows in execution order; the first is the image that the net sees. */
 static void add_rows(const hone_model *m, const hone_graph *g, const row *rows, int width, hone_text *t)
 {
     int index = 0;
@@ -52,6 +54,7 @@ static void add_rows(const hone_model *m, const hone_graph *g, const row *rows, 
         if (n->op == HONE_OP_image_batch)
             hone_text_add(t, "%4s  %-*s  %-14s  %-20s\n", "", width, "image", "",
                           hone_tensor_shape_text(&g->tensor[n->out[0]], shape, sizeof shape));
+        /* only the layer's last node makes its row; the loss has no layer */
         if (n->layer < 0 || n->layer >= m->tree.all.count || rows[n->layer].last != k) continue;
         const hone_layer *l = m->tree.all.item[n->layer];
         const row *r = &rows[n->layer];
@@ -62,6 +65,7 @@ static void add_rows(const hone_model *m, const hone_graph *g, const row *rows, 
     }
 }
 
+/* Columns are as wide as the longest path, so that a table reads in any terminal and diffs line by line. */
 char *hone_model_table(const hone_model *m, const hone_graph *g)
 {
     row *rows = calloc((size_t)m->tree.all.count + 1, sizeof *rows);
