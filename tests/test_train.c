@@ -417,7 +417,7 @@ static void test_overfits_one_batch(void **state)
         "task: image\n"
         "data: {synthetic: {shape: [8, 8, 1], classes: 4, samples: 16}, val_fraction: 0}\n"
         "model: {layers: [flatten, linear: 32, relu, linear: classes]}\n"
-        "train: {epochs: 200, batch: 16, optimizer: {name: adamw, lr: 0.01}, schedule: {name: constant}}\n"
+        "train: {epochs: 200, batch: 16, optimizer: {name: adamw, lr: 0.01}, schedule: {name: constant}, loss: {label_smoothing: 0}}\n"
         "checkpoint: {every: 200 epochs}\n"
         "log: {every: 1}\n";
     hone_train_opts o = {.device = "cpu", .threads = 1, .out = run, .progress = on_progress, .progress_arg = &w};
