@@ -1,0 +1,73 @@
+/* plan_report.c - the plan as text and as JSON. Bytes are exact; MiB stand beside them to be read. */
+#include "cli/plan.h"
+
+#include <jansson.h>
+
+#include "graph/graph_print.h"
+
+static double saved(const hone_memory *m)
+{
+    size_t act = m->role_bytes[HONE_ROLE_ACT];
+    return m->act_no_reuse ? 100.0 * (double)act / (double)m->act_no_reuse : 100.0;
+}
+
+static void print_arena(const char *name, size_t train, size_t infer)
+{
+    char a[32], b[32];
+    if (train == 0 && infer == 0) return;
+    printf("%-22s %15zu %12s %15zu %12s\n", name, train, hone_cli_bytes((double)train, a, sizeof a), infer,
+           hone_cli_bytes((double)infer, b, sizeof b));
+}
+
+static void print_memory(const hone_plan_result *r)
+{
+    const hone_memory *t = &r->train.planned, *i = &r->infer.planned;
+    printf("\n%-22s %15s %12s %15s %12s\n", "arena", "training", "", "inference", "");
+    for (int k = 0; k < HONE_ROLE_COUNT; k++)
+        print_arena(hone_role_name((hone_role)k), t->role_bytes[k], i->role_bytes[k]);
+    print_arena("total", t->total, i->total);
+    print_arena("act without reuse", t->act_no_reuse, i->act_no_reuse);
+    printf("activations with reuse: %.1f %% of those without in training, %.1f %% in inference\n", saved(t), saved(i));
+    if (r->train.was_allocated)
+        printf("allocated: training %zu bytes (planned %zu), inference %zu bytes (planned %zu)\n",
+               r->train.allocated.total, t->total, r->infer.allocated.total, i->total);
+}
+
+void hone_plan_print(const hone_plan_result *r)
+{
+    char free_text[32];
+    printf("%s: batch %d, %d classes, %s, %d threads\n\n%s", r->path, r->batch, r->classes, r->device, r->threads,
+           r->layers);
+    if (r->nodes) printf("\n%s", r->nodes);
+    print_memory(r);
+    printf("\n%lld parameters; largest batch that trains in %s%s: %lld\n", (long long)r->parameters,
+           hone_cli_bytes((double)r->free_bytes, free_text, sizeof free_text), r->memory_given ? "" : " of free memory",
+           (long long)r->largest_batch);
+}
+
+static json_t *mode_json(const hone_plan_mode *m)
+{
+    json_t *arenas = json_object();
+    for (int k = 0; k < HONE_ROLE_COUNT; k++)
+        json_object_set_new(arenas, hone_role_name((hone_role)k), json_integer((json_int_t)m->planned.role_bytes[k]));
+    json_t *o = json_pack("{s:o, s:I, s:I, s:I}", "arenas", arenas, "total_bytes", (json_int_t)m->planned.total,
+                          "activation_bytes", (json_int_t)m->planned.role_bytes[HONE_ROLE_ACT],
+                          "activation_bytes_no_reuse", (json_int_t)m->planned.act_no_reuse);
+    if (o && m->was_allocated) json_object_set_new(o, "allocated_bytes", json_integer((json_int_t)m->allocated.total));
+    return o;
+}
+
+hone_status hone_plan_print_json(const hone_plan_result *r)
+{
+    json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:o, s:s}", "config", r->path, "device",
+                          r->device, "threads", r->threads, "batch", r->batch, "classes", r->classes, "parameters",
+                          (json_int_t)r->parameters, "free_bytes", (json_int_t)r->free_bytes, "largest_batch",
+                          (json_int_t)r->largest_batch, "training", mode_json(&r->train), "inference",
+                          mode_json(&r->infer), "layers", r->layers);
+    if (!o) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
+    if (r->nodes) json_object_set_new(o, "nodes", json_string(r->nodes));
+    json_dumpf(o, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(o);
+    return HONE_OK;
+}
