@@ -17,6 +17,7 @@ static bool forced(const char *method)
     return wanted && strcmp(wanted, method) == 0;
 }
 
+/* What F(4x4, 3x3) covers: 3x3, stride 1, no dilation; dx needs pad <= 2 to be a padded forward again. */
 static bool winograd_can(const hone_cpu_conv *c)
 {
     const hone_window *v = &c->window;
@@ -28,16 +29,19 @@ static bool winograd_can(const hone_cpu_conv *c)
 /* Transforms cost per channel, products per pair of channels. */
 static bool winograd_pays(const hone_cpu_conv *c) { return c->I >= 16 && c->O >= 16; }
 
+/* One input and one output channel a group; the tap list of a pixel has a fixed size. */
 static bool depthwise_can(const hone_cpu_conv *c)
 {
     return c->window.groups > 1 && c->window.groups == c->I && c->I == c->O && c->K <= HONE_CPU_DEPTHWISE_TAPS;
 }
 
+/* Needs the taps of a kernel row to be neighbours in memory; other directions gain nothing by it. */
 static bool direct_can(const hone_cpu_conv *c)
 {
     return c->direction == HONE_CPU_FORWARD && c->window.dilation[1] == 1 && c->window.groups == 1;
 }
 
+/* The rule. Order matters: each line takes shapes that it is best at from those below. */
 static const hone_cpu_conv_method *choose(const hone_cpu_conv *c)
 {
     const hone_window *v = &c->window;
@@ -51,6 +55,7 @@ static const hone_cpu_conv_method *choose(const hone_cpu_conv *c)
     return &hone_cpu_conv_implicit;
 }
 
+/* Reads sizes from the node's tensors; x, w and y stand in different places in the three directions. */
 static void describe(hone_cpu_conv *c, const hone_graph *g, const hone_node *n)
 {
     bool dx = n->op == HONE_OP_conv_dx, dw = n->op == HONE_OP_conv_dw;
@@ -66,6 +71,7 @@ static void describe(hone_cpu_conv *c, const hone_graph *g, const hone_node *n)
     c->K = w->dim[1] * w->dim[2] * w->dim[3];
 }
 
+/* Makes the plan; the only step that can fail, by memory. */
 hone_status hone_cpu_conv_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     hone_cpu_conv *c = calloc(1, sizeof *c);
@@ -91,6 +97,7 @@ void hone_cpu_conv_release(hone_backend *b, hone_node *n)
     n->state = NULL;
 }
 
+/* Every launch ends here: the plan says who does the work. */
 static void run(hone_backend *b, const hone_launch *l, hone_cpu_conv_io *io)
 {
     io->plan = l->node->state;
@@ -99,21 +106,40 @@ static void run(hone_backend *b, const hone_launch *l, hone_cpu_conv_io *io)
     io->plan->method->run[io->plan->direction](io);
 }
 
-void hone_cpu_conv_forward(hone_backend *b, const hone_launch *l)
+/* Rows of y (N*OH*OW, O) through the activation alone */
+static void curve_part(void *arg, int part, int parts)
 {
-    bool act = l->node->op == HONE_OP_conv_act;
-    hone_cpu_conv_io io = {.x = l->in[0], .w = l->in[1], .y = l->out[0]};
-    io.epilogue = (hone_cpu_epilogue){
-        .bias = l->in[2], .act = act ? l->node->attr.act : HONE_ACT_NONE, .slope = l->node->attr.leaky.slope};
-    run(b, l, &io);
+    const hone_cpu_conv_io *io = arg;
+    const hone_cpu_conv *c = io->plan;
+    int64_t p0, p1;
+    hone_cpu_share(c->N * c->OH * c->OW, part, parts, &p0, &p1);
+    c->gemm->finish(&io->epilogue, p1 - p0, c->O, io->y + p0 * c->O, c->O);
 }
 
+/* conv and conv_act: in x (N, H, W, I), w (O, kh, kw, I/g), bias? (O); out y (N, OH, OW, O). Methods fuse bias
+ * and what a comparison can do; tanh and sigmoid cost so much that a pass of their own does not matter. */
+void hone_cpu_conv_forward(hone_backend *b, const hone_launch *l)
+{
+    const hone_attrs *attr = &l->node->attr;
+    hone_act act = l->node->op == HONE_OP_conv_act ? attr->act : HONE_ACT_NONE;
+    bool curved = act == HONE_ACT_TANH || act == HONE_ACT_SIGMOID;
+    hone_cpu_conv_io io = {.x = l->in[0], .w = l->in[1], .y = l->out[0]};
+    io.epilogue =
+        (hone_cpu_epilogue){.bias = l->in[2], .act = curved ? HONE_ACT_NONE : act, .slope = attr->leaky.slope};
+    run(b, l, &io);
+    if (!curved) return;
+    io.epilogue = (hone_cpu_epilogue){.act = act};
+    hone_cpu_parallel(io.plan->parts, curve_part, &io);
+}
+
+/* in dy (N, OH, OW, O), w; out dx (N, H, W, I) */
 void hone_cpu_conv_dx(hone_backend *b, const hone_launch *l)
 {
     hone_cpu_conv_io io = {.dy = l->in[0], .w = l->in[1], .dx = l->out[0]};
     run(b, l, &io);
 }
 
+/* in x, dy; out dw (O, kh, kw, I/g), db? (O); added to where the node accumulates */
 void hone_cpu_conv_dw(hone_backend *b, const hone_launch *l)
 {
     hone_cpu_conv_io io = {.x = l->in[0], .dy = l->in[1], .dw = l->out[0], .db = l->out[1], .add = l->node->accumulate};
@@ -121,6 +147,7 @@ void hone_cpu_conv_dw(hone_backend *b, const hone_launch *l)
 }
 
 /* --- 1x1 with stride 1: the image is the matrix (N*H*W, I) -------------------------------------------- */
+/* Packed panels of operand b, whose shape depends on the direction. */
 static void product_plan(hone_cpu_conv *c)
 {
     int64_t pixels = c->N * c->H * c->W;
@@ -131,6 +158,7 @@ static void product_plan(hone_cpu_conv *c)
     }
 }
 
+/* y = x w^T, dx = dy w, dw = dy^T x with pixels as rows: no copy of any image. */
 static void product_run(const hone_cpu_conv_io *io)
 {
     const hone_cpu_conv *c = io->plan;

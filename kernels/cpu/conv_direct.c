@@ -12,6 +12,7 @@ typedef struct frame {
     int64_t h, w, floats;
 } frame;
 
+/* Pads both sides alike; windows never reach past it, since OH and OW were rounded down. */
 static frame frame_of(const hone_cpu_conv *c)
 {
     frame f = {c->H + 2 * c->window.pad[0], c->W + 2 * c->window.pad[1], 0};
@@ -19,14 +20,17 @@ static frame frame_of(const hone_cpu_conv *c)
     return f;
 }
 
+/* Panels of the packed weights. */
 static int64_t panel_count(const hone_cpu_conv *c) { return (c->O + c->gemm->cols - 1) / c->gemm->cols; }
 
+/* Packed weights for all, one frame a part. */
 static void plan(hone_cpu_conv *c)
 {
     c->shared_bytes = (size_t)(panel_count(c) * c->gemm->cols * c->K) * sizeof(float);
     c->part_bytes = ((size_t)frame_of(c).floats * sizeof(float) + 63) / 64 * 64;
 }
 
+/* w (O, K) turned into panels of output channels. */
 static void pack_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -35,6 +39,7 @@ static void pack_part(void *arg, int part, int parts)
     io->plan->gemm->pack_turned(first, last, io->plan->O, io->plan->K, io->w, io->plan->K, (float *)io->work);
 }
 
+/* x (H, W, I) of one image into the middle of zeros. */
 static void fill_frame(const hone_cpu_conv *c, const float *x, float *to)
 {
     frame f = frame_of(c);
@@ -48,6 +53,7 @@ static void fill_frame(const hone_cpu_conv *c, const float *x, float *to)
     memset(to - edge, 0, (size_t)(c->window.pad[0] * f.w * c->I) * sizeof *to);
 }
 
+/* Parts own images; a row of output pixels is one product with the frame as its left operand. */
 static void forward_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -69,6 +75,7 @@ static void forward_part(void *arg, int part, int parts)
     }
 }
 
+/* Weights first: every part reads all of them. */
 static void forward(const hone_cpu_conv_io *io)
 {
     hone_cpu_parallel(io->plan->parts, pack_part, (void *)(uintptr_t)io);

@@ -19,11 +19,13 @@ enum { PIXELS, TAPS, LD, SUM_PARTS }; /* names of plan->block[] */
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t round_up(int64_t a, int64_t unit) { return (a + unit - 1) / unit * unit; }
+/* Panels that n columns of an operand b take. */
 static int64_t panel_count(const hone_cpu_gemm *g, int64_t n) { return (n + g->cols - 1) / g->cols; }
 static int64_t tap_count(const hone_cpu_conv *c) { return (int64_t)c->window.kernel[0] * c->window.kernel[1]; }
 
 /* dx packs every block of taps into panels of its own, since a block need not be whole panels wide. */
 static int64_t dx_block_panels(const hone_cpu_conv *c) { return panel_count(c->gemm, c->block[TAPS] * c->Ig); }
+/* All of them for one group; the last block may leave some unused. */
 static int64_t dx_panels(const hone_cpu_conv *c)
 {
     return (tap_count(c) + c->block[TAPS] - 1) / c->block[TAPS] * dx_block_panels(c);
@@ -42,6 +44,7 @@ static void plan(hone_cpu_conv *c)
     c->block[LD] = ld;
     c->block[PIXELS] = max64(pixels, rows);
     size_t part = (size_t)(c->block[PIXELS] * ld + 64); /* rows are written by whole vectors */
+    /* What all parts read: packed weights forward and for dx, the partial sums of dw. */
     size_t shared = 0, groups = (size_t)c->window.groups, cols = (size_t)c->gemm->cols;
     switch (c->direction) {
     case HONE_CPU_FORWARD: shared = groups * (size_t)(panel_count(c->gemm, c->Og) * c->K) * cols; break;
@@ -57,6 +60,7 @@ static void plan(hone_cpu_conv *c)
 }
 
 /* --- forward --------------------------------------------------------------------------------------------- */
+/* w (O, K) is operand b turned: column o of group q is row q Og + o of w. Panels are shared out evenly. */
 static void pack_forward(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -70,6 +74,8 @@ static void pack_forward(void *arg, int part, int parts)
     }
 }
 
+/* Pixels [p0, p1) of y: per group and block of taps gather, multiply, add; bias and activation at the end,
+ * while the rows of y are still in L1 or L2. */
 static void forward_block(const hone_cpu_conv_io *io, int64_t p0, int64_t p1, float *rows)
 {
     const hone_cpu_conv *c = io->plan;
@@ -87,6 +93,7 @@ static void forward_block(const hone_cpu_conv_io *io, int64_t p0, int64_t p1, fl
     c->gemm->finish(&io->epilogue, p1 - p0, c->O, y, c->O);
 }
 
+/* The part's share of all N*OH*OW pixels. Blocks cross rows and images freely: gather finds its place. */
 static void forward_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -104,6 +111,7 @@ static void forward(const hone_cpu_conv_io *io)
 }
 
 /* --- dx ---------------------------------------------------------------------------------------------------- */
+/* w (O, K) is operand b as it lies: rows o, columns (tap, channel). */
 static void pack_dx(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -135,6 +143,7 @@ static void dx_block(const hone_cpu_conv_io *io, int64_t n, int64_t p0, int64_t 
         }
 }
 
+/* Parts own whole images, since windows overlap: two parts never add to the same place. */
 static void dx_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -155,6 +164,7 @@ static void dx(const hone_cpu_conv_io *io)
 }
 
 /* --- dw ---------------------------------------------------------------------------------------------------- */
+/* Floats from one partial sum to the next: dw (O, K), db (O), rounded to a cache line. */
 static int64_t partial_stride(const hone_cpu_conv *c) { return round_up(c->O * (c->K + 1), 16); }
 
 /* Adds pixels [p0, p1) to rows [o0, o1) of every group of a dw. */
@@ -183,6 +193,7 @@ static void dw_part(void *arg, int part, int parts)
     hone_cpu_share(c->Og, part % cut, cut, &o0, &o1);
     float *dw = (float *)io->work + s * partial_stride(c), *db = dw + c->O * c->K;
     if (part % cut == 0) memset(db, 0, (size_t)(c->O) * sizeof(float));
+    /* a part without pixels still contributes: zeros */
     if (p == end)
         for (int64_t q = 0; q < c->window.groups; q++)
             memset(dw + (q * c->Og + o0) * c->K, 0, (size_t)((o1 - o0) * c->K) * sizeof(float));
@@ -193,6 +204,7 @@ static void dw_part(void *arg, int part, int parts)
     }
 }
 
+/* One sum of partial arrays, shared among threads by element. */
 typedef struct reduction {
     const float *partial;
     float *out;
@@ -201,6 +213,7 @@ typedef struct reduction {
     bool add;
 } reduction;
 
+/* Partial sums in the order of the parts, so the result is a function of their number alone. */
 static void reduce_part(void *arg, int part, int parts)
 {
     const reduction *r = arg;
@@ -220,6 +233,7 @@ void hone_cpu_reduce(const hone_cpu_conv_io *io, const float *partial, int64_t s
     hone_cpu_parallel(count < 32768 ? 1 : io->plan->parts, reduce_part, &r);
 }
 
+/* Partial sums first, then their sum; db rides in the same arrays. */
 static void dw(const hone_cpu_conv_io *io)
 {
     const hone_cpu_conv *c = io->plan;

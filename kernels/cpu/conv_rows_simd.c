@@ -20,6 +20,7 @@ SIMD_INLINE void copy_run(float *to, const float *from, int64_t n, const float *
     for (int64_t i = 0; i < n; i += LANES) v_store(to + i, v_load(from + i));
 }
 
+/* n zeros, and up to a vector more */
 SIMD_INLINE void zero_run(float *to, int64_t n)
 {
     for (int64_t i = 0; i < n; i += LANES) v_store(to + i, (vfloat){0});
@@ -39,6 +40,7 @@ SIMD_INLINE void gather_run(const hone_cpu_conv *c, const float *line, int64_t l
     if (z < s1) zero_run(to + (z - s0) * I, (s1 - z) * I);
 }
 
+/* The general case: one tap at a time, with dilation and channel groups. */
 static void gather_taps(const hone_cpu_conv *c, const float *line, int64_t left, int64_t s0, int64_t s1, int64_t q,
                         float *to, const float *end)
 {
@@ -49,11 +51,13 @@ static void gather_taps(const hone_cpu_conv *c, const float *line, int64_t left,
     }
 }
 
+/* Walks pixels in order and keeps (n, oh, ow) by counting, not by dividing. */
 static void gather(const hone_cpu_conv *c, const float *x, int64_t p0, int64_t p1, int64_t t0, int64_t t1, int64_t q,
                    float *rows, int64_t ld)
 {
     const hone_window *v = &c->window;
     const int64_t kw = v->kernel[1], r0 = t0 / kw, r1 = (t1 + kw - 1) / kw;
+    /* whether the taps of a kernel row are one run of memory */
     const bool runs = v->dilation[1] == 1 && v->groups == 1;
     const float *end = x + c->N * c->H * c->W * c->I;
     int64_t ow = p0 % c->OW, oh = p0 / c->OW % c->OH, n = p0 / c->OW / c->OH;
@@ -76,6 +80,7 @@ static void gather(const hone_cpu_conv *c, const float *x, int64_t p0, int64_t p
     }
 }
 
+/* 0, 1, 2, ... */
 SIMD_INLINE vint v_iota(void)
 {
     vint x;
@@ -97,6 +102,7 @@ SIMD_INLINE void add_run(float *to, const float *from, int64_t n)
     for (; i < n; i++) to[i] += from[i];
 }
 
+/* Adds one row of window values to the places they were gathered from, edges cut off. */
 static void scatter_pixel(const hone_cpu_conv *c, float *image, int64_t oh, int64_t ow, int64_t t0, int64_t t1,
                           int64_t q, const bool runs, const float *row)
 {
@@ -121,6 +127,7 @@ static void scatter_pixel(const hone_cpu_conv *c, float *image, int64_t oh, int6
     }
 }
 
+/* Pixels of one image in order: sums at a place always come in the same order. */
 static void scatter(const hone_cpu_conv *c, float *image, int64_t p0, int64_t p1, int64_t t0, int64_t t1, int64_t q,
                     const float *rows, int64_t ld)
 {

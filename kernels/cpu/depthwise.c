@@ -8,12 +8,14 @@
 
 #include "cpu/conv.h"
 
+/* The row functions of the instruction set that prepare chose. */
 static const hone_cpu_depthwise_rows *row_functions(const hone_cpu_conv *c)
 {
     const hone_cpu_depthwise_rows *const table[] = HONE_CPU_EACH(&hone_cpu_depthwise_rows);
     return table[c->isa];
 }
 
+/* Sizes of one image. */
 static hone_cpu_depthwise shape(const hone_cpu_conv *c)
 {
     return (hone_cpu_depthwise){c->window, c->H, c->W, c->OH, c->OW, c->O};
@@ -23,6 +25,7 @@ static hone_cpu_depthwise shape(const hone_cpu_conv *c)
 static int64_t tap_stride(const hone_cpu_conv *c) { return (c->O + HONE_CPU_DEPTHWISE_SLACK + 15) / 16 * 16; }
 static int64_t partial_floats(const hone_cpu_conv *c) { return (c->K + 1) * tap_stride(c); }
 
+/* dw: a partial sum a part, taps then db. Else: the turned weights and their slack. */
 static void plan(hone_cpu_conv *c)
 {
     size_t floats = c->direction == HONE_CPU_DW ? (size_t)(c->parts * partial_floats(c))
@@ -30,6 +33,7 @@ static void plan(hone_cpu_conv *c)
     c->shared_bytes = (floats * sizeof(float) + 63) / 64 * 64;
 }
 
+/* (C, taps) to (taps, C), so that a tap is a vector of channels. */
 static void turn_weights(const hone_cpu_conv_io *io)
 {
     const hone_cpu_conv *c = io->plan;
@@ -39,6 +43,7 @@ static void turn_weights(const hone_cpu_conv_io *io)
     memset(to + c->K * c->O, 0, HONE_CPU_DEPTHWISE_SLACK * sizeof *to);
 }
 
+/* Rows of all images are shared out: they do not depend on one another. */
 static void forward_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -53,6 +58,7 @@ static void forward_part(void *arg, int part, int parts)
     }
 }
 
+/* The same by rows of dx, each a sum over the outputs that read it: no scatter, no races. */
 static void dx_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -79,6 +85,7 @@ static void dx(const hone_cpu_conv_io *io)
     hone_cpu_parallel(io->plan->parts, dx_part, (void *)(uintptr_t)io);
 }
 
+/* The part's rows of dy against the inputs they read, into its own sum; db beside it. */
 static void dw_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -96,6 +103,7 @@ static void dw_part(void *arg, int part, int parts)
     }
 }
 
+/* Sums of the parts in order, turned back to (C, taps) on the way out. */
 static void dw(const hone_cpu_conv_io *io)
 {
     const hone_cpu_conv *c = io->plan;

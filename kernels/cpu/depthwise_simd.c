@@ -8,6 +8,7 @@
 #include "cpu/simd.h"
 #include "cpu/depthwise.h"
 
+/* First n (1..LANES) floats of p, then zeros. */
 SIMD_INLINE vfloat load_some(const float *p, int64_t n)
 {
     if (n >= LANES) return v_load(p);
@@ -16,6 +17,7 @@ SIMD_INLINE vfloat load_some(const float *p, int64_t n)
     return v_load(x);
 }
 
+/* First n lanes of v; what follows in memory stays. */
 SIMD_INLINE void store_some(float *p, vfloat v, int64_t n)
 {
     if (n >= LANES) {
@@ -27,6 +29,7 @@ SIMD_INLINE void store_some(float *p, vfloat v, int64_t n)
     memcpy(p, x, (size_t)n * sizeof *p);
 }
 
+/* Activations that fuse into a conv; others are nodes of their own. */
 SIMD_INLINE vfloat finish(hone_act act, float slope, vfloat x)
 {
     const vfloat zero = {0};
@@ -103,6 +106,7 @@ static void pixel(const tap_list *l, int64_t C, const float *image, const float 
     if (c < C) pixel_sum(l, image, w, e, 1, c, C - c, to);
 }
 
+/* x, y: one image; the taps of a pixel are listed once and used for all channels */
 static void forward(const hone_cpu_depthwise *d, const float *x, const float *w, int64_t oh, const hone_cpu_epilogue *e,
                     float *y)
 {
@@ -113,6 +117,7 @@ static void forward(const hone_cpu_depthwise *d, const float *x, const float *w,
     }
 }
 
+/* dx of one row of pixels: dy and w at the taps that read each pixel */
 static void backward(const hone_cpu_depthwise *d, const float *dy, const float *w, int64_t h, float *dx)
 {
     const hone_cpu_epilogue none = {0};
@@ -137,6 +142,7 @@ static void columns(const hone_cpu_depthwise *d, int s, int64_t *first, int64_t 
 SIMD_INLINE void row_products(const float *x, int64_t x_step, const float *dy, int64_t C, int64_t count, int64_t c,
                               int64_t left, float *dw)
 {
+    /* two chains hide half of the latency of the multiply-add */
     vfloat even = {0}, odd = {0};
     int64_t i = 0;
     for (; i + 1 < count; i += 2) {

@@ -12,12 +12,14 @@ enum {
     ROW_BLOCK_FLOATS = 48 * 1024 /* of a: 192 KiB, a part of L2 (512 KiB and up) */
 };
 
+/* The table of the running instruction set. */
 const hone_cpu_gemm *hone_cpu_gemm_pick(void)
 {
     const hone_cpu_gemm *const table[] = HONE_CPU_EACH(&hone_cpu_gemm);
     return table[hone_cpu_isa_pick()];
 }
 
+/* Panels that n columns of b take; the last may be padded. */
 static int64_t panel_count(const hone_cpu_gemm *g, int64_t n) { return (n + g->cols - 1) / g->cols; }
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -43,6 +45,7 @@ static void cut(hone_cpu_product *p)
     }
 }
 
+/* Panels of the block [k_begin, k_end) of b, shared out evenly. */
 static void pack_part(void *arg, int part, int parts)
 {
     const hone_cpu_product *p = arg;
@@ -70,12 +73,14 @@ static void multiply_block(const hone_cpu_product *p, int64_t i, int64_t m, int6
     g->finish(&e, m, n, c, p->n);
 }
 
+/* Column sums of the block of a, added to or started. */
 static void sum_part(const hone_cpu_product *p, int64_t i, int64_t m)
 {
     if (!p->add && p->k_begin == 0) memset(p->column_sum + i, 0, (size_t)m * sizeof(float));
     p->gemm->add_columns(p->k_end - p->k_begin, m, p->a + p->k_begin * p->m + i, p->m, p->column_sum + i);
 }
 
+/* One rectangle of the grid, in blocks of rows of a that stay in L2 while panels of b pass by. */
 static void multiply_part(void *arg, int part, int parts)
 {
     const hone_cpu_product *p = arg;
@@ -90,6 +95,7 @@ static void multiply_part(void *arg, int part, int parts)
     for (; n > 0 && i < i_end; i += step) multiply_block(p, i, min64(step, i_end - i), j, n);
 }
 
+/* Two parallel loops per block of k: packing must be complete before any product. */
 void hone_cpu_product_run(const hone_backend *b, hone_cpu_product *p)
 {
     p->parts = hone_cpu_parts(b, 2.0 * (double)p->m * (double)p->n * (double)p->k);

@@ -29,6 +29,7 @@ static __attribute__((noinline)) void put_edge(vfloat first, vfloat second, floa
     for (int64_t j = 0; j < n; j++) c[j] = add ? c[j] + edge[j] : edge[j];
 }
 
+/* The two vectors of a row of sums go to memory; whole ones directly. */
 SIMD_INLINE void put_row(vfloat first, vfloat second, const int nv, float *c, int64_t n, int add)
 {
     if (n != nv * LANES) {
@@ -66,6 +67,7 @@ SIMD_INLINE void tile(const int mr, const int nv, const int turned, const walk *
     for (int i = 0; i < mr; i++) put_row(acc[i][0], acc[i][nv - 1], nv, c + i * k->ldc, n, k->add);
 }
 
+/* X(1) .. X(TILE_ROWS): one function for every height of tile, width and side of a */
 #define EACH_ROW_6(X)  X(1) X(2) X(3) X(4) X(5) X(6)
 #define EACH_ROW_14(X) EACH_ROW_6(X) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #define EACH_ROW_(n)   EACH_ROW_##n
@@ -82,6 +84,7 @@ SIMD_INLINE void tile(const int mr, const int nv, const int turned, const walk *
 EACH_ROW(TILE_ROWS)
 (DEFINE_TILES)
 
+/* Tables [height - 1][two vectors wide] */
 #define ROWS_ENTRY(mr) {rows_##mr##x1, rows_##mr##x2},
 #define COLS_ENTRY(mr) {cols_##mr##x1, cols_##mr##x2},
     static tile_fn *const rows_tile[TILE_ROWS][2] = {EACH_ROW(TILE_ROWS)(ROWS_ENTRY)};
@@ -104,6 +107,7 @@ SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, const w
     }
 }
 
+/* a (m, k) by rows: the pieces degenerate to one. */
 static void rows_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t step,
                            int64_t panel, float *c, int64_t ldc, int add)
 {
@@ -111,6 +115,7 @@ static void rows_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int6
     by_panels(rows_tile, lda, &w, m, n, a, b, panel, c);
 }
 
+/* a (k, m): neighbouring rows of the product are neighbours in memory. */
 static void cols_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t step,
                            int64_t panel, float *c, int64_t ldc, int add)
 {
@@ -118,6 +123,7 @@ static void cols_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int6
     by_panels(cols_tile, 1, &w, m, n, a, b, panel, c);
 }
 
+/* Rows of a overlap in an image: lda is a pixel step, jump an image row. */
 static void windows_by_panels(int64_t m, int64_t n, int64_t outer, int64_t inner, const float *a, int64_t jump,
                               int64_t lda, const float *b, float *c, int64_t ldc)
 {
@@ -126,6 +132,7 @@ static void windows_by_panels(int64_t m, int64_t n, int64_t outer, int64_t inner
 }
 
 /* --- packing ------------------------------------------------------------------------------------- */
+/* b (k, n) as it lies: copies of TILE_COLS floats; the last panel is filled up with zeros. */
 static void pack(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels)
 {
     for (int64_t q = first; q < last; q++) {
@@ -160,6 +167,7 @@ static void pack_turned_half(int64_t n, int64_t k, const float *src, int64_t ld,
         for (int64_t i = 0; i < LANES; i++) dst[p * TILE_COLS + i] = i < n ? src[i * ld + p] : 0.0f;
 }
 
+/* b (n, k): both halves of each panel by square transpositions. */
 static void pack_turned(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels)
 {
     for (int64_t q = first; q < last; q++)
@@ -170,6 +178,7 @@ static void pack_turned(int64_t first, int64_t last, int64_t n, int64_t k, const
 }
 
 /* --- epilogues ------------------------------------------------------------------------------------- */
+/* tanh and sigmoid are left to curve(): the row is passed through here */
 SIMD_INLINE vfloat act_forward(hone_act act, float slope, vfloat x)
 {
     const vfloat zero = {0};
@@ -201,6 +210,7 @@ static void curve(hone_act act, int64_t n, float *c)
     for (int64_t j = 0; j < n; j++) c[j] = act == HONE_ACT_TANH ? tanhf(c[j]) : 1.0f / (1.0f + expf(-c[j]));
 }
 
+/* One vector of c at column j; `act` is constant where this is expanded. */
 SIMD_INLINE void finish_vector(const hone_cpu_epilogue *e, const hone_act act, int64_t j, const float *below, float *c)
 {
     vfloat x = v_load(c);
@@ -222,6 +232,7 @@ static void finish_edge(const hone_cpu_epilogue *e, int64_t n, int64_t j, const 
     memcpy(c, x, bytes);
 }
 
+/* Whole vectors, the edge, then the curved activations on the finished row. */
 SIMD_INLINE void finish_rows(const hone_cpu_epilogue *e, const hone_act act, int64_t m, int64_t n, float *c,
                              int64_t ldc)
 {
@@ -235,6 +246,7 @@ SIMD_INLINE void finish_rows(const hone_cpu_epilogue *e, const hone_act act, int
     }
 }
 
+/* No bias and no activation: nothing to do. */
 static void finish(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, int64_t ldc)
 {
     switch (e->act) { /* one copy of the loop per activation */
@@ -249,6 +261,7 @@ static void finish(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, i
     }
 }
 
+/* Sums run down the rows in order, a vector of columns at a time. */
 static void add_columns(int64_t m, int64_t n, const float *a, int64_t lda, float *sum)
 {
     int64_t j = 0;

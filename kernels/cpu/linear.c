@@ -7,6 +7,7 @@
 
 /* (rows, columns) of a tensor with all leading axes folded */
 static int64_t width(const hone_tensor *t) { return t->dim[t->rank - 1]; }
+/* all axes but the last, folded */
 static int64_t height(const hone_tensor *t)
 {
     int64_t rows = 1;
@@ -32,6 +33,7 @@ hone_status hone_cpu_linear_prepare(hone_backend *b, const hone_graph *g, hone_n
     return HONE_OK;
 }
 
+/* y (M, O) = act(x (M, I) w^T + b) */
 void hone_cpu_linear(hone_backend *b, const hone_launch *l)
 {
     bool act = l->node->op == HONE_OP_linear_act;
@@ -52,6 +54,7 @@ void hone_cpu_linear(hone_backend *b, const hone_launch *l)
     hone_cpu_product_run(b, &p);
 }
 
+/* dx (M, I) = act'(y below) * (dy (M, O) w) */
 void hone_cpu_linear_dx(hone_backend *b, const hone_launch *l)
 {
     bool act = l->node->op == HONE_OP_linear_dx_act;
@@ -71,6 +74,7 @@ void hone_cpu_linear_dx(hone_backend *b, const hone_launch *l)
     hone_cpu_product_run(b, &p);
 }
 
+/* dw (O, I) = dy^T x and db (O) = column sums of dy, in one walk over dy */
 void hone_cpu_linear_dw(hone_backend *b, const hone_launch *l)
 {
     hone_cpu_product p = {

@@ -29,6 +29,7 @@ static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t round_up(int64_t a, int64_t unit) { return (a + unit - 1) / unit * unit; }
 
+/* The transforms of the instruction set that prepare chose. */
 static const hone_cpu_winograd *transforms(const hone_cpu_conv *c)
 {
     const hone_cpu_winograd *const table[] = HONE_CPU_EACH(&hone_cpu_winograd);
@@ -43,6 +44,7 @@ typedef struct shape {
     int64_t row, out_row;    /* row strides of transformed tiles and of products                */
 } shape;
 
+/* dx reads dy with pad 2 - pad: the full correlation with the turned kernel. */
 static shape look(const hone_cpu_conv *c)
 {
     bool dx = c->direction == HONE_CPU_DX;
@@ -69,20 +71,24 @@ static hone_cpu_slices by_panels(float *at, int64_t tiles, int64_t panels, int64
     return (hone_cpu_slices){at, panels * tiles * cols + PAD_FLOATS, cols, tiles * cols, cols};
 }
 
+/* All 36 slices. */
 static size_t floats(hone_cpu_slices s) { return (size_t)(SLICES * s.slice); }
 
 /* --- forward and dx ------------------------------------------------------------------------------------- */
+/* `panels` panels of transformed weights (K, cols), 36 slices of them */
 static hone_cpu_slices weight_slices(const hone_cpu_conv *c, const shape *s, int64_t panels, float *at)
 {
     return by_panels(at, s->K, panels, c->gemm->cols);
 }
 
+/* Order and block sizes, then the bytes of u (weights), v (tiles) and m (products). */
 static void plan_correlation(hone_cpu_conv *c)
 {
     shape s = look(c);
     int64_t cols = c->gemm->cols, rows = c->gemm->rows;
     bool whole = s.tiles <= WHOLE_TILES_MOST && s.panels >= c->parts && s.O * s.K >= 128 * 128;
     c->block[ORDER] = whole ? BY_OUTPUTS : BY_TILES;
+    /* whole strips of the register tile, up to four, as L2 has room */
     int64_t strips = BLOCK_BYTES / (SLICES * rows * s.row * (int64_t)sizeof(float));
     c->block[TILES] = whole ? s.tiles : min64(s.tiles, rows * max64(1, min64(strips, 4)));
     c->block[OUTPUTS] = whole ? cols : round_up(min64(s.O, OUTPUT_CHANNELS), cols);
@@ -93,6 +99,7 @@ static void plan_correlation(hone_cpu_conv *c)
     c->part_bytes = ((whole ? u : v) + m) * sizeof(float);
 }
 
+/* Panels [first, last) of the weights to u; for dx with taps turned and roles swapped. */
 static void transform_weights(const hone_cpu_conv_io *io, const shape *s, int64_t first, int64_t last,
                               hone_cpu_slices u)
 {
@@ -113,8 +120,10 @@ static void multiply(const hone_cpu_conv_io *io, const shape *s, int64_t t0, int
     transforms(c)->output(&s->to, m, t0, t1, o0, o1, &io->epilogue, c->direction == HONE_CPU_DX ? io->dx : io->y);
 }
 
+/* The image that tiles are read from. */
 static const float *source(const hone_cpu_conv_io *io) { return io->plan->direction == HONE_CPU_DX ? io->dy : io->x; }
 
+/* By tiles, first loop: the part's share of all transformed weights. */
 static void weights_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -126,6 +135,7 @@ static void weights_part(void *arg, int part, int parts)
     transform_weights(io, &s, first, last, u);
 }
 
+/* By tiles, second loop: the part's tiles, block by block, through all output channels. */
 static void tiles_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -147,6 +157,7 @@ static void tiles_part(void *arg, int part, int parts)
     }
 }
 
+/* By outputs, first loop: the part's share of all transformed tiles. */
 static void input_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -158,6 +169,7 @@ static void input_part(void *arg, int part, int parts)
     transforms(io->plan)->input(&s.from, source(io), t0, t1, v);
 }
 
+/* By outputs, second loop: the part's panels of weights are transformed and used at once. */
 static void outputs_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -174,6 +186,7 @@ static void outputs_part(void *arg, int part, int parts)
     }
 }
 
+/* Forward and dx: two loops, the first shared by all readers of the second. */
 static void correlate(const hone_cpu_conv_io *io)
 {
     bool whole = io->plan->block[ORDER] == BY_OUTPUTS;
@@ -187,6 +200,7 @@ typedef struct dw_shape {
     int64_t tiles, panels, dy_row, partial;
 } dw_shape;
 
+/* Both images in tiles of the same grid. */
 static dw_shape look_dw(const hone_cpu_conv *c)
 {
     int64_t TH = (c->OH + 3) / 4, TW = (c->OW + 3) / 4;
@@ -207,6 +221,7 @@ static void dw_slices(const hone_cpu_conv *c, const dw_shape *s, int64_t tiles, 
     *dy = by_rows(at ? at + floats(*x) : NULL, tiles, s->dy_row);
 }
 
+/* Sums over tiles: all of (O, I) by tiles, a block of it by outputs. */
 static hone_cpu_slices dw_products(const hone_cpu_conv *c, float *at)
 {
     bool whole = c->block[ORDER] == BY_OUTPUTS;
@@ -215,6 +230,7 @@ static hone_cpu_slices dw_products(const hone_cpu_conv *c, float *at)
                  : by_rows(at, c->O, channels + PAD_FLOATS);
 }
 
+/* Order by what must be kept, then the bytes. */
 static void plan_dw(hone_cpu_conv *c)
 {
     dw_shape s = look_dw(c);
@@ -241,6 +257,7 @@ static void bias_part(const hone_cpu_conv_io *io, int part, int parts, float *db
     c->gemm->add_columns(p1 - p0, c->O, io->dy + p0 * c->O, c->O, db);
 }
 
+/* By tiles: the part's tiles into its own product array, which becomes its partial dw. */
 static void dw_tiles_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -265,6 +282,7 @@ static void dw_tiles_part(void *arg, int part, int parts)
     bias_part(io, part, parts, partial + c->O * c->K);
 }
 
+/* By outputs, first loop: all tiles of x and dy, and partial db. */
 static void dw_transform_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -282,6 +300,7 @@ static void dw_transform_part(void *arg, int part, int parts)
     bias_part(io, part, parts, sums + part * s.partial);
 }
 
+/* By outputs, second loop: blocks of (outputs, inputs), each summed over all tiles at once. */
 static void dw_outputs_part(void *arg, int part, int parts)
 {
     const hone_cpu_conv_io *io = arg;
@@ -302,6 +321,7 @@ static void dw_outputs_part(void *arg, int part, int parts)
         }
 }
 
+/* Both orders, then the sums over parts. */
 static void dw(const hone_cpu_conv_io *io)
 {
     const hone_cpu_conv *c = io->plan;
@@ -318,6 +338,7 @@ static void dw(const hone_cpu_conv_io *io)
     if (io->db) hone_cpu_reduce(io, sums + c->O * c->K, s.partial, c->parts, io->db, c->O);
 }
 
+/* Whole cache lines, so that parts share none. */
 static void plan(hone_cpu_conv *c)
 {
     if (c->direction == HONE_CPU_DW) plan_dw(c);

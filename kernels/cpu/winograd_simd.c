@@ -28,6 +28,7 @@ SIMD_INLINE void store_some(float *p, vfloat v, int64_t n)
     memcpy(p, x, (size_t)n * sizeof *p);
 }
 
+/* Address of (row, channel) in slice 0. */
 SIMD_INLINE float *place(const hone_cpu_slices *s, int64_t row, int64_t channel)
 {
     return s->at + channel / s->width * s->panel + row * s->step + channel % s->width;
@@ -99,6 +100,7 @@ typedef struct window {
     int h0, h1, w0, w1;
 } window;
 
+/* x, but at least 0 and at most `most` */
 static int clip(int64_t x, int most) { return x < 0 ? 0 : x > most ? most : (int)x; }
 
 /* Tile t with `size` rows that start 4 apart at -pad. `x` may be const or not for the caller: offsets count. */
@@ -113,6 +115,7 @@ static window find(const hone_cpu_tiles *g, const float *x, int64_t t, int size)
     return v;
 }
 
+/* Pixel (i, j) of the tile at channel c; computed as an integer, since corners may lie outside. */
 static const float *pixel(const window *v, int i, int j, int64_t c)
 {
     return (const float *)((uintptr_t)v->corner + (uintptr_t)(i * v->row + j * v->pixel + c) * sizeof(float));
@@ -132,10 +135,12 @@ SIMD_INLINE void load_tile(const window *v, const int size, const int whole, int
         }
 }
 
+/* B^T d B for one vector of channels: columns first, then each row straight to its six slices. */
 SIMD_INLINE void input_vector(const window *v, const int whole, int64_t c, int64_t channels, float *to, int64_t slice)
 {
     vfloat d[36], t[36];
     load_tile(v, 6, whole, c, channels, d);
+/* the passes are unrolled so that both arrays live in registers as far as they fit */
 #pragma GCC unroll 6
     for (int j = 0; j < 6; j++) input_1d(d + j, 6, t + j, 6);
 #pragma GCC unroll 6
@@ -147,6 +152,7 @@ SIMD_INLINE void input_vector(const window *v, const int whole, int64_t c, int64
     }
 }
 
+/* All channels of a tile before the next tile: the 36 pixels stay in L1. */
 static void input(const hone_cpu_tiles *g, const float *x, int64_t t0, int64_t t1, hone_cpu_slices s)
 {
     for (int64_t t = t0; t < t1; t++) {
@@ -160,6 +166,7 @@ static void input(const hone_cpu_tiles *g, const float *x, int64_t t0, int64_t t
     }
 }
 
+/* G' y G'^T: 4x4 outputs become 6x6. */
 SIMD_INLINE void gradient_vector(const window *v, const int whole, int64_t c, int64_t channels, float *to,
                                  int64_t slice)
 {
@@ -176,6 +183,7 @@ SIMD_INLINE void gradient_vector(const window *v, const int whole, int64_t c, in
     }
 }
 
+/* As input, with the 4x4 tiles of dy; places past the image count as zero gradient. */
 static void gradient(const hone_cpu_tiles *g, const float *dy, int64_t t0, int64_t t1, hone_cpu_slices s)
 {
     for (int64_t t = t0; t < t1; t++) {
@@ -190,6 +198,7 @@ static void gradient(const hone_cpu_tiles *g, const float *dy, int64_t t0, int64
 }
 
 /* --- output -------------------------------------------------------------------------------------------- */
+/* Activations that fuse into a conv. */
 SIMD_INLINE vfloat finish(hone_act act, vfloat slope, vfloat x)
 {
     const vfloat zero = {0};
@@ -220,6 +229,7 @@ SIMD_INLINE void output_vector(const window *v, int64_t c, int64_t n, const floa
     }
 }
 
+/* Whole vectors of products are read, padding included; only real channels are written. */
 static void output(const hone_cpu_tiles *g, hone_cpu_slices s, int64_t t0, int64_t t1, int64_t o0, int64_t o1,
                    const hone_cpu_epilogue *e, float *y)
 {
@@ -257,6 +267,7 @@ static void weights_block(int64_t C, const float *w, int64_t n, int64_t c, float
     for (int i = 0; i < LANES && c + i < C; i++) weights_vector(g + i, LANES, to + i * TILE_COLS, slice);
 }
 
+/* Operand b of the forward products: k = input channel, columns = output channels. */
 static void weights(int64_t O, int64_t C, const float *w, int64_t first, int64_t last, hone_cpu_slices u)
 {
     for (int64_t j = first; j < last; j++)
@@ -268,6 +279,7 @@ static void weights(int64_t O, int64_t C, const float *w, int64_t first, int64_t
             }
 }
 
+/* Operand b of dx: k = output channel, columns = input channels, which already lie side by side. */
 static void weights_turned(int64_t O, int64_t C, const float *w, int64_t first, int64_t last, hone_cpu_slices u)
 {
     for (int64_t j = first; j < last; j++)
@@ -283,6 +295,7 @@ static void weights_turned(int64_t O, int64_t C, const float *w, int64_t first, 
         }
 }
 
+/* Each (output, vector of inputs): 36 sums to 9 taps. */
 static void dweights(int64_t C, hone_cpu_slices s, int64_t o0, int64_t o1, int64_t c0, int64_t c1, float *dw, int add)
 {
     for (int64_t o = o0; o < o1; o++)
