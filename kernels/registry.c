@@ -26,12 +26,14 @@ static hone_status host_alloc(hone_backend *b, size_t bytes, void **out)
     return HONE_OK;
 }
 
+/* NULL is fine, as with free(). */
 static void host_free(hone_backend *b, void *ptr)
 {
     (void)b;
     free(ptr);
 }
 
+/* Upload and download alike. */
 static hone_status host_copy(hone_backend *b, void *to, const void *from, size_t bytes)
 {
     (void)b;
@@ -39,14 +41,17 @@ static hone_status host_copy(hone_backend *b, void *to, const void *from, size_t
     return HONE_OK;
 }
 
+/* Launches return when they are done: nothing to wait for. */
 static hone_status host_sync(hone_backend *b)
 {
     (void)b;
     return HONE_OK;
 }
 
+/* The tables are static and prepared nodes are released by their program. */
 static void host_close(hone_backend *b) { free(b); }
 
+/* A backend with the host verbs and an empty table. `threads` 0 = all that this process may use. */
 static hone_status host_open(const char *name, int threads, hone_backend **out)
 {
     hone_backend *b = calloc(1, sizeof *b);
@@ -72,6 +77,7 @@ static hone_status open_ref(int threads, hone_backend **out)
     return HONE_OK;
 }
 
+/* Double: what tests measure the others against. */
 static hone_status open_ref64(int threads, hone_backend **out)
 {
     HONE_TRY(host_open("ref64", threads, out));
@@ -80,6 +86,7 @@ static hone_status open_ref64(int threads, hone_backend **out)
     return HONE_OK;
 }
 
+/* The reference with the rows of kernels/cpu over it. */
 static hone_status open_cpu(int threads, hone_backend **out)
 {
     HONE_TRY(host_open("cpu", threads, out));

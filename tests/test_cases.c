@@ -22,6 +22,7 @@
 
 enum { SHOWN_MAX = 40 };
 
+/* With all threads; a dialect that does not open fails the test. */
 static hone_backend *open_device(const char *name)
 {
     hone_backend *b = NULL;
@@ -29,6 +30,7 @@ static hone_backend *open_device(const char *name)
     return b;
 }
 
+/* Prints the first complaints and counts all. */
 static void count_failure(int *failures, const complaint *why)
 {
     if ((*failures)++ < SHOWN_MAX) print_error("%s\n", why->text);
@@ -47,6 +49,7 @@ static int failures_on(hone_backend *b)
     return failures;
 }
 
+/* Float against double. */
 static void test_ref(void **state)
 {
     (void)state;
@@ -104,6 +107,7 @@ static void test_cpu_convolutions(void **state)
     assert_int_equal(failures, 0);
 }
 
+/* On every dialect, because each has its own fused kernels. */
 static void test_fused(void **state)
 {
     (void)state;
@@ -119,6 +123,7 @@ static void test_fused(void **state)
     assert_int_equal(failures, 0);
 }
 
+/* The definition itself. */
 static void test_golden(void **state)
 {
     (void)state;
@@ -137,6 +142,7 @@ static void test_faults(void **state)
     assert_true(planted > 0);
 }
 
+/* Prints the support table, too. */
 static void test_no_holes(void **state)
 {
     (void)state;
@@ -154,6 +160,7 @@ static bool is_small(const case_row *row)
     return flop < 1e6 && bytes < 1e6;
 }
 
+/* Every small case; an op that is differentiated needs 20 of them. */
 static void test_gradients(void **state)
 {
     (void)state;

@@ -16,6 +16,7 @@ typedef struct check { /* one node under test */
     complaint *why;
 } check;
 
+/* The node under test. */
 static const hone_node *node_of(const check *c) { return &c->s->g->node[c->id]; }
 
 /* Puts op, dialect and the variant before what is wrong. */
@@ -28,6 +29,7 @@ static bool wrong(const check *c, const char *variant, const char *what)
     return false;
 }
 
+/* Output k of both runs, by the tolerance of the case. */
 static bool same_output(const check *c, const run *got, const run *want, int k, complaint *detail)
 {
     int64_t n = (int64_t)(got->out_bytes[k] / hone_dtype_bytes(got->out_dtype[k]));
@@ -35,6 +37,7 @@ static bool same_output(const check *c, const run *got, const run *want, int k, 
     return compare_values(got->out_dtype[k], got->out[k], want->out_dtype[k], want->out[k], n, exact, 1e-5, detail);
 }
 
+/* Input k, written in place, after both runs. */
 static bool same_input(const check *c, const run *got, const run *want, int k, complaint *detail)
 {
     int64_t n = (int64_t)(got->in_bytes[k] / hone_dtype_bytes(got->in_dtype[k]));
@@ -63,6 +66,7 @@ static bool same_results(const check *c, const char *variant, const run *got, co
     return true;
 }
 
+/* Two runs of one kernel: every byte that it wrote. */
 static bool same_bits(const check *c, const char *variant, const run *a, const run *b)
 {
     if (b->fault[0]) return wrong(c, variant, b->fault);
@@ -97,6 +101,7 @@ static bool repeats(const check *c, const char *variant, const run *first, run_h
     return ok;
 }
 
+/* What nobody asked for must not be needed for the rest. */
 static bool optional_outputs(const check *c)
 {
     for (int k = 1; k < node_of(c)->out_count; k++) {
@@ -111,6 +116,7 @@ static bool optional_outputs(const check *c)
     return true;
 }
 
+/* Micro-batches: parameter gradients are added to what is there. */
 static bool accumulates(const check *c)
 {
     for (int k = 0; k < node_of(c)->out_count; k++)
@@ -119,6 +125,7 @@ static bool accumulates(const check *c)
     return true;
 }
 
+/* Every variant of one node; stops at the first complaint. */
 static bool check_node(const check *c)
 {
     run got, want;
@@ -131,6 +138,7 @@ static bool check_node(const check *c)
     return ok && accumulates(c) && optional_outputs(c);
 }
 
+/* The forward node, then its backward nodes on results that ref64 computed and float rounded. */
 static bool check_kind(hone_backend *b, hone_backend *ref64, scene *s, values kind, complaint *why)
 {
     char fault[256];

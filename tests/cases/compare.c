@@ -7,12 +7,14 @@
 #include <math.h>
 #include <stdio.h>
 
+/* The message for one element. */
 static bool differ(complaint *why, int64_t i, double got, double want)
 {
     snprintf(why->text, sizeof why->text, "element %lld is %.9g, not %.9g", (long long)i, got, want);
     return false;
 }
 
+/* Bit by bit, but for the sign of 0 and the payload of NaN. */
 static bool compare_exact(hone_dtype gd, const void *got, hone_dtype wd, const void *want, int64_t n, complaint *why)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -49,6 +51,7 @@ bool compare_values(hone_dtype gd, const void *got, hone_dtype wd, const void *w
     return false;
 }
 
+/* One number of the step block; relative 0 = equal. */
 static bool field(const char *name, double got, double want, double relative, complaint *why)
 {
     if (got == want || (isnan(got) && isnan(want)) || fabs(got - want) <= relative * fabs(want)) return true;
@@ -56,6 +59,7 @@ static bool field(const char *name, double got, double want, double relative, co
     return false;
 }
 
+/* Fields of the host must be untouched, counters equal, sums close. */
 bool compare_steps(const hone_step *g, const hone_step *w, complaint *why)
 {
     return field("seed", (double)g->seed, (double)w->seed, 0, why) &&

@@ -82,6 +82,7 @@ const char *no_gradient_reason(hone_op op)
     }
 }
 
+/* A row that only backward passes use. */
 bool is_backward(hone_op op)
 {
     for (int k = 0; k < backward_count; k++)

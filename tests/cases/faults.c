@@ -14,6 +14,7 @@ typedef struct saboteur { /* backend->self of a broken backend */
     int64_t launches;
 } saboteur;
 
+/* The kernel as it should be. */
 static void sound(hone_backend *b, const hone_launch *l)
 {
     saboteur *s = b->self;
@@ -29,9 +30,12 @@ static void sound_with(hone_backend *b, const hone_launch *l, hone_node *changed
     sound(b, &other);
 }
 
+/* Output k as floats. */
 static float *out_of(const hone_launch *l, int k) { return l->out[k]; }
+/* Elements of output k. */
 static int64_t count_out(const hone_launch *l, int k) { return hone_tensor_count(l->out_desc[k]); }
 
+/* Multiplies output k. */
 static void scale_out(const hone_launch *l, int k, float factor)
 {
     for (int64_t i = 0; i < count_out(l, k); i++) out_of(l, k)[i] *= factor;
@@ -50,6 +54,7 @@ static void mean_forgotten(hone_backend *b, const hone_launch *l) /* 1/N of the 
     scale_out(l, 0, (float)l->in_desc[0]->dim[0]);
 }
 
+/* The image moves one place to the right. */
 static void pad_off(hone_backend *b, const hone_launch *l)
 {
     hone_node n = *l->node;
@@ -57,6 +62,7 @@ static void pad_off(hone_backend *b, const hone_launch *l)
     sound_with(b, l, &n);
 }
 
+/* The gradient would go to the neighbour. */
 static void place_off_by_one(hone_backend *b, const hone_launch *l)
 {
     sound(b, l);
@@ -64,6 +70,7 @@ static void place_off_by_one(hone_backend *b, const hone_launch *l)
     if (at) at[0]++;
 }
 
+/* i + 1 < n instead of i < n. */
 static void last_row_missing(hone_backend *b, const hone_launch *l)
 {
     float *y = l->out[0], *x = l->in[0];
@@ -83,6 +90,7 @@ static void low_precision(hone_backend *b, const hone_launch *l) /* an approxima
     scale_out(l, 0, 1.0001f);
 }
 
+/* fmax prefers the number to the NaN. */
 static void nan_hidden(hone_backend *b, const hone_launch *l)
 {
     float *y = l->out[0], *x = l->in[0];
@@ -90,6 +98,7 @@ static void nan_hidden(hone_backend *b, const hone_launch *l)
     for (int64_t i = 0; i < count_out(l, 0); i++) y[i] = fmaxf(x[i], 0);
 }
 
+/* n instead of n - 1. */
 static void biased_variance(hone_backend *b, const hone_launch *l)
 {
     const float *before = l->in[4];
@@ -104,6 +113,7 @@ static void biased_variance(hone_backend *b, const hone_launch *l)
     }
 }
 
+/* The same mask for every seed. */
 static void seed_ignored(hone_backend *b, const hone_launch *l)
 {
     hone_launch other = *l;
@@ -113,6 +123,7 @@ static void seed_ignored(hone_backend *b, const hone_launch *l)
     sound(b, &other);
 }
 
+/* The momentum buffer starts from 0 times its content instead of from the gradient. */
 static void first_step_ignored(hone_backend *b, const hone_launch *l)
 {
     hone_step *step = l->in[3];
@@ -122,6 +133,7 @@ static void first_step_ignored(hone_backend *b, const hone_launch *l)
     step->updates -= first;
 }
 
+/* A NaN enters the parameters. */
 static void bad_step_taken(hone_backend *b, const hone_launch *l)
 {
     hone_step *step = l->in[3], kept = *step;
@@ -142,6 +154,7 @@ static void clip_without_eps(hone_backend *b, const hone_launch *l) /* scales sm
     step->grad_norm = kept;
 }
 
+/* Accuracy over 100 %. */
 static void hits_counted_twice(hone_backend *b, const hone_launch *l)
 {
     sound(b, l);
@@ -155,24 +168,28 @@ static void writes_past_end(hone_backend *b, const hone_launch *l)
     out_of(l, 0)[count_out(l, 0)] = 0;
 }
 
+/* An index of -1. */
 static void writes_before_start(hone_backend *b, const hone_launch *l)
 {
     sound(b, l);
     out_of(l, 0)[-1] = 0;
 }
 
+/* Scratch that is larger than prepare said. */
 static void work_overrun(hone_backend *b, const hone_launch *l)
 {
     sound(b, l);
     memset((char *)l->work + l->node->work_bytes, 0, 8);
 }
 
+/* Weights used as scratch. */
 static void clobbers_input(hone_backend *b, const hone_launch *l)
 {
     sound(b, l);
     ((float *)l->in[1])[0] += 1;
 }
 
+/* Works by chance where memory is zero. */
 static void adds_instead_of_writing(hone_backend *b, const hone_launch *l)
 {
     hone_node n = *l->node;
@@ -180,6 +197,7 @@ static void adds_instead_of_writing(hone_backend *b, const hone_launch *l)
     sound_with(b, l, &n);
 }
 
+/* Only the last micro-batch counts. */
 static void writes_instead_of_adding(hone_backend *b, const hone_launch *l)
 {
     hone_node n = *l->node;
@@ -187,12 +205,14 @@ static void writes_instead_of_adding(hone_backend *b, const hone_launch *l)
     sound_with(b, l, &n);
 }
 
+/* Harmless unless both are one buffer. */
 static void unsafe_in_place(hone_backend *b, const hone_launch *l)
 {
     memset(l->out[0], 0, hone_tensor_bytes(l->out_desc[0]));
     sound(b, l);
 }
 
+/* An unordered reduction. */
 static void other_bits_each_time(hone_backend *b, const hone_launch *l)
 {
     saboteur *s = b->self;
@@ -289,6 +309,7 @@ static const struct fault gradient_fault_list[] = {
 };
 enum { GRADIENT_FAULT_COUNT = sizeof gradient_fault_list / sizeof *gradient_fault_list };
 
+/* True where some difference disagrees with the broken backward row. */
 static bool gradient_noticed(hone_backend *broken, hone_op op, complaint *why)
 {
     int checked = 0;
@@ -310,6 +331,7 @@ static void nesterov_ignored(hone_backend *b, const hone_launch *l)
 
 static const struct fault golden_fault = {"the reference ignores Nesterov", HONE_OP_sgd, nesterov_ignored, "sgd"};
 
+/* True where some projection differs from PyTorch's. */
 static bool golden_noticed(hone_backend *broken, complaint *why)
 {
     int compared = 0;

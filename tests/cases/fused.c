@@ -25,7 +25,9 @@ static hone_tid add_op(chain *c, hone_op op, const hone_tid *in, hone_tid *out)
     return o[0];
 }
 
+/* A node of one input. */
 static hone_tid one(chain *c, hone_op op, hone_tid a) { return add_op(c, op, (hone_tid[HONE_MAX_IN]){a}, NULL); }
+/* A node of two inputs. */
 static hone_tid two(chain *c, hone_op op, hone_tid a, hone_tid b)
 {
     return add_op(c, op, (hone_tid[HONE_MAX_IN]){a, b}, NULL);
@@ -44,12 +46,14 @@ static const struct {
     [HONE_ACT_SIGMOID] = {HONE_OP_sigmoid, HONE_OP_sigmoid_dx},
 };
 
+/* batchnorm, then add where there is a residual, then relu. */
 static void chain_batchnorm(chain *c, const hone_tid *in, bool residual, hone_tid *out)
 {
     add_op(c, HONE_OP_batchnorm, in, out);
     out[0] = one(c, HONE_OP_relu, residual ? two(c, HONE_OP_add, out[0], in[5]) : out[0]);
 }
 
+/* relu_dx, whose result is also dr, then batchnorm_dx. */
 static void chain_batchnorm_dx(chain *c, const hone_tid *in, bool residual, hone_tid *out)
 {
     hone_tid g = two(c, HONE_OP_relu_dx, in[4], in[5]);
@@ -69,6 +73,7 @@ static void chain_conv_act_maxpool(chain *c, const hone_tid *in, hone_tid *out)
     c->attr = both;
 }
 
+/* act_dx at the pooled size, maxpool_dx to the size of the convolution's output, conv_dw. */
 static void chain_conv_act_maxpool_dw(chain *c, const hone_tid *in, hone_tid *out)
 {
     const hone_attrs *both = c->attr;
@@ -85,6 +90,7 @@ static void chain_conv_act_maxpool_dw(chain *c, const hone_tid *in, hone_tid *ou
     add_op(c, HONE_OP_conv_dw, (hone_tid[HONE_MAX_IN]){in[0], g}, out);
 }
 
+/* The loss, then its gradient. */
 static void chain_xent_both(chain *c, const hone_tid *in, hone_tid *out)
 {
     add_op(c, HONE_OP_softmax_xent, in, out);
@@ -132,6 +138,7 @@ static void run_chain(hone_backend *b, scene *s, int first, char *fault, size_t 
         run_store(b, s, id, b->real == HONE_F32, fault, fault_bytes);
 }
 
+/* The fused node against the results of the chain, which are values of the scene. */
 static bool agree(hone_backend *b, scene *s, hone_nid id, const hone_tid *plain, complaint *why)
 {
     run r;
@@ -154,6 +161,7 @@ static bool agree(hone_backend *b, scene *s, hone_nid id, const hone_tid *plain,
     return ok;
 }
 
+/* Builds, runs and compares the chain of one node, if it is a fused one. */
 static bool check_one(hone_backend *b, scene *s, hone_nid id, complaint *why)
 {
     char fault[256];

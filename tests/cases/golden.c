@@ -21,6 +21,7 @@ static int ordinal(int index)
     return count;
 }
 
+/* One window as JSON. */
 static void dump_window(const char *name, const hone_window *w)
 {
     printf("\"%s\":{\"kernel\":[%d,%d],\"stride\":[%d,%d],\"pad\":[%d,%d],\"dilation\":[%d,%d],\"groups\":%d},", name,
@@ -28,6 +29,7 @@ static void dump_window(const char *name, const hone_window *w)
            w->groups);
 }
 
+/* What make_ops.py needs of the attributes, as JSON. */
 static void dump_attrs(const hone_attrs *a)
 {
     const hone_update_attr *u = &a->update;
@@ -42,6 +44,7 @@ static void dump_attrs(const hone_attrs *a)
            (double)u->eps, (double)u->weight_decay, (double)u->clip_norm, (double)u->ema_decay);
 }
 
+/* Small enough to be written out. */
 static bool is_dumped(const scene *s)
 {
     const hone_node *n = &s->g->node[s->forward];
@@ -50,6 +53,7 @@ static bool is_dumped(const scene *s)
     return true;
 }
 
+/* One case as a line of JSON: op, attributes, step block, input values. */
 static void dump_case(int index)
 {
     scene s;
@@ -100,6 +104,7 @@ typedef struct line {
     double want;
 } line;
 
+/* The case that a line speaks of, or -1 where the list no longer has it. */
 static int find_case(const line *l)
 {
     for (int k = 0; k < case_count; k++)
@@ -109,6 +114,7 @@ static int find_case(const line *l)
     return -1;
 }
 
+/* One output of one case against PyTorch's projection of it. */
 static bool line_agrees(const line *l, const run *r, complaint *why)
 {
     bool in = strcmp(l->side, "in") == 0;

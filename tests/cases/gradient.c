@@ -26,6 +26,7 @@ typedef struct probe {
     run base;         /* forward run at x */
 } probe;
 
+/* Elements of a tensor. */
 static int64_t count_of(const scene *s, hone_tid t) { return hone_tensor_count(&s->g->tensor[t]); }
 
 /* Which pieces of a piecewise function were used: place of the maxima, and on which side of the flat
@@ -75,6 +76,7 @@ typedef struct tally {
     int used, skipped;
 } tally;
 
+/* Single elements: all of a small input, ten of a large one. */
 static void sample_elements(probe *p, tally *t)
 {
     int64_t n = count_of(p->s, p->x);
@@ -114,6 +116,7 @@ static void sample_direction(probe *p, tally *t)
     t->size += norm;
 }
 
+/* Normwise over all samples of this input. */
 static bool verdict(const probe *p, const char *op, const tally *t, complaint *why)
 {
     char name[160];
@@ -169,6 +172,7 @@ static bool check_outputs(hone_backend *b, scene *s, int back, bool accumulate, 
     return ok;
 }
 
+/* True where some output of the row is a parameter's gradient. */
 static bool adds_up(const backward_row *rule)
 {
     for (int k = 0; k < HONE_MAX_OUT; k++)

@@ -13,6 +13,7 @@
 enum { REPEAT_MAX = 15 };
 static const double BUDGET_SECONDS = 0.6; /* per node; two runs at the least */
 
+/* For qsort. */
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -26,6 +27,7 @@ typedef struct timed {
     hone_launch l;
 } timed;
 
+/* Memory of one tensor on the device, filled with its value if it has one. */
 static void *device_copy(hone_backend *b, const scene *s, hone_tid t)
 {
     const hone_tensor *d = &s->g->tensor[t];
@@ -39,6 +41,7 @@ static void *device_copy(hone_backend *b, const scene *s, hone_tid t)
     return memory;
 }
 
+/* Prepares the node and binds the scene's memory to it. */
 static bool timed_open(timed *z, hone_backend *b, const scene *s, hone_nid id, void **memory)
 {
     memset(z, 0, sizeof *z);
@@ -60,6 +63,7 @@ static bool timed_open(timed *z, hone_backend *b, const scene *s, hone_nid id, v
     return b->alloc(b, z->node.work_bytes, &z->l.work) == HONE_OK;
 }
 
+/* One row of the table. */
 static void time_node(hone_backend *b, const scene *s, hone_nid id, void **memory)
 {
     timed z;
@@ -87,6 +91,7 @@ static void time_node(hone_backend *b, const scene *s, hone_nid id, void **memor
     if (b->kernel[z.node.op].release) b->kernel[z.node.op].release(b, &z.node);
 }
 
+/* The forward op and all its backward rows, in graph order. */
 static void time_case(hone_backend *b, const case_row *row)
 {
     scene s;
@@ -142,12 +147,14 @@ static bool is_trained(hone_op op)
     return false;
 }
 
+/* Names what is missing; 1, to be summed. */
 static int hole(const char *op, const char *what)
 {
     printf("\nHOLE: %s: %s\n", op, what);
     return 1;
 }
 
+/* Everything that DESIGN asks of an op and that the machine can see. */
 static int find_holes(const hone_backend *ref)
 {
     int holes = 0;

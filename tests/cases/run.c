@@ -16,6 +16,7 @@ typedef struct guarded { /* device memory: guard, `bytes`, guard */
     size_t bytes;
 } guarded;
 
+/* One element, whatever the type: checks are slow and simple on purpose. */
 double value_at(hone_dtype dtype, const void *data, int64_t i)
 {
     switch (dtype) {
@@ -26,6 +27,7 @@ double value_at(hone_dtype dtype, const void *data, int64_t i)
     }
 }
 
+/* The converse of value_at; rounds to the type. */
 void value_put(hone_dtype dtype, void *data, int64_t i, double value)
 {
     switch (dtype) {
@@ -36,13 +38,16 @@ void value_put(hone_dtype dtype, void *data, int64_t i, double value)
     }
 }
 
+/* Small integers, so that adding to them is exact. */
 double start_value(int64_t i) { return (double)(i % 5) - 2; }
 
+/* Keeps the first fault of a run; later ones are mostly its consequences. */
 static void complain(run *r, const char *what, const char *side, int k)
 {
     if (!r->fault[0]) snprintf(r->fault, sizeof r->fault, "%s%s %d", what, side, k);
 }
 
+/* Content between guards, or dirt where there is no content. */
 static void guard_open(hone_backend *b, guarded *m, size_t bytes, const void *content, run *r)
 {
     unsigned char *host = malloc(bytes + 2 * GUARD_BYTES);
@@ -81,6 +86,7 @@ static hone_graph *graph_for(const hone_backend *b, const hone_graph *g)
     return c;
 }
 
+/* The bytes that the host would upload for tensor t. */
 static void *content_of(const scene *s, const hone_tensor *d, hone_tid t)
 {
     void *raw = malloc(hone_tensor_bytes(d));
@@ -97,6 +103,7 @@ typedef struct stage { /* all memory of one launch */
     void *before[HONE_MAX_IN];
 } stage;
 
+/* Inputs, with a copy to tell whether they were changed. */
 static void open_inputs(hone_backend *b, const scene *s, stage *z, run *r)
 {
     for (int k = 0; k < z->node->in_count; k++) {
@@ -112,6 +119,7 @@ static void open_inputs(hone_backend *b, const scene *s, stage *z, run *r)
     }
 }
 
+/* Outputs full of NaN (0xFF bytes), of start values where the node accumulates, or over an input. */
 static void open_outputs(hone_backend *b, stage *z, run_how how, run *r)
 {
     for (int k = 0; k < z->node->out_count; k++) {
@@ -134,6 +142,7 @@ static void open_outputs(hone_backend *b, stage *z, run_how how, run *r)
     }
 }
 
+/* Takes everything back from the device and looks for damage. */
 static void close_all(hone_backend *b, stage *z, run_how how, run *r)
 {
     int over = hone_op_in_place(z->node->op);
@@ -152,6 +161,7 @@ static void close_all(hone_backend *b, stage *z, run_how how, run *r)
     free(guard_close(b, &z->work, "scratch", 0, r));
 }
 
+/* See cases.h. The graph is copied, so prepare may write to its node. */
 void run_node(hone_backend *b, const scene *s, hone_nid id, run_how how, run *r)
 {
     stage z = {.g = graph_for(b, s->g)};
@@ -178,6 +188,7 @@ void run_node(hone_backend *b, const scene *s, hone_nid id, run_how how, run *r)
     hone_graph_free(z.g);
 }
 
+/* All buffers of a run; it may be used again. */
 void run_free(run *r)
 {
     for (int k = 0; k < HONE_MAX_IN; k++) free(r->in[k]);

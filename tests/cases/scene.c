@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Ends the program on a mistake in the list: no case can be trusted after it. */
 static void demand(hone_status status, const case_row *row)
 {
     if (status == HONE_OK) return;
@@ -36,6 +37,7 @@ static hone_tid declare(scene *s, const char *token)
     return t;
 }
 
+/* One word an input; an op of k inputs has k words. */
 static void declare_all(scene *s, hone_tid in[HONE_MAX_IN])
 {
     char text[256];
@@ -69,6 +71,7 @@ static hone_attrs backward_attrs(const scene *s)
     return a;
 }
 
+/* Appends one backward row, its operands taken from the forward node. */
 static void add_backward(scene *s, const backward_row *rule)
 {
     hone_tid in[HONE_MAX_IN], out[HONE_MAX_OUT];
@@ -84,6 +87,7 @@ static void add_backward(scene *s, const backward_row *rule)
     s->back_count++;
 }
 
+/* The graph: inputs, the forward node, dy for its first output, the backward nodes. */
 void scene_open(scene *s, const case_row *row)
 {
     hone_tid in[HONE_MAX_IN], out[HONE_MAX_OUT];
@@ -109,6 +113,7 @@ void scene_grow(scene *s, int before)
     for (hone_tid t = before; t < s->g->tensor_count; t++) s->value[t] = NULL;
 }
 
+/* Frees the graph and all values. */
 void scene_close(scene *s)
 {
     for (hone_tid t = 0; s->value && t < s->g->tensor_count; t++) free(s->value[t]);
@@ -116,6 +121,7 @@ void scene_close(scene *s)
     hone_graph_free(s->g);
 }
 
+/* Op and shapes, for messages. */
 const char *scene_name(const scene *s, char *text, size_t text_bytes)
 {
     snprintf(text, text_bytes, "%s \"%s\"", hone_op_name(s->row->op), s->row->shapes);
@@ -136,6 +142,7 @@ static int input_of(const scene *s, hone_tid t)
     return -1;
 }
 
+/* Inputs that have no meaning below 0. */
 static bool is_positive(hone_op op, int k)
 {
     switch (op) {
@@ -152,6 +159,7 @@ static bool is_positive(hone_op op, int k)
     }
 }
 
+/* Ops whose result jumps where two elements are equal. */
 static bool has_maximum(hone_op op)
 {
     return op == HONE_OP_maxpool || op == HONE_OP_global_maxpool || op == HONE_OP_conv_act_maxpool;
@@ -167,6 +175,7 @@ static double real_value(const scene *s, int k, hone_tid t, int64_t i)
     return u;
 }
 
+/* Element i of a tensor that is input k of the forward op (-1: of none), by kind. */
 static double plain_value(const scene *s, values kind, int k, hone_tid t, int64_t i)
 {
     uint32_t bits = draw(s, t, i);
@@ -214,6 +223,7 @@ static void fill_segments(const scene *s, hone_tid t, double *v, int64_t bytes)
     }
 }
 
+/* Every tensor by its type and its part in the op. */
 static void fill_tensor(scene *s, values kind, hone_tid t)
 {
     const hone_tensor *d = &s->g->tensor[t];
@@ -246,6 +256,7 @@ static void fill_step(scene *s)
     s->step.updates = strstr(s->row->shapes, "step0") ? 0 : 3;
 }
 
+/* All values afresh; results of earlier runs are forgotten. */
 void scene_fill(scene *s, values kind)
 {
     for (hone_tid t = 0; t < s->g->tensor_count; t++) {
