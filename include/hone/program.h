@@ -6,7 +6,8 @@
  *
  * Programs made with `share` use the arenas of the first one (PARAM, STATE, OPT, GRAD, SCALAR, CONST
  * by parameter name; ACT and WORK where they are large enough): train and eval, full and short batch
- * are programs over one set of parameters. The owner must outlive its sharers; steps don't overlap. */
+ * are programs over one set of parameters. The owner must outlive its sharers; steps don't overlap.
+ * ACT being shared, kept outputs of one program are valid until the next step of another. */
 #ifndef HONE_PROGRAM_H
 #define HONE_PROGRAM_H
 
@@ -51,7 +52,9 @@ hone_status hone_program_get_step(hone_program *p, hone_step *step) HONE_MUST_US
 hone_status hone_program_put_step(hone_program *p, const hone_step *step) HONE_MUST_USE;
 
 /* Tensors by id of the graph that was compiled (ids survive compilation) or of hone_program_graph.
- * `bytes` must equal the tensor's size; F32 data even where the backend computes in double. */
+ * `bytes` must equal the tensor's size; F32 data even where the backend computes in double (there the
+ * size in doubles is taken as well, unconverted). Writing a PARAM restarts its moving average at the
+ * value. Reading an activation that is neither kept nor of a no_reuse program is a USAGE error. */
 hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, size_t bytes) HONE_MUST_USE;
 hone_status hone_program_read(hone_program *p, hone_tid t, void *host, size_t bytes) HONE_MUST_USE;
 /* Direct address on the device, for tests and resident data; NULL if not bound. */

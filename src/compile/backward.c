@@ -2,7 +2,12 @@
  *
  * Contributions to one tensor are summed by `add` nodes; a tensor that passes its gradient on
  * (residual add) shares it without a copy. What no trainable parameter needs is never appended: not
- * the first layer's input gradient, nothing below the lowest trainable layer. Rules: graph/grad.c. */
+ * the first layer's input gradient, nothing below the lowest trainable layer. Rules: graph/grad.c.
+ *
+ * Two kinds of tensors receive contributions. Activations: the first contribution is the gradient, each
+ * further one appends an `add`. Parameters: the first is written by its kernel straight into GRAD, each
+ * further one is made as an activation and added there in place. Under accumulation (micro-batches) the
+ * first is added as well, by its kernel, to a GRAD that the update leaves zeroed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +21,7 @@ typedef struct backward {
     hone_tid *grad; /* (forward tensors) gradient so far, HONE_NONE: none    */
 } backward;
 
+/* Frozen parameters are constants to this pass. */
 static bool trainable(const hone_tensor *t) { return t->role == HONE_ROLE_PARAM && (t->flags & HONE_TENSOR_TRAINABLE); }
 
 /* An op without a rule still passes the need on, so that a gradient that reaches it is refused by name
@@ -34,6 +40,7 @@ static void find_needs(backward *b, int32_t tensors)
     }
 }
 
+/* Its offset is the parameter's own (update.c), so the optimizer sees both as flat arrays. */
 static hone_status grad_tensor(backward *b, hone_tid param, hone_tid *out)
 {
     char name[HONE_NAME_BYTES + 8];
@@ -59,6 +66,7 @@ static hone_status choose_targets(backward *b, hone_grad_call *c)
     return HONE_OK;
 }
 
+/* x + y, into `given` where the sum has a place already. */
 static hone_status add_nodes(backward *b, hone_tid x, hone_tid y, hone_tid given, hone_tid *sum)
 {
     hone_tid in[2] = {x, y}, out[HONE_MAX_OUT];
@@ -81,6 +89,7 @@ static hone_status contribute_param(backward *b, hone_nid node, hone_tid param, 
     return HONE_OK;
 }
 
+/* What the rule made for input k joins what other readers of that tensor have sent. */
 static hone_status contribute(backward *b, const hone_grad_call *c, int k)
 {
     hone_tid t = b->g->node[c->node].in[k], sum;
@@ -95,6 +104,7 @@ static hone_status contribute(backward *b, const hone_grad_call *c, int k)
     return HONE_OK;
 }
 
+/* One forward node. Copies it first: appending nodes moves the array. */
 static hone_status differentiate(backward *b, hone_nid i)
 {
     const hone_node n = b->g->node[i];
@@ -113,6 +123,7 @@ static hone_status differentiate(backward *b, hone_nid i)
     return HONE_OK;
 }
 
+/* Only a loss op starts a backward pass: its rule needs no gradient from above. */
 static hone_status check_loss(const hone_graph *g, hone_tid loss)
 {
     if (loss < 0 || loss >= g->tensor_count)
@@ -137,6 +148,7 @@ static void mark_accumulating(hone_graph *g, hone_nid from)
     }
 }
 
+/* Reverse order guarantees that a tensor's gradient is complete before its producer is reached. */
 hone_status hone_pass_backward(hone_program *p)
 {
     hone_graph *g = p->graph;

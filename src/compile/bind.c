@@ -1,13 +1,18 @@
 /* bind.c - one allocation an arena, an address for every tensor, a launch record for every node.
  *
  * What the plan borrowed comes from the owner's arenas. After this pass a step only walks the launch
- * records. Guards of no_reuse programs are filled here and can be checked at any time. */
+ * records. Guards of no_reuse programs are filled here and can be checked at any time.
+ *
+ * Sharing: a tensor that the plan marked borrowed has its offset in the owner's arena; ACT and WORK are
+ * borrowed whole, since nothing in them outlives a step. Kept activations of a sharer are therefore
+ * valid only until the next step of any program of the family. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "compile/pass.h"
 #include "graph/graph_print.h"
 
+/* One call an arena; the backend gives zeros, on which the padding of the flat arenas relies. */
 static hone_status allocate(hone_program *p, hone_role role)
 {
     size_t bytes = p->role_bytes[role];
@@ -24,6 +29,7 @@ static hone_status allocate(hone_program *p, hone_role role)
 
 /* --- guards ------------------------------------------------------------------------------------------- */
 
+/* A pattern that is neither zero nor a plausible float. */
 static hone_status fill_guards(hone_program *p)
 {
     uint8_t pattern[HONE_GUARD_BYTES + HONE_ALIGN_BYTES];
@@ -46,6 +52,7 @@ static const char *guarded_tensor(const hone_program *p, const hone_guard *guard
     return "?";
 }
 
+/* Downloads all guards: for tests and HONE_CHECK=1, never in a normal step. */
 hone_status hone_guards_check(hone_program *p)
 {
     uint8_t bytes[HONE_GUARD_BYTES + HONE_ALIGN_BYTES];
@@ -63,6 +70,7 @@ hone_status hone_guards_check(hone_program *p)
 
 /* --- addresses ------------------------------------------------------------------------------------------ */
 
+/* Base of the arena that holds `root`, this program's or the owner's; NULL for a pool not bound yet. */
 static void *arena_of(const hone_program *p, hone_tid root)
 {
     hone_role role = p->graph->tensor[root].role;
@@ -71,6 +79,7 @@ static void *arena_of(const hone_program *p, hone_tid root)
     return owners ? p->owner->arena[role] : p->arena[role];
 }
 
+/* Tensors that fusion removed keep offset -1 and have no address. */
 static void resolve_addresses(hone_program *p)
 {
     for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
@@ -81,6 +90,7 @@ static void resolve_addresses(hone_program *p)
     }
 }
 
+/* Pointers in the order of ops.def; absent operands stay NULL from calloc. */
 static void fill_launch(const hone_program *p, const hone_node *n, hone_launch *l)
 {
     l->node = n;
@@ -97,6 +107,7 @@ static void fill_launch(const hone_program *p, const hone_node *n, hone_launch *
     if (n->work_bytes > 0) l->work = (p->borrows[HONE_ROLE_WORK] ? p->owner : p)->arena[HONE_ROLE_WORK];
 }
 
+/* Update nodes are the last ones, so each range is one interval. */
 static void fill_launches(hone_program *p)
 {
     int32_t update = -1;
@@ -112,6 +123,7 @@ static void fill_launches(hone_program *p)
     p->update = (hone_range){.begin = update, .end = p->launch_count};
 }
 
+/* Sharing is by address: the owner must have memory by now, and must outlive this program. */
 hone_status hone_pass_bind(hone_program *p)
 {
     if (p->owner && !p->owner->launch)
@@ -124,11 +136,13 @@ hone_status hone_pass_bind(hone_program *p)
     resolve_addresses(p);
     fill_launches(p);
     HONE_TRY(fill_guards(p));
+    /* The owner's table is the same one: K and segments were adopted from it. */
     if (p->segment_tensor == HONE_NONE || p->borrowed[p->segment_tensor]) return HONE_OK;
     return p->backend->upload(p->backend, p->address[p->segment_tensor], p->segment,
                               (size_t)p->segment_count * sizeof *p->segment);
 }
 
+/* Arenas of its own only; borrowed ones are the owner's to free. */
 void hone_bind_free(hone_program *p)
 {
     for (int role = 0; role < HONE_ROLE_COUNT; role++)

@@ -1,12 +1,17 @@
 /* compile.c - the passes in their order, and the life of a program.
  *
  * Everything slow or fallible happens here, once. The environment is read here as well: HONE_EAGER=1
- * never records, HONE_CHECK=1 syncs after each node and names the one that fails. */
+ * never records, HONE_CHECK=1 syncs after each node and names the one that fails.
+ *
+ * After hone_compile_plan a program knows its nodes, kernels, offsets and bytes, and owns no memory of
+ * tensors: `hone plan` and the search for the largest batch stop there. Tests stop there too, change
+ * the plan, and bind it, to see that a wrong plan is caught. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "compile/pass.h"
 
+/* "0" and the empty string count as unset, as users expect of switches. */
 static bool env_is_set(const char *name)
 {
     const char *value = getenv(name);
@@ -25,6 +30,7 @@ hone_status hone_pass_copy(hone_program *p, const hone_graph *g)
     return hone_graph_step(p->graph, &p->step);
 }
 
+/* Addresses of one device mean nothing to another. */
 static hone_status check_share(const hone_program *p, const hone_program *share)
 {
     if (share && share->backend != p->backend)
@@ -33,6 +39,7 @@ static hone_status check_share(const hone_program *p, const hone_program *share)
     return HONE_OK;
 }
 
+/* Sharing a sharer means sharing its owner: ownership is one level deep. */
 static hone_program *new_program(hone_backend *b, const hone_compile_opts *opts)
 {
     hone_program *p = calloc(1, sizeof *p);
@@ -48,6 +55,7 @@ static hone_program *new_program(hone_backend *b, const hone_compile_opts *opts)
     return p;
 }
 
+/* The table of contents of this folder. */
 static hone_status run_passes(hone_program *p, const hone_graph *g)
 {
     HONE_TRY(check_share(p, p->owner));
@@ -59,6 +67,7 @@ static hone_status run_passes(hone_program *p, const hone_graph *g)
     return hone_pass_plan(p);
 }
 
+/* Everything but memory: what a launch would need is known after this. */
 hone_status hone_compile_plan(const hone_graph *g, hone_backend *b, const hone_compile_opts *opts, hone_program **out)
 {
     *out = NULL;
@@ -70,6 +79,7 @@ hone_status hone_compile_plan(const hone_graph *g, hone_backend *b, const hone_c
     return status;
 }
 
+/* NULL in *out after a failure, so that callers may free unconditionally. */
 hone_status hone_compile(const hone_graph *g, hone_backend *b, const hone_compile_opts *opts, hone_program **out)
 {
     HONE_TRY(hone_compile_plan(g, b, opts, out));
@@ -80,6 +90,7 @@ hone_status hone_compile(const hone_graph *g, hone_backend *b, const hone_compil
     return status;
 }
 
+/* In reverse order of making; each part copes with passes that never ran. */
 void hone_program_free(hone_program *p)
 {
     if (!p) return;

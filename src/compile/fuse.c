@@ -3,7 +3,12 @@
  * One table of pairs, each applied until nothing matches; longer chains come about pair by pair
  * (conv + relu, then conv_act + maxpool), so every intermediate row must be in the table too. The
  * inner value disappears, so it must be read by the pair alone and not be kept, unless the fused row
- * gives it as an output. No arithmetic here, and no case that the table below does not show. */
+ * gives it as an output. No arithmetic here, and no case that the table below does not show.
+ *
+ * Why it pays: a fused row saves writing and reading the inner value, which for elementwise ops is all
+ * their time. Why pairs: forward and backward fuse independently, and a row that a backend lacks only
+ * ends a chain early. Activations whose derivative needs their input (gelu, silu) are not in the table:
+ * fused rows would have to store the pre-activation, which is what fusion is to avoid. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,8 +67,10 @@ static const pair pairs[] = {
      true},
     /* First of all, as it frees the full-size activation of its last backward reader. */
     {HONE_OP_maxpool_act_dx, HONE_OP_maxpool_dx, ANY_ACT_DX, 1, {POOLED, IN(0, 1), IN(0, 0)}, {OUT(1, 0)}, 0, 0, false},
+    /* Forward of a convolution: the pool reads conv_act, so this order makes the triple. */
     {HONE_OP_conv_act, HONE_OP_conv, ANY_ACT, 0, CONV_IN, {OUT(1, 0)}, 0, 0, false},
     {HONE_OP_conv_act_maxpool, HONE_OP_conv_act, HONE_OP_maxpool, 0, CONV_IN, {OUT(1, 0), OUT(1, 1)}, 0, 2, false},
+    /* Only where no conv_dx reads the full-size gradient as well: the first layer. */
     {HONE_OP_conv_act_maxpool_dw,
      HONE_OP_maxpool_act_dx,
      HONE_OP_conv_dw,
@@ -75,6 +82,7 @@ static const pair pairs[] = {
      false},
     {HONE_OP_linear_act, HONE_OP_linear, ANY_ACT, 0, CONV_IN, {OUT(1, 0)}, 0, 0, false},
     {HONE_OP_linear_dx_act, HONE_OP_linear_dx, ANY_ACT_DX, 1, {IN(0, 0), IN(0, 1), IN(1, 0)}, {OUT(1, 0)}, 0, 0, false},
+    /* A norm without a join; then joins: add_relu first, since add + batchnorm alone is no row. */
     {HONE_OP_batchnorm_relu, HONE_OP_batchnorm, HONE_OP_relu, 0, NORM_IN, NORM_OUT, 0, 0, false},
     {HONE_OP_batchnorm_infer_relu, HONE_OP_batchnorm_infer, HONE_OP_relu, 0, NORM_IN, {OUT(1, 0)}, 0, 0, false},
     {HONE_OP_add_relu, HONE_OP_add, HONE_OP_relu, 0, {IN(0, 0), IN(0, 1)}, {OUT(1, 0)}, 0, 0, false},
@@ -122,6 +130,7 @@ static const struct {
 };
 enum { ACT_COUNT = sizeof act_table / sizeof *act_table };
 
+/* Of an activation or of its derivative; NONE for every other op. */
 static hone_act act_of(hone_op op)
 {
     for (int k = 0; k < ACT_COUNT; k++)
@@ -129,6 +138,7 @@ static hone_act act_of(hone_op op)
     return HONE_ACT_NONE;
 }
 
+/* Matches one op, or any activation (derivative) of the table above. */
 static bool is_kind(hone_op op, int kind)
 {
     if (kind < HONE_OP_COUNT) return (int)op == kind;
@@ -144,6 +154,7 @@ typedef struct fuser {
     int32_t *readers; /* (tensor_count) live nodes reading it */
 } fuser;
 
+/* From scratch after each rewrite: graphs are small, and a stale count would fuse what is still read. */
 static void count_readers(fuser *f)
 {
     memset(f->readers, 0, (size_t)f->g->tensor_count * sizeof *f->readers);
@@ -166,6 +177,7 @@ static hone_tid operand(const fuser *f, int code, hone_nid first, hone_nid secon
     return n->in[(code - IN(0, 0)) % 8];
 }
 
+/* Does the fused row hand out this value of the pair? */
 static bool is_output(const pair *r, int code)
 {
     for (int k = 0; k < HONE_MAX_OUT; k++)
@@ -212,6 +224,7 @@ static bool pooled_matches(const fuser *f, hone_nid first, hone_nid second)
            f->g->node[pool].in[0] == f->g->node[second].in[0];
 }
 
+/* The second of a pair without link may have fewer inputs (no step block). */
 static bool same_inputs(const hone_node *a, const hone_node *b)
 {
     for (int k = 0; k < b->in_count; k++)
@@ -219,6 +232,7 @@ static bool same_inputs(const hone_node *a, const hone_node *b)
     return true;
 }
 
+/* All conditions but the link, which `match` has followed. */
 static bool fits(const fuser *f, const pair *r, hone_nid first, hone_nid second)
 {
     const hone_node *a = &f->g->node[first], *b = &f->g->node[second];
@@ -248,6 +262,7 @@ static hone_nid match(const fuser *f, const pair *r, hone_nid second)
 
 /* --- rewriting -------------------------------------------------------------------------------------- */
 
+/* Attributes of both nodes in one: hone_attrs is a struct, not a union, for this. */
 static hone_attrs merged_attrs(const fuser *f, const pair *r, hone_nid first, hone_nid second)
 {
     const hone_node *n[2] = {&f->g->node[first], &f->g->node[second]};
@@ -262,6 +277,7 @@ static hone_attrs merged_attrs(const fuser *f, const pair *r, hone_nid first, ho
     return a;
 }
 
+/* The fused node takes one place of the pair; the other dies and is closed up at the end. */
 static void rewrite(fuser *f, const pair *r, hone_nid first, hone_nid second)
 {
     hone_nid place = r->at_first ? first : second, gone = r->at_first ? second : first;
@@ -296,6 +312,7 @@ static void compact(fuser *f)
     f->g->node_count = to;
 }
 
+/* Row after row: the order of the table is part of its meaning. */
 hone_status hone_pass_fuse(hone_program *p)
 {
     fuser f = {.p = p, .g = p->graph};

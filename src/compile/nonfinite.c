@@ -1,7 +1,11 @@
 /* nonfinite.c - finds the node at which a step stops being finite, for the message of the NaN guard.
  *
  * Slow, and rarely run: forward and backward once more, node by node, each output looked at. All that
- * a step writes and keeps (step block, running statistics, gradients) is saved before and put back. */
+ * a step writes and keeps (step block, running statistics, gradients) is saved before and put back.
+ *
+ * The update is not run, so parameters and optimizer slots are never touched. Order of the search:
+ * what the step was given, each node's outputs in execution order, the norm of the gradients. The answer
+ * is text for a human: phase, op, layer and tensor. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +13,7 @@
 
 #include "compile/pass.h"
 
+/* Labels, places and bytes are always finite. */
 static bool is_real(hone_dtype d) { return d == HONE_F32 || d == HONE_F64; }
 
 /* *bad: `t` at `address` holds a value that is not finite. */
@@ -46,6 +51,7 @@ static hone_status look_at_givens(hone_program *p, bool *found, char *text, size
     return HONE_OK;
 }
 
+/* Scratch outputs that nobody asked for may hold anything. */
 static bool is_read(const hone_program *p, hone_tid t)
 {
     if (p->graph->tensor[t].flags & HONE_TENSOR_KEEP || p->graph->tensor[t].role != HONE_ROLE_ACT) return true;
@@ -55,6 +61,7 @@ static bool is_read(const hone_program *p, hone_tid t)
     return t == p->opts.loss;
 }
 
+/* The first bad output in execution order is the cause; all later ones are its echo. */
 static hone_status run_and_look(hone_program *p, const hone_launch *l, bool *found, char *text, size_t text_bytes)
 {
     char node[256];
@@ -89,6 +96,7 @@ typedef struct saved {
     size_t bytes;
 } saved;
 
+/* An empty record where neither this program nor its owner has the arena. */
 static hone_status save(hone_program *p, hone_role role, saved *s)
 {
     const hone_program *o = p->arena[role] ? p : p->owner;
@@ -102,6 +110,7 @@ static hone_status save(hone_program *p, hone_role role, saved *s)
     return HONE_OK;
 }
 
+/* Safe on an empty record; frees the host copy either way. */
 static hone_status restore(hone_program *p, saved *s)
 {
     hone_status status = HONE_OK;
@@ -115,7 +124,7 @@ static hone_status restore(hone_program *p, saved *s)
 /* Gradients of earlier micro-batches would hide where this one goes wrong. */
 static hone_status zero_grad(hone_program *p, const saved *grad)
 {
-    if (!grad->device || p->opts.accumulate <= 1) return HONE_OK;
+    if (!grad->device || p->opts.accumulate <= 1) return HONE_OK; /* written, not added to */
     void *zeros = calloc(1, grad->bytes);
     if (!zeros) return hone_fail(HONE_ERR_MEMORY, NULL, "no host memory to clear gradients");
     hone_status status = p->backend->upload(p->backend, grad->device, zeros, grad->bytes);
@@ -124,6 +133,7 @@ static hone_status zero_grad(hone_program *p, const saved *grad)
     return status;
 }
 
+/* Givens, then nodes, then the norm over finite gradients. */
 static hone_status search(hone_program *p, bool *found, char *text, size_t text_bytes)
 {
     HONE_TRY(look_at_givens(p, found, text, text_bytes));
@@ -132,6 +142,7 @@ static hone_status search(hone_program *p, bool *found, char *text, size_t text_
     return *found ? HONE_OK : look_at_norm(p, found, text, text_bytes);
 }
 
+/* What was saved is put back even if the search itself fails. */
 hone_status hone_program_find_nonfinite(hone_program *p, bool *found, char *text, size_t text_bytes)
 {
     static const hone_role kept[] = {HONE_ROLE_GRAD, HONE_ROLE_STATE, HONE_ROLE_SCALAR};

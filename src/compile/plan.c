@@ -3,7 +3,12 @@
  * Activations share memory by liveness: a value lives from its producer to its last reader, the
  * largest are placed first, each into the lowest gap that is free for all its life. Aliases (reshape,
  * and outputs computed in place of a dying input) are one value. With no_reuse every value has its
- * own range and a guard. Parameters were placed by update.c. Nothing is allocated here. */
+ * own range and a guard. Parameters were placed by update.c. Nothing is allocated here.
+ *
+ * Time is the index of a node. A value is alive from its producer to its last reader, both included, so
+ * an output never overlaps an input of its own node unless it is computed in place. Kept tensors live to
+ * the end; what the host writes lives from the start. On the nets of configs/ the result equals the
+ * largest sum of bytes alive at once (mobilenet_v2: 0.01 % above), which no plan can go below. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +38,7 @@ hone_tid hone_alias_root(const hone_graph *g, hone_tid t)
 
 /* --- lives -------------------------------------------------------------------------------------------- */
 
+/* Node i reads or writes t: its value's life reaches to i. */
 static void touch(planner *a, hone_tid t, hone_nid i, bool writes)
 {
     hone_tid r = hone_alias_root(a->g, t);
@@ -46,6 +52,7 @@ static void touch(planner *a, hone_tid t, hone_nid i, bool writes)
     if (kept) a->death[r] = a->g->node_count;
 }
 
+/* Inputs before outputs: a tensor written first and read by the same node is none of ours. */
 static void find_lives(planner *a)
 {
     for (hone_tid t = 0; t < a->g->tensor_count; t++) a->birth[t] = a->death[t] = UNUSED;
@@ -66,7 +73,7 @@ static void compute_in_place(planner *a)
         int k = hone_op_in_place(n->op);
         if (k < 0 || n->op == HONE_OP_reshape || n->in[k] == HONE_NONE || n->out[0] == HONE_NONE) continue;
         hone_tid t = n->out[0], r = hone_alias_root(a->g, n->in[k]);
-        if (r == t || a->g->tensor[t].alias != HONE_NONE) continue;
+        if (r == t || a->g->tensor[t].alias != HONE_NONE) continue; /* add(grad, more) -> grad is in place already */
         if (a->g->tensor[t].role != HONE_ROLE_ACT || a->g->tensor[r].role != HONE_ROLE_ACT) continue;
         if (a->death[r] != i || hone_tensor_bytes(&a->g->tensor[r]) != hone_tensor_bytes(&a->g->tensor[t])) continue;
         a->g->tensor[t].alias = r;
@@ -76,6 +83,7 @@ static void compute_in_place(planner *a)
 
 /* --- placement ------------------------------------------------------------------------------------------ */
 
+/* Large values have the fewest places to go, so they choose first. */
 static int larger_first(const void *x, const void *y)
 {
     const value *a = x, *b = y;
@@ -83,6 +91,7 @@ static int larger_first(const void *x, const void *y)
     return a->root < b->root ? -1 : 1; /* ids break ties: the plan is a function of the graph */
 }
 
+/* Both ends included: an output must not overwrite an input of the node that makes it. */
 static bool alive_together(const value *a, const value *b) { return a->birth <= b->death && b->birth <= a->death; }
 
 /* `placed` is sorted by offset: the first gap between ranges alive at the same time that is wide enough. */
@@ -97,6 +106,7 @@ static int64_t lowest_gap(const value *placed, int32_t count, const value *v)
     return at;
 }
 
+/* O(values^2), a millisecond for a ResNet-50; `placed` stays sorted by offset. */
 static hone_status place_by_life(planner *a, int64_t *total)
 {
     value *placed = malloc((size_t)(a->value_count + 1) * sizeof *placed);
@@ -134,6 +144,7 @@ static hone_status place_apart(planner *a, int64_t *total)
     return HONE_OK;
 }
 
+/* act_no_reuse is what the same values would take one behind the other, without guards. */
 static hone_status place_activations(planner *a)
 {
     int64_t total = 0;
@@ -168,6 +179,7 @@ static hone_status borrow(hone_program *p, hone_tid t)
     return HONE_OK;
 }
 
+/* An owner compiled without a loss has no GRAD and OPT to lend; the sharer then makes its own. */
 static bool owner_has(const hone_program *p, hone_role role) { return p->owner && p->owner->role_bytes[role] > 0; }
 
 /* One tensor that is no activation: borrowed from the owner, or behind what its arena holds already. */
@@ -192,6 +204,7 @@ static hone_status place_other(hone_program *p, hone_tid t)
     return HONE_OK;
 }
 
+/* PARAM ends behind the last frozen parameter; GRAD and OPT cover the trainable part alone. */
 static void size_flat_arenas(hone_program *p)
 {
     const hone_graph *g = p->graph;
@@ -209,18 +222,21 @@ static void size_flat_arenas(hone_program *p)
 /* ACT and WORK hold nothing between steps, so a sharer runs in the owner's where they are large enough. */
 static void borrow_scratch(hone_program *p, hone_role role)
 {
+    /* A sharer in a guarded arena would overwrite the guards. */
     bool guarded = p->opts.no_reuse || (p->owner && p->owner->opts.no_reuse);
     if (!p->owner || guarded || p->owner->role_bytes[role] < p->role_bytes[role]) return;
     p->borrows[role] = true;
     p->role_bytes[role] = 0;
 }
 
+/* After all roots are placed, of whatever role: a reshape of an input lies in INPUT. */
 static void propagate_aliases(hone_graph *g)
 {
     for (hone_tid t = 0; t < g->tensor_count; t++)
         if (g->tensor[t].alias != HONE_NONE) g->tensor[t].offset = g->tensor[hone_alias_root(g, t)].offset;
 }
 
+/* Lives, then places, then what may be borrowed: each step needs the one before. */
 static hone_status plan(planner *a)
 {
     hone_program *p = a->p;
@@ -238,6 +254,7 @@ static hone_status plan(planner *a)
     return HONE_OK;
 }
 
+/* Owns the arrays that only this pass needs. */
 hone_status hone_pass_plan(hone_program *p)
 {
     size_t count = (size_t)p->graph->tensor_count + 1;

@@ -1,11 +1,15 @@
 /* prepare.c - lets the backend choose algorithms and state scratch sizes, node by node.
  *
  * The last place where an operation can be refused: a missing kernel is named with op, tensor and
- * backend. Nothing falls back here; what a dialect inherits it has put in its table itself. */
+ * backend. Nothing falls back here; what a dialect inherits it has put in its table itself.
+ *
+ * Prepare is where kernels may be slow: they choose algorithms by rules over shapes, create descriptors,
+ * and say in work_bytes what scratch a launch needs. Launches never fail, so all refusals come from here. */
 #include <stdio.h>
 
 #include "compile/pass.h"
 
+/* The update has no outputs; there the first input names the node. */
 const char *hone_node_text(const hone_program *p, const hone_node *n, char *text, size_t text_bytes)
 {
     static const char *const phase[] = {"forward", "backward", "update"};
@@ -17,6 +21,7 @@ const char *hone_node_text(const hone_program *p, const hone_node *n, char *text
     return text;
 }
 
+/* A fused row never fails here: fuse.c has looked at the same table. */
 static hone_status prepare_node(hone_program *p, hone_node *n)
 {
     char text[256];
@@ -32,6 +37,7 @@ static hone_status prepare_node(hone_program *p, hone_node *n)
     return status;
 }
 
+/* `prepared` runs ahead of the calls, so that a failure releases the node that failed as well. */
 hone_status hone_pass_prepare(hone_program *p)
 {
     for (hone_nid i = 0; i < p->graph->node_count; i++) {

@@ -7,6 +7,7 @@
 #include "compile/pass.h"
 #include "core/thread.h"
 
+/* For qsort; times are never NaN. */
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -26,6 +27,7 @@ static hone_status time_steps(hone_program *p, int repeat, double *sample)
     return HONE_OK;
 }
 
+/* Runs `repeat` real steps: parameters move, as in training. */
 hone_status hone_program_profile(hone_program *p, int repeat, double *seconds)
 {
     if (!p->launch || repeat < 1)

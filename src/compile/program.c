@@ -2,7 +2,11 @@
  *
  * Host data is f32 even where the backend computes in double. Writing a parameter restarts its moving
  * average, so a fresh or reloaded model begins with average = value; a resume writes the average
- * afterwards. Nothing here computes. */
+ * afterwards. Nothing here computes.
+ *
+ * Reads wait for the device, writes do not: a step after a write sees what was written. An activation
+ * can be read only if it is kept (HONE_TENSOR_KEEP) or if the program reuses nothing; reading what has
+ * been overwritten would be a silent error, so it is refused by name. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,12 +15,14 @@
 const hone_graph *hone_program_graph(const hone_program *p) { return p->graph; }
 hone_backend *hone_program_backend(const hone_program *p) { return p->backend; }
 
+/* The three ranges a host may run; all else in this file moves data. */
 hone_status hone_program_forward_backward(hone_program *p) { return hone_range_run(p, &p->forward_backward); }
 hone_status hone_program_update(hone_program *p) { return hone_range_run(p, &p->update); }
 hone_status hone_program_step(hone_program *p) { return hone_range_run(p, &p->whole); }
 
 /* --- transfers ---------------------------------------------------------------------------------------- */
 
+/* A wrong size is nearly always a wrong tensor id, so both are shown. */
 static hone_status bad_size(const char *name, size_t bytes, size_t want)
 {
     return hone_fail(HONE_ERR_USAGE, "pass exactly the tensor's bytes", "tensor '%s': %zu bytes given, it has %zu",
@@ -40,6 +46,7 @@ static hone_status upload_reals(hone_program *p, const hone_tensor *t, void *add
     return status;
 }
 
+/* The way back; rounds to f32 once. */
 static hone_status download_reals(hone_program *p, const hone_tensor *t, const void *address, void *host, size_t bytes)
 {
     int64_t count = hone_tensor_count(t);
@@ -72,6 +79,7 @@ static hone_status find_address(hone_program *p, hone_tid t, bool reads, void **
     return HONE_OK;
 }
 
+/* NULL for what is not in memory, never an error: tests and resident pools probe with it. */
 void *hone_program_address(hone_program *p, hone_tid t)
 {
     return p->address && t >= 0 && t < p->graph->tensor_count ? p->address[t] : NULL;
@@ -86,6 +94,7 @@ static hone_program *slot_owner(const hone_program *p)
     return o->arena[HONE_ROLE_OPT] ? o : NULL;
 }
 
+/* Asked by checkpoints, which hold exactly the slots there are. */
 bool hone_program_has_slot(const hone_program *p, int slot)
 {
     const hone_program *o = slot_owner(p);
@@ -106,6 +115,7 @@ static void *slot_address(const hone_program *p, hone_tid param, int slot)
     return (uint8_t *)o->arena[HONE_ROLE_OPT] + index * block + (size_t)t->offset;
 }
 
+/* With the parameter's name in the message: checkpoints loop over names. */
 static hone_status find_slot(hone_program *p, hone_tid param, int slot, void **address)
 {
     HONE_TRY(find_address(p, param, false, address));
@@ -115,6 +125,7 @@ static hone_status find_slot(hone_program *p, hone_tid param, int slot, void **a
                      "parameter '%s' has no optimizer slot %d", p->graph->tensor[param].name, slot);
 }
 
+/* host (count of param), f32. */
 hone_status hone_program_write_slot(hone_program *p, hone_tid param, int slot, const float *host)
 {
     void *address = NULL;
@@ -156,6 +167,7 @@ hone_status hone_program_use_ema(hone_program *p, bool use)
 
 /* --- tensors ---------------------------------------------------------------------------------------------- */
 
+/* Nothing waits: the next launch is ordered behind the copy. */
 hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, size_t bytes)
 {
     void *address = NULL;
@@ -165,6 +177,7 @@ hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, si
     return average ? upload_reals(p, &p->graph->tensor[t], average, host, bytes) : HONE_OK;
 }
 
+/* Waits for the device: a read is the one place where the host needs its results. */
 hone_status hone_program_read(hone_program *p, hone_tid t, void *host, size_t bytes)
 {
     void *address = NULL;
@@ -173,6 +186,7 @@ hone_status hone_program_read(hone_program *p, hone_tid t, void *host, size_t by
     return download_reals(p, &p->graph->tensor[t], address, host, bytes);
 }
 
+/* The caller keeps the memory; binding the same address again costs nothing. */
 hone_status hone_program_bind_pool(hone_program *p, hone_tid t, void *device_memory)
 {
     if (t < 0 || t >= p->graph->tensor_count || p->graph->tensor[t].role != HONE_ROLE_POOL || !p->address)
@@ -189,6 +203,7 @@ hone_status hone_program_bind_pool(hone_program *p, hone_tid t, void *device_mem
 
 /* --- the step block ------------------------------------------------------------------------------------- */
 
+/* The first `bytes` of the block, from the host. */
 static hone_status put_step(hone_program *p, const hone_step *step, size_t bytes)
 {
     void *address = NULL;
@@ -201,8 +216,10 @@ hone_status hone_program_set_step(hone_program *p, const hone_step *step)
     return put_step(p, step, offsetof(hone_step, loss_sum)); /* the kernels' fields begin there */
 }
 
+/* All of it: resume, and clearing the sums. */
 hone_status hone_program_put_step(hone_program *p, const hone_step *step) { return put_step(p, step, sizeof *step); }
 
+/* The sums are of all steps since the host last cleared them. */
 hone_status hone_program_get_step(hone_program *p, hone_step *step)
 {
     void *address = NULL;
@@ -213,6 +230,7 @@ hone_status hone_program_get_step(hone_program *p, hone_step *step)
 
 /* --- memory ------------------------------------------------------------------------------------------------- */
 
+/* Borrowed arenas count 0 in both, so the totals of sharers add up to the truth. */
 void hone_program_memory(const hone_program *p, hone_memory *planned, hone_memory *allocated)
 {
     hone_memory none = {.act_no_reuse = p->act_no_reuse}, a = none, b = none;

@@ -3,9 +3,13 @@
  * The first two runs are eager (libraries initialise themselves lazily then, and they are real
  * steps), the third is recorded and replayed, all later ones are replays. Between record_begin and
  * record_end launches are noted, not executed. A run allocates nothing and cannot fail but for the
- * device itself. */
+ * device itself.
+ *
+ * Three ranges can be recorded, each on its own third run: the whole step, forward and backward, the
+ * update. A change of address (another pool, the moving average) drops the recordings. */
 #include "compile/pass.h"
 
+/* The hot path of a CPU step: one indirect call a node, and the branch on `check`. */
 hone_status hone_launch_run(hone_program *p, const hone_launch *l)
 {
     char text[256];
@@ -17,12 +21,14 @@ hone_status hone_launch_run(hone_program *p, const hone_launch *l)
     return status;
 }
 
+/* On a device this only enqueues; nothing waits. */
 static hone_status run_eagerly(hone_program *p, const hone_range *r)
 {
     for (int32_t i = r->begin; i < r->end; i++) HONE_TRY(hone_launch_run(p, &p->launch[i]));
     return HONE_OK;
 }
 
+/* If recording fails the error ends the step; half a recording is never replayed. */
 static hone_status record(hone_program *p, hone_range *r)
 {
     HONE_TRY(p->backend->record_begin(p->backend));
@@ -31,6 +37,7 @@ static hone_status record(hone_program *p, hone_range *r)
     return p->backend->record_end(p->backend, &r->recorded);
 }
 
+/* A plan without memory has no launches: refused here, for all three public calls. */
 hone_status hone_range_run(hone_program *p, hone_range *r)
 {
     bool can_record = p->backend->record_begin && !p->opts.eager && !p->check;
@@ -44,6 +51,7 @@ hone_status hone_range_run(hone_program *p, hone_range *r)
     return p->backend->replay(p->backend, r->recorded);
 }
 
+/* `runs` stays: libraries are initialised already, so the next run may record at once. */
 static void forget(hone_program *p, hone_range *r)
 {
     if (r->recorded) p->backend->record_free(p->backend, r->recorded);

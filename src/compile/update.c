@@ -3,12 +3,17 @@
  * PARAM is laid out as [trainable, decayed | trainable, not decayed | frozen], every tensor on a
  * 64-byte line. GRAD and each optimizer slot (then the moving average) repeat the trainable part at
  * equal offsets, so clip and update are one launch each over K elements; the padding between tensors
- * is zero everywhere and stays zero. Sharers take the owner's layout by parameter name. */
+ * is zero everywhere and stays zero. Sharers take the owner's layout by parameter name.
+ *
+ * Why flat: one launch over K elements replaces one a parameter (161 in a ResNet-50), the global norm is
+ * one reduction, and a later all-reduce is one message. What differs between parameters (decay, learning
+ * rate scale) is a table of segments, at most two here. Slot k begins at k * K elements of OPT. */
 #include <stdio.h>
 #include <string.h>
 
 #include "compile/pass.h"
 
+/* FLAT tensors are views of the arena, not parameters. */
 static bool is_param(const hone_tensor *t) { return t->role == HONE_ROLE_PARAM && !(t->flags & HONE_TENSOR_FLAT); }
 
 /* 0: trainable and decayed, 1: trainable, 2: frozen. */
@@ -18,6 +23,7 @@ static int layout_class(const hone_tensor *t)
     return t->flags & HONE_TENSOR_DECAY ? 0 : 1;
 }
 
+/* Master weights are f32 (f64 on ref64): offsets in elements must mean the same in every arena. */
 static hone_status check_param_dtype(const hone_program *p, const hone_tensor *t)
 {
     if (t->dtype == (p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32)) return HONE_OK;
@@ -28,7 +34,7 @@ static hone_status check_param_dtype(const hone_program *p, const hone_tensor *t
 /* Offsets in bytes for an owner. */
 static hone_status place_params(hone_program *p)
 {
-    int64_t at = 0, begin[4] = {0, 0, 0, 0};
+    int64_t at = 0, begin[4] = {0, 0, 0, 0}; /* bytes; begin[2] ends the trainable part */
     for (int part = 0; part < 3; part++) {
         begin[part] = at;
         for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
@@ -62,6 +68,7 @@ static hone_status adopt_param(hone_program *p, hone_tensor *t)
         return hone_fail(HONE_ERR_USAGE, "share only programs of one model",
                          "compile: parameter '%s' is %s here and %s in the program it shares", t->name,
                          hone_tensor_shape_text(t, a, sizeof a), hone_tensor_shape_text(x, b, sizeof b));
+    /* A forward program may leave the flags out; one that trains writes GRAD at the owner's offsets. */
     const uint32_t training = HONE_TENSOR_TRAINABLE | HONE_TENSOR_DECAY;
     if (p->opts.loss != HONE_NONE && ((x->flags ^ t->flags) & training))
         return hone_fail(HONE_ERR_USAGE, "freeze the same parameters in both programs",
@@ -70,6 +77,7 @@ static hone_status adopt_param(hone_program *p, hone_tensor *t)
     return HONE_OK;
 }
 
+/* Also K and the segments: a sharer's update must walk the owner's arena, not its own idea of it. */
 static hone_status adopt_params(hone_program *p)
 {
     for (hone_tid t = 0; t < p->graph->tensor_count; t++)
@@ -80,6 +88,7 @@ static hone_status adopt_params(hone_program *p)
     return HONE_OK;
 }
 
+/* Every program has the layout, also one without gradients: sharers rely on it. */
 hone_status hone_layout_flat(hone_program *p)
 {
     p->segment_count = 0;
@@ -101,6 +110,7 @@ static hone_status flat_tensor(hone_program *p, const char *name, hone_role role
     return HONE_OK;
 }
 
+/* Plain SGD keeps nothing between steps. */
 static int slots_of(const hone_compile_opts *o)
 {
     if (o->optimizer == HONE_OPT_ADAMW) return 2;
@@ -123,6 +133,7 @@ static hone_status check_owner_update(const hone_program *p)
     return HONE_OK;
 }
 
+/* A table on the device, as launch arguments freeze in a recorded step. bind.c fills it. */
 static hone_status segment_tensor(hone_program *p, hone_tid *out)
 {
     const int64_t bytes = (int64_t)sizeof(hone_segment) * p->segment_count;
@@ -131,11 +142,12 @@ static hone_status segment_tensor(hone_program *p, hone_tid *out)
     return HONE_OK;
 }
 
+/* Inputs in the order of ops.def: p, grad, segment, step, slot0?, slot1?, ema?. */
 static hone_status add_update(hone_program *p)
 {
     hone_attrs attr = {.update = p->opts.update};
     hone_tid in[HONE_MAX_IN], out[HONE_MAX_OUT];
-    attr.update.zero_grad = p->opts.accumulate > 1;
+    attr.update.zero_grad = p->opts.accumulate > 1; /* else kernels write gradients, and zeroing is wasted */
     for (int k = 0; k < HONE_MAX_IN; k++) in[k] = HONE_NONE;
     HONE_TRY(flat_tensor(p, "param.flat", HONE_ROLE_PARAM, 0, &in[0]));
     HONE_TRY(flat_tensor(p, "grad.flat", HONE_ROLE_GRAD, 0, &in[1]));
@@ -150,6 +162,7 @@ static hone_status add_update(hone_program *p)
     return hone_graph_append(p->graph, op, HONE_PHASE_UPDATE, in, &attr, 0, NULL, out);
 }
 
+/* Layout always; nodes only where there is an optimizer. */
 hone_status hone_pass_update(hone_program *p)
 {
     HONE_TRY(hone_layout_flat(p));

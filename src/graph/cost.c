@@ -2,7 +2,11 @@
  *
  * A multiply-add counts 2. Elementwise figures are small counts per element, good enough for a share
  * of the roof; an algorithm that needs fewer operations (Winograd) shows as more than the peak.
- * Must not look at which kernel was chosen. */
+ * Must not look at which kernel was chosen.
+ *
+ * Used by `hone plan` (what a net costs) and by `hone bench` (the share of the roof each node reaches),
+ * so the figures must not depend on the backend: fused rows count the work of the rows they replace,
+ * less the traffic of the value that is no longer stored. */
 #include "hone/graph.h"
 
 /* Elements of input or output k; 0 where absent. */
@@ -11,6 +15,7 @@ static double elements(const hone_graph *g, hone_tid t)
     return t == HONE_NONE ? 0 : (double)hone_tensor_count(&g->tensor[t]);
 }
 
+/* Shorthands for the formulas below. */
 static double in_elements(const hone_graph *g, const hone_node *n, int k) { return elements(g, n->in[k]); }
 static double out_elements(const hone_graph *g, const hone_node *n, int k) { return elements(g, n->out[k]); }
 
@@ -36,6 +41,7 @@ static double inner_conv_outputs(const hone_graph *g, const hone_node *n)
     return (double)x->dim[0] * size[0] * size[1] * (double)channels;
 }
 
+/* Values that one output of a pool looks at. */
 static double window_places(const hone_window *w) { return (double)w->kernel[0] * w->kernel[1]; }
 
 /* Scores and weighted sum are 2 matrix products of T x T x C/heads per head; backward has 5 of them. */
@@ -46,6 +52,7 @@ static double attention_flop(const hone_graph *g, const hone_node *n, double pro
     return products * 2 * (double)qkv->dim[0] * (double)qkv->dim[1] * (double)qkv->dim[1] * (double)channels;
 }
 
+/* Rows that are matrix products, where nearly all work is; 0 for all others. */
 static double matrix_flop(const hone_graph *g, const hone_node *n)
 {
     const hone_tensor *t = g->tensor;
@@ -71,6 +78,7 @@ static double matrix_flop(const hone_graph *g, const hone_node *n)
 static double per_element(const hone_node *n)
 {
     switch (n->op) {
+    /* only moves */
     case HONE_OP_reshape:
     case HONE_OP_concat:
     case HONE_OP_concat_dx:
@@ -78,11 +86,13 @@ static double per_element(const hone_node *n)
     case HONE_OP_prepend_token_dx:
     case HONE_OP_first_token:
     case HONE_OP_first_token_dx: return 0;
+    /* erf or tanh by a polynomial; Adam's two moments, square root and division */
     case HONE_OP_gelu:
     case HONE_OP_gelu_dx:
     case HONE_OP_gelu_tanh:
     case HONE_OP_gelu_tanh_dx:
     case HONE_OP_adamw: return 12;
+    /* one exponential */
     case HONE_OP_silu:
     case HONE_OP_silu_dx:
     case HONE_OP_tanh:
@@ -108,6 +118,7 @@ static double per_element(const hone_node *n)
     }
 }
 
+/* Rows bound by memory: their figure only has to be of the right order. */
 static double other_flop(const hone_graph *g, const hone_node *n)
 {
     switch (n->op) {
@@ -126,6 +137,7 @@ static bool written_in_place(const hone_node *n, int k)
     return false;
 }
 
+/* Each operand once: what a kernel with an infinite cache would move. Aliases move nothing. */
 static double moved_bytes(const hone_graph *g, const hone_node *n)
 {
     double bytes = 0;
@@ -143,6 +155,7 @@ static double moved_bytes(const hone_graph *g, const hone_node *n)
     return bytes;
 }
 
+/* Both figures are properties of the maths; the ratio to measured time is the share of the roof. */
 void hone_node_cost(const hone_graph *g, const hone_node *n, double *flop, double *bytes)
 {
     *flop = matrix_flop(g, n);

@@ -2,7 +2,12 @@
  *
  * Rules read outputs where the derivative allows it (relu from y), so that pre-activations die early
  * and can be fused away. Weight gradients stand before input gradients: x of the layer may then die
- * before dx is made. Only what `need` asks for is appended: the first layer gets no conv_dx. */
+ * before dx is made. Only what `need` asks for is appended: the first layer gets no conv_dx.
+ *
+ * Reading a row: RULE(linear, {linear_dw, {X(0), D}, {TO(1), TO(2)}}, ...) says that linear_dw of input 0
+ * and of the output's gradient makes the gradients of inputs 1 and 2. PASS rows append nothing for the
+ * inputs of their mask: a residual join hands one gradient tensor to both sides. The arithmetic of the
+ * rules is in the kernels' comments; that they are right is shown by central differences in double. */
 #include "graph/grad.h"
 
 #include <string.h>
@@ -72,8 +77,10 @@ static const struct {
 #undef BY_X
 };
 
+/* For the backward pass: UNSET is a bug that test_backward names. */
 hone_grad_kind hone_grad_kind_of(hone_op op) { return grad_table[op].kind; }
 
+/* Labels, masks, statistics and the step block are in no row, hence have no gradient. */
 uint32_t hone_grad_inputs(hone_op op)
 {
     uint32_t mask = grad_table[op].pass_mask;
@@ -83,6 +90,7 @@ uint32_t hone_grad_inputs(hone_op op)
     return mask;
 }
 
+/* Must list exactly what the kernels of these rows add to when node->accumulate is set. */
 uint32_t hone_grad_param_outputs(hone_op op)
 {
     switch (op) {
@@ -108,6 +116,7 @@ static const grad_node *maker(hone_op op, int k, int *output)
     return NULL;
 }
 
+/* Under accumulation only an output that its kernel adds to may be the arena's own tensor. */
 bool hone_grad_can_write(hone_op op, int k, bool accumulate)
 {
     int output;
@@ -144,6 +153,7 @@ static hone_status operand(hone_grad_call *c, int code, hone_tid *out)
     return *out != HONE_NONE ? HONE_OK : hone_graph_want(c->g, c->node, code - Y(0), out);
 }
 
+/* One backward node of the rule, with only those outputs that somebody needs. */
 static hone_status emit(hone_grad_call *c, const grad_node *rule)
 {
     uint32_t want = 0;
@@ -163,6 +173,7 @@ static hone_status emit(hone_grad_call *c, const grad_node *rule)
     return HONE_OK;
 }
 
+/* The gradient of an alias is an alias of the gradient: no copy, no launch. */
 static hone_status emit_reshape(hone_grad_call *c)
 {
     hone_tensor x = c->g->tensor[c->g->node[c->node].in[0]];
@@ -171,6 +182,7 @@ static hone_status emit_reshape(hone_grad_call *c)
     return HONE_OK;
 }
 
+/* Passing on comes first, as it appends nothing; then the nodes in the order of the row. */
 hone_status hone_grad_apply(hone_grad_call *c)
 {
     hone_op op = c->g->node[c->node].op;

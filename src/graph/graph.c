@@ -1,7 +1,12 @@
 /* graph.c - the arrays of a graph, the builder, and the table of operations.
  *
  * Shapes are inferred as nodes are added (shape.c), so a graph that exists is well formed: inputs
- * come before their readers, every tensor has one shape. No memory of tensors here, no kernels. */
+ * come before their readers, every tensor has one shape. No memory of tensors here, no kernels.
+ *
+ * Memory: both arrays grow by doubling, so ids are stable and pointers are not; functions that append
+ * copy what they need before. Names of activations are made from op and node ("batchnorm#3.mean") and
+ * serve messages only; names of parameters are the model's and are unique, as checkpoints and sharing
+ * programs find them by name. */
 #include "hone/graph.h"
 
 #include <stdio.h>
@@ -47,11 +52,13 @@ const char *hone_op_output_name(hone_op op, int k, char *text, size_t text_bytes
 
 /* --- the arrays ----------------------------------------------------------------------------------- */
 
+/* The builder's only failure that is not the caller's fault. */
 static hone_status no_memory(const char *what)
 {
     return hone_fail(HONE_ERR_MEMORY, "free host memory", "graph: no memory for %s", what);
 }
 
+/* layer -1: nodes added before the model names a layer belong to none. */
 hone_graph *hone_graph_new(void)
 {
     hone_graph *g = calloc(1, sizeof *g);
@@ -59,6 +66,7 @@ hone_graph *hone_graph_new(void)
     return g;
 }
 
+/* `state` of nodes belongs to programs, which release it; a builder's graph has none. */
 void hone_graph_free(hone_graph *g)
 {
     if (!g) return;
@@ -75,7 +83,7 @@ hone_graph *hone_graph_copy(const hone_graph *g)
     *c = *g;
     c->tensor = malloc((size_t)(g->tensor_capacity ? g->tensor_capacity : 1) * sizeof *c->tensor);
     c->node = malloc((size_t)(g->node_capacity ? g->node_capacity : 1) * sizeof *c->node);
-    if (!c->tensor || !c->node) {
+    if (!c->tensor || !c->node) { /* one of them may be there: free takes NULL */
         hone_graph_free(c);
         return NULL;
     }
@@ -94,6 +102,7 @@ static void *grown(void *array, int32_t count, int32_t *capacity, size_t size)
     return bigger;
 }
 
+/* May move g->tensor: no pointer into it survives this call. */
 static hone_status push_tensor(hone_graph *g, const hone_tensor *t, hone_tid *out)
 {
     void *array = grown(g->tensor, g->tensor_count, &g->tensor_capacity, sizeof *g->tensor);
@@ -104,6 +113,7 @@ static hone_status push_tensor(hone_graph *g, const hone_tensor *t, hone_tid *ou
     return HONE_OK;
 }
 
+/* May move g->node likewise. */
 static hone_status push_node(hone_graph *g, const hone_node *n)
 {
     void *array = grown(g->node, g->node_count, &g->node_capacity, sizeof *g->node);
@@ -115,6 +125,7 @@ static hone_status push_node(hone_graph *g, const hone_node *n)
 
 /* --- tensors ------------------------------------------------------------------------------------------ */
 
+/* Linear: graphs have some thousands of tensors, and names are looked up while building only. */
 hone_tid hone_graph_find(const hone_graph *g, const char *name)
 {
     for (hone_tid t = 0; t < g->tensor_count; t++)
@@ -137,6 +148,7 @@ static hone_status check_shape(const char *name, hone_dtype dtype, int32_t rank,
     return HONE_OK;
 }
 
+/* All ids absent, no offset: what the plan and the backward pass fill in later. */
 static void blank_tensor(hone_tensor *t, const char *name)
 {
     memset(t, 0, sizeof *t);
@@ -154,6 +166,7 @@ hone_status hone_graph_tensor(hone_graph *g, const char *name, hone_dtype dtype,
     if (strlen(shown) >= HONE_NAME_BYTES)
         return hone_fail(HONE_ERR_USAGE, "shorten the names of blocks and layers", "tensor name of %zu bytes: %s",
                          strlen(shown), shown);
+    /* Only these are looked up by name, in files and by sharing programs. */
     bool named = role == HONE_ROLE_PARAM || role == HONE_ROLE_STATE;
     if (named && (!shown[0] || hone_graph_find(g, shown) != HONE_NONE))
         return hone_fail(HONE_ERR_USAGE, "give every parameter a name of its own", "parameter '%s' %s", shown,
@@ -166,6 +179,7 @@ hone_status hone_graph_tensor(hone_graph *g, const char *name, hone_dtype dtype,
     return push_tensor(g, &t, out);
 }
 
+/* Gradients repeat their parameter's shape; their names are not checked, as passes make them unique. */
 hone_status hone_graph_like(hone_graph *g, const char *name, hone_tid like, hone_role role, hone_tid *out)
 {
     hone_tensor t;
@@ -177,6 +191,7 @@ hone_status hone_graph_like(hone_graph *g, const char *name, hone_tid like, hone
     return push_tensor(g, &t, out);
 }
 
+/* One block for all nodes that draw random numbers or count: it is one arena on the device. */
 hone_status hone_graph_step(hone_graph *g, hone_tid *out)
 {
     for (*out = 0; *out < g->tensor_count; (*out)++)
@@ -187,6 +202,7 @@ hone_status hone_graph_step(hone_graph *g, hone_tid *out)
 
 /* --- nodes ---------------------------------------------------------------------------------------------- */
 
+/* Before anything dereferences an id; whether an input may be absent is the signature's affair. */
 static hone_status check_inputs(const hone_graph *g, hone_op op, const hone_tid *in)
 {
     if ((unsigned)op >= HONE_OP_COUNT)
@@ -199,6 +215,7 @@ static hone_status check_inputs(const hone_graph *g, hone_op op, const hone_tid 
     return HONE_OK;
 }
 
+/* c->in points into g->tensor, so it is valid until a tensor is added. */
 static hone_status infer(const hone_graph *g, hone_op op, const hone_tid *in, const hone_attrs *attr,
                          hone_shape_call *c)
 {
@@ -238,12 +255,13 @@ static hone_status given_output(hone_graph *g, hone_nid id, const hone_shape_cal
     return HONE_OK;
 }
 
+/* Outputs first, then the node, so that a refused node leaves the node array as it was. */
 static hone_status add_node(hone_graph *g, hone_phase phase, const hone_shape_call *c, const hone_tid *in,
                             uint32_t want_mask, const hone_tid *given, hone_tid *out)
 {
     hone_node n = {.op = c->op, .phase = phase, .attr = *c->attr, .layer = g->layer};
     hone_nid id = g->node_count;
-    n.in_count = hone_op_inputs(c->op);
+    n.in_count = hone_op_inputs(c->op); /* optional ones included: positions have meaning */
     n.out_count = hone_op_outputs(c->op);
     for (int k = 0; k < HONE_MAX_IN; k++) n.in[k] = k < n.in_count ? in[k] : HONE_NONE;
     for (int k = 0; k < HONE_MAX_OUT; k++) {
@@ -268,12 +286,14 @@ hone_status hone_graph_append(hone_graph *g, hone_op op, hone_phase phase, const
     return add_node(g, phase, &c, in, want_mask, given, out);
 }
 
+/* Models are forward; the passes of src/compile add the other phases by hone_graph_append. */
 hone_status hone_graph_add(hone_graph *g, hone_op op, const hone_tid *in, const hone_attrs *attr, uint32_t want_mask,
                            hone_tid out[HONE_MAX_OUT])
 {
     return hone_graph_append(g, op, HONE_PHASE_FORWARD, in, attr, want_mask, NULL, out);
 }
 
+/* Optional outputs are not made: they would cost memory that nobody reads. */
 hone_status hone_graph_add1(hone_graph *g, hone_op op, const hone_tid *in, const hone_attrs *attr, hone_tid *out)
 {
     hone_tid all[HONE_MAX_OUT];
@@ -282,6 +302,7 @@ hone_status hone_graph_add1(hone_graph *g, hone_op op, const hone_tid *in, const
     return HONE_OK;
 }
 
+/* A model that was built for inference needs no `at` of its pools; differentiating it does. */
 hone_status hone_graph_want(hone_graph *g, hone_nid node, int output, hone_tid *out)
 {
     hone_shape_call c = {0};
@@ -291,6 +312,8 @@ hone_status hone_graph_want(hone_graph *g, hone_nid node, int output, hone_tid *
     return HONE_OK;
 }
 
+/* The one op whose output shape is no function of its inputs. Its node stays in the list, so that
+ * gradients can turn back there, and is never launched. */
 hone_status hone_graph_reshape(hone_graph *g, hone_tid x, int32_t rank, const int64_t *dim, hone_tid *out)
 {
     static const hone_attrs none;

@@ -1,17 +1,22 @@
 /* print.c - the dump of a graph: what will run, in order, and what each node costs (graph_print.h).
  *
  * Users trust what they can see; the same table serves before the plan and after it. Must not
- * change the graph and must not print: it appends to a text. */
+ * change the graph and must not print: it appends to a text.
+ *
+ * Columns are fixed, so that two dumps can be compared line by line; numbers have three significant
+ * digits, as the figures are estimates. */
 #include <stdio.h>
 
 #include "graph/graph_print.h"
 
+/* As in the messages of the passes. */
 const char *hone_phase_name(hone_phase phase)
 {
     static const char *const name[] = {"forward", "backward", "update"};
     return name[phase];
 }
 
+/* Arenas are named by their role. */
 const char *hone_role_name(hone_role role)
 {
     static const char *const name[HONE_ROLE_COUNT] = {
@@ -23,6 +28,7 @@ const char *hone_role_name(hone_role role)
     return name[role];
 }
 
+/* 999.5 rounds up to four digits, so that is where the prefix changes. */
 const char *hone_metric_text(double value, char *text, size_t text_bytes)
 {
     static const char prefix[] = " kMGTPE";
@@ -51,10 +57,12 @@ static double parameters(const hone_graph *g, const hone_node *n)
     return count;
 }
 
+/* Sums of one phase. */
 typedef struct totals {
     double nodes, flop, bytes;
 } totals;
 
+/* One line: what it is, what it makes, what it reads of the model, what it costs. */
 static void print_node(const hone_graph *g, hone_nid id, totals *sum, hone_text *into)
 {
     const hone_node *n = &g->node[id];
@@ -72,6 +80,7 @@ static void print_node(const hone_graph *g, hone_nid id, totals *sum, hone_text 
     sum[n->phase].bytes += bytes;
 }
 
+/* The update phase comes last, as in execution. */
 void hone_graph_print(const hone_graph *g, hone_text *into)
 {
     totals sum[3] = {{0, 0, 0}, {0, 0, 0}, {0, 0, 0}};

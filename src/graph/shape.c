@@ -2,13 +2,19 @@
  * sizes follow from attributes (windows, heads).
  *
  * Rules run as the graph is built, so a mismatch is reported where the model is described. Letters:
- * signature.h. A rule may bind letters and refuse; it must not look at memory or at other nodes. */
+ * signature.h. A rule may bind letters and refuse; it must not look at memory or at other nodes.
+ *
+ * Letters with one meaning throughout: N batch, H W image, C channels, I O inputs and outputs of a
+ * layer, K L kernel height and width, J = I / groups, P Q output height and width, B T tokens, R rows
+ * (the product of ".."). "step #" is the step block. Optional operands carry "?", as in ops.def.
+ * To add an op: a line in the table, and a rule where sizes follow from attributes. */
 #include "graph/signature.h"
 
 #include <string.h>
 
 typedef hone_status (*shape_rule)(hone_shape_call *c);
 
+/* Size that a letter stands for; 0 while it is not known. */
 static int64_t *letter(hone_shape_call *c, char name) { return &c->size.letter[name - 'A']; }
 
 /* --- windows ------------------------------------------------------------------------------------------ */
@@ -46,6 +52,7 @@ static hone_status bind_window(hone_shape_call *c, const hone_window *win, int64
     return HONE_OK;
 }
 
+/* Each group maps I/groups inputs to O/groups outputs; depthwise has groups = I. */
 static hone_status check_groups(hone_shape_call *c)
 {
     int32_t groups = c->attr->window.groups;
@@ -56,6 +63,7 @@ static hone_status check_groups(hone_shape_call *c)
     return HONE_OK;
 }
 
+/* The kernel size is said twice, by the weight and by the attribute that windows share with pools. */
 static hone_status check_kernel(hone_shape_call *c)
 {
     const hone_window *w = &c->attr->window;
@@ -67,6 +75,7 @@ static hone_status check_kernel(hone_shape_call *c)
     return HONE_OK;
 }
 
+/* y (N, P, Q, O). */
 static hone_status rule_conv(hone_shape_call *c)
 {
     HONE_TRY(check_groups(c));
@@ -74,6 +83,7 @@ static hone_status rule_conv(hone_shape_call *c)
     return bind_window(c, &c->attr->window, *letter(c, 'H'), *letter(c, 'W'));
 }
 
+/* A strided window can have several input sizes for one output size, so in_h and in_w say which. */
 static hone_status rule_conv_dx(hone_shape_call *c)
 {
     const hone_window *w = &c->attr->window;
@@ -85,6 +95,7 @@ static hone_status rule_conv_dx(hone_shape_call *c)
     return bind_window(c, w, w->in_h, w->in_w);
 }
 
+/* dw (O, kh, kw, I/groups): the weight's own layout, as the optimizer adds the two. */
 static hone_status rule_conv_dw(hone_shape_call *c)
 {
     const hone_window *w = &c->attr->window;
@@ -111,18 +122,21 @@ static hone_status check_places(hone_shape_call *c, const hone_window *w)
     return hone_shape_fail(c, "max pooling windows have at most 255 places, not %d x %d", w->kernel[0], w->kernel[1]);
 }
 
+/* Also the geometry of max pooling. */
 static hone_status rule_avgpool(hone_shape_call *c)
 {
     HONE_TRY(bind_window(c, &c->attr->window, *letter(c, 'H'), *letter(c, 'W')));
     return check_pool(c, &c->attr->window);
 }
 
+/* y and at (N, P, Q, C). */
 static hone_status rule_maxpool(hone_shape_call *c)
 {
     HONE_TRY(check_places(c, &c->attr->window));
     return rule_avgpool(c);
 }
 
+/* The window must lead from the image whose gradient is made to dy's size. */
 static hone_status rule_pool_dx(hone_shape_call *c)
 {
     *letter(c, 'H') = c->attr->window.in_h;
@@ -130,6 +144,7 @@ static hone_status rule_pool_dx(hone_shape_call *c)
     return rule_avgpool(c);
 }
 
+/* Images and dense tokens; everything between N and C is averaged or searched. */
 static hone_status rule_global_pool(hone_shape_call *c)
 {
     if (c->size.run_rank == 1 || c->size.run_rank == 2) return HONE_OK;
@@ -148,12 +163,14 @@ static hone_status rule_global_pool_dx(hone_shape_call *c)
 
 /* --- fused windows --------------------------------------------------------------------------------------- */
 
+/* NONE would be a plain row under another name. */
 static hone_status check_act(hone_shape_call *c)
 {
     if (c->attr->act > HONE_ACT_NONE && c->attr->act <= HONE_ACT_SIGMOID) return HONE_OK;
     return hone_shape_fail(c, "a fused row needs an activation, not %d", (int)c->attr->act);
 }
 
+/* An activation changes no shape. */
 static hone_status rule_conv_act(hone_shape_call *c)
 {
     HONE_TRY(check_act(c));
@@ -172,6 +189,7 @@ static hone_status bind_conv_pool(hone_shape_call *c)
     return check_pool(c, &c->attr->pool);
 }
 
+/* y, at (N, P, Q, O), of the pooled size. */
 static hone_status rule_conv_act_maxpool(hone_shape_call *c)
 {
     HONE_TRY(check_groups(c));
@@ -179,6 +197,7 @@ static hone_status rule_conv_act_maxpool(hone_shape_call *c)
     return bind_conv_pool(c);
 }
 
+/* As conv_dw, with dy of the pooled size. */
 static hone_status rule_conv_act_maxpool_dw(hone_shape_call *c)
 {
     const hone_window *w = &c->attr->window;
@@ -189,6 +208,7 @@ static hone_status rule_conv_act_maxpool_dw(hone_shape_call *c)
     return bind_conv_pool(c);
 }
 
+/* dx has the size before the pool, which is the activation's. */
 static hone_status rule_maxpool_act_dx(hone_shape_call *c)
 {
     HONE_TRY(check_act(c));
@@ -197,6 +217,7 @@ static hone_status rule_maxpool_act_dx(hone_shape_call *c)
 
 /* --- the rest ---------------------------------------------------------------------------------------------- */
 
+/* The pool may be larger than the image: crops choose a part of it. */
 static hone_status rule_image_batch(hone_shape_call *c)
 {
     const hone_image_attr *a = &c->attr->image;
@@ -216,24 +237,28 @@ static hone_status rule_leaky(hone_shape_call *c)
     return c->attr->leaky.slope > 0 ? HONE_OK : hone_shape_fail(c, "the slope must be positive, or y loses x's sign");
 }
 
+/* eps 0 would divide by zero on a constant channel. */
 static hone_status rule_norm(hone_shape_call *c)
 {
     if (c->attr->norm.eps > 0) return HONE_OK;
     return hone_shape_fail(c, "eps must be positive, not %g", (double)c->attr->norm.eps);
 }
 
+/* p = 1 would scale by 1 / 0. */
 static hone_status rule_drop(hone_shape_call *c)
 {
     float p = c->attr->drop.p;
     return p >= 0 && p < 1 ? HONE_OK : hone_shape_fail(c, "the probability must be in [0, 1), not %g", (double)p);
 }
 
+/* D = A + B. */
 static hone_status rule_concat(hone_shape_call *c)
 {
     *letter(c, 'D') = *letter(c, 'A') + *letter(c, 'B');
     return HONE_OK;
 }
 
+/* dy knows only the sum; `left` says where to cut. */
 static hone_status rule_concat_dx(hone_shape_call *c)
 {
     int32_t left = c->attr->concat.left;
@@ -244,24 +269,28 @@ static hone_status rule_concat_dx(hone_shape_call *c)
     return HONE_OK;
 }
 
+/* U = T + 1. */
 static hone_status rule_prepend(hone_shape_call *c)
 {
     *letter(c, 'U') = *letter(c, 'T') + 1;
     return HONE_OK;
 }
 
+/* The gradient of the tokens without the one that was put before them. */
 static hone_status rule_prepend_dx(hone_shape_call *c)
 {
     *letter(c, 'T') = *letter(c, 'U') - 1;
     return *letter(c, 'T') > 0 ? HONE_OK : hone_shape_fail(c, "dy must have at least two tokens");
 }
 
+/* dx is zero but for the first of T tokens. */
 static hone_status rule_first_token_dx(hone_shape_call *c)
 {
     *letter(c, 'T') = c->attr->window.in_h;
     return HONE_OK;
 }
 
+/* qkv (B, T, 3C): every head has C / heads channels of each of q, k and v. */
 static hone_status rule_attention(hone_shape_call *c)
 {
     int64_t d = *letter(c, 'D'), heads = c->attr->attention.heads;
@@ -275,6 +304,7 @@ static hone_status rule_attention(hone_shape_call *c)
     return HONE_OK;
 }
 
+/* y and lse bound C and H before: they must be those of this qkv. */
 static hone_status rule_attention_dx(hone_shape_call *c)
 {
     int64_t channels = *letter(c, 'C'), heads = *letter(c, 'H');
@@ -283,6 +313,7 @@ static hone_status rule_attention_dx(hone_shape_call *c)
     return hone_shape_fail(c, "y and lse do not belong to qkv and %d heads", c->attr->attention.heads);
 }
 
+/* s = 1 would ignore the labels. */
 static hone_status rule_loss(hone_shape_call *c)
 {
     float s = c->attr->loss.smoothing;
@@ -308,6 +339,7 @@ static const struct {
 } shape_table[HONE_OP_COUNT] = {
     [HONE_OP_image_batch] = {"pool:u PYXC, row:i N, sample:i N, step # -> x NHWC", rule_image_batch},
 
+    /* dense: weights first dimension is what they make, as in PyTorch */
     [HONE_OP_linear] = {"x ..I, w OI, b? O -> y ..O", NULL},
     [HONE_OP_linear_dx] = {"dy ..O, w OI -> dx ..I", NULL},
     [HONE_OP_linear_dw] = {"x ..I, dy ..O -> dw OI, db? O", NULL},
@@ -315,6 +347,7 @@ static const struct {
     [HONE_OP_conv_dx] = {"dy NPQO, w OKLJ -> dx NHWI", rule_conv_dx},
     [HONE_OP_conv_dw] = {"x NHWI, dy NPQO -> dw OKLJ, db? O", rule_conv_dw},
 
+    /* elementwise: any shape; backward reads y where y tells the slope, else x */
     [HONE_OP_relu] = {"x .. -> y ..", NULL},
     [HONE_OP_relu_dx] = {"y .., dy .. -> dx ..", NULL},
     [HONE_OP_relu6] = {"x .. -> y ..", NULL},
@@ -332,6 +365,7 @@ static const struct {
     [HONE_OP_sigmoid] = {"x .. -> y ..", NULL},
     [HONE_OP_sigmoid_dx] = {"y .., dy .. -> dx ..", NULL},
 
+    /* pooling: `at` u8 is the place in the window, i32 the place in the image */
     [HONE_OP_maxpool] = {"x NHWC -> y NPQC, at?:u NPQC", rule_maxpool},
     [HONE_OP_maxpool_dx] = {"dy NPQC, at:u NPQC -> dx NHWC", rule_pool_dx},
     [HONE_OP_avgpool] = {"x NHWC -> y NPQC", rule_avgpool},
@@ -341,17 +375,20 @@ static const struct {
     [HONE_OP_global_maxpool] = {"x N..C -> y NC, at?:i NC", rule_global_pool},
     [HONE_OP_global_maxpool_dx] = {"dy NC, at:i NC -> dx N..C", rule_global_pool_dx},
 
+    /* normalisation: statistics are per channel (C) or per row (R) */
     [HONE_OP_batchnorm] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C, mean C, rstd C", rule_norm},
     [HONE_OP_batchnorm_dx] = {"x ..C, gamma C, mean C, rstd C, dy ..C -> dx ..C, dgamma? C, dbeta? C", NULL},
     [HONE_OP_batchnorm_infer] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C", rule_norm},
     [HONE_OP_layernorm] = {"x ..C, gamma C, beta C -> y ..C, mean R, rstd R", rule_norm},
     [HONE_OP_layernorm_dx] = {"x ..C, gamma C, mean R, rstd R, dy ..C -> dx ..C, dgamma? C, dbeta? C", NULL},
 
+    /* noise: masks are drawn again in backward, never stored */
     [HONE_OP_dropout] = {"x .., step # -> y ..", rule_drop},
     [HONE_OP_dropout_dx] = {"dy .., step # -> dx ..", rule_drop},
     [HONE_OP_drop_path] = {"x N.., step # -> y N..", rule_drop},
     [HONE_OP_drop_path_dx] = {"dy N.., step # -> dx N..", rule_drop},
 
+    /* joins and tokens: no broadcasting but over rows */
     [HONE_OP_add] = {"a .., b .. -> y ..", NULL},
     [HONE_OP_mul] = {"a .., b .. -> y ..", NULL},
     [HONE_OP_add_rows] = {"x N.., p .. -> y N..", NULL},
@@ -367,15 +404,18 @@ static const struct {
     [HONE_OP_attention] = {"qkv BTD, step? # -> y BTC, lse BHT", rule_attention},
     [HONE_OP_attention_dx] = {"qkv BTD, y BTC, lse BHT, dy BTC, step? # -> dqkv BTD", rule_attention_dx},
 
+    /* loss: a scalar is (1) */
     [HONE_OP_softmax_xent] = {"logits NC, label:i N, row_weight? N, class_weight? C, step # -> loss 1, row_loss? N",
                               rule_loss},
     [HONE_OP_softmax_xent_dx] = {"logits NC, label:i N, row_weight? N, class_weight? C -> dlogits NC", rule_loss},
     [HONE_OP_softmax] = {"x ..C -> y ..C", NULL},
 
+    /* update: flat arrays of K elements, all written in place */
     [HONE_OP_grad_norm] = {"grad K, step # ->", NULL},
     [HONE_OP_sgd] = {"p K, grad K, segment:u S, step #, slot0? K, slot1? K, ema? K ->", NULL},
     [HONE_OP_adamw] = {"p K, grad K, segment:u S, step #, slot0? K, slot1? K, ema? K ->", NULL},
 
+    /* fused: the operands of the rows they replace, less the inner value */
     [HONE_OP_linear_act] = {"x ..I, w OI, b? O -> y ..O", check_act},
     [HONE_OP_conv_act] = {"x NHWI, w OKLJ, b? O -> y NPQO", rule_conv_act},
     [HONE_OP_linear_dx_act] = {"dy ..O, w OI, y_below ..I -> dx ..I", check_act},
@@ -401,8 +441,10 @@ static const struct {
                                    rule_loss},
 };
 
+/* For messages, and for the test that every row of ops.def has one. */
 const char *hone_shape_signature(hone_op op) { return shape_table[op].signature; }
 
+/* Reads, in this order: the inputs, the op's arithmetic, the outputs. */
 hone_status hone_shape_infer(hone_shape_call *c)
 {
     const char *line = shape_table[c->op].signature;

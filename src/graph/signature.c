@@ -1,13 +1,19 @@
 /* signature.c - parses signature lines and unifies them with tensors (signature.h).
  *
  * Kept apart from the table so that a shape rule is data: most operations need no code at all. It
- * must not know any operation by name. */
+ * must not know any operation by name.
+ *
+ * Grammar:  line    = operands "->" operands
+ *           operand = name ["?"] [":" ("i" | "u")] ["#" | dims],  separated by ","
+ *           dims    = one of "A".."Z", "1", ".." each, the run at most once
+ * Lines are parsed anew at each call: a graph is built once, and a parsed copy would be a mutable global. */
 #include "graph/signature.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
+/* Spaces separate; they never matter. */
 static const char *skip_spaces(const char *s)
 {
     while (*s == ' ') s++;
@@ -18,7 +24,7 @@ static const char *skip_spaces(const char *s)
 static const char *parse_operand(const char *s, hone_operand *o)
 {
     memset(o, 0, sizeof *o);
-    size_t n = 0;
+    size_t n = 0; /* lower case is a name, upper case a size: no separator needed between them */
     while ((islower((unsigned char)*s) || *s == '_' || isdigit((unsigned char)*s)) && n + 1 < sizeof o->name)
         o->name[n++] = *s++;
     if (n == 0) return NULL;
@@ -42,6 +48,7 @@ static const char *parse_operand(const char *s, hone_operand *o)
     return s;
 }
 
+/* Hand-written, as the grammar is regular: inputs, "->", outputs, commas between operands. */
 bool hone_signature_parse(const char *line, hone_signature *out)
 {
     memset(out, 0, sizeof *out);
@@ -67,6 +74,7 @@ bool hone_signature_parse(const char *line, hone_signature *out)
 
 /* --- messages ------------------------------------------------------------------------------------ */
 
+/* How messages show an operand: "w (O, I)", "label i32 (N)". */
 static void add_operand(hone_text *t, const hone_operand *o)
 {
     hone_text_add(t, "%s%s ", o->name, o->optional ? "?" : "");
@@ -83,12 +91,13 @@ static void add_operand(hone_text *t, const hone_operand *o)
     hone_text_add(t, o->count ? ")" : "()");
 }
 
+/* First what was given, then what is wrong, then what the op expects: in the order a reader asks. */
 hone_status hone_shape_fail(const hone_shape_call *c, const char *fmt, ...)
 {
     hone_text t = {0};
     char shape[96];
     hone_text_add(&t, "%s(", hone_op_name(c->op));
-    for (int k = 0, first = 1; k < c->sig.in_count; k++) {
+    for (int k = 0, first = 1; k < c->sig.in_count; k++) { /* absent inputs are left out */
         if (!c->in[k]) continue;
         hone_text_add(&t, "%s%s", first ? "" : ", ", c->sig.in[k].name);
         if (c->in[k]->name[0]) hone_text_add(&t, " '%s'", c->in[k]->name);
@@ -114,6 +123,7 @@ hone_status hone_shape_fail(const hone_shape_call *c, const char *fmt, ...)
 
 /* --- unification ----------------------------------------------------------------------------------- */
 
+/* bf16 and f16 are storage of activations on a GPU; the rules are the same. */
 static bool is_float(hone_dtype d) { return d == HONE_F32 || d == HONE_F64 || d == HONE_BF16 || d == HONE_F16; }
 
 /* Floating-point operands agree with the first of them, so no op converts silently. */
@@ -135,6 +145,7 @@ static hone_status check_type(hone_shape_call *c, const hone_operand *o, const h
     return HONE_OK;
 }
 
+/* The first operand that shows a letter decides its size; later ones must agree. */
 static hone_status bind_letter(hone_shape_call *c, const hone_operand *o, char letter, int64_t size)
 {
     if (letter == '1') return size == 1 ? HONE_OK : hone_shape_fail(c, "%s must be of size 1", o->name);
@@ -146,6 +157,7 @@ static hone_status bind_letter(hone_shape_call *c, const hone_operand *o, char l
     return HONE_OK;
 }
 
+/* R, the product of the run, is bound with it: the rows of a (.., C) tensor. */
 static hone_status bind_run(hone_shape_call *c, const hone_operand *o, const int64_t *dim, int rank)
 {
     hone_sizes *z = &c->size;
@@ -161,6 +173,7 @@ static hone_status bind_run(hone_shape_call *c, const hone_operand *o, const int
     return HONE_OK;
 }
 
+/* dim characters against dimensions, left to right; the run takes what the letters leave. */
 static hone_status unify_operand(hone_shape_call *c, const hone_operand *o, const hone_tensor *t)
 {
     HONE_TRY(check_type(c, o, t));
@@ -181,6 +194,7 @@ static hone_status unify_operand(hone_shape_call *c, const hone_operand *o, cons
     return HONE_OK;
 }
 
+/* Missing inputs are reported before wrong shapes, which may only follow from them. */
 hone_status hone_signature_unify(hone_shape_call *c)
 {
     memset(&c->size, 0, sizeof c->size);
@@ -193,6 +207,7 @@ hone_status hone_signature_unify(hone_shape_call *c)
     return HONE_OK;
 }
 
+/* A letter that is still 0 here is a missing line in the op's rule: reported as a size of 0. */
 static hone_status build_output(hone_shape_call *c, const hone_operand *o, hone_tensor *t)
 {
     memset(t, 0, sizeof *t);
@@ -211,6 +226,7 @@ static hone_status build_output(hone_shape_call *c, const hone_operand *o, hone_
     return HONE_OK;
 }
 
+/* Optional outputs too: whether they are wanted is decided by the builder. */
 hone_status hone_signature_outputs(hone_shape_call *c)
 {
     for (int k = 0; k < c->sig.out_count; k++) HONE_TRY(build_output(c, &c->sig.out[k], &c->out[k]));
