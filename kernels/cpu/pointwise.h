@@ -60,12 +60,15 @@
     X(sgd, NULL)                                                                                                       \
     X(adamw, NULL)                                                                                                     \
     X(image_batch, NULL)                                                                                               \
+    X(attention, hone_cpu_attention_prepare)                                                                           \
+    X(attention_dx, hone_cpu_attention_prepare)                                                                        \
     X(conv_act_maxpool, hone_cpu_conv_pool_prepare)                                                                    \
     X(conv_act_maxpool_dw, hone_cpu_conv_pool_dw_prepare)                                                              \
     X(maxpool_act_dx, hone_cpu_pool_gate_prepare)
 
 hone_status hone_cpu_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n); /* scratch of the norms */
 hone_status hone_cpu_conv_pool_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status hone_cpu_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_pool_gate_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_conv_pool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 
