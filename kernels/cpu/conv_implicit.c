@@ -137,8 +137,10 @@ static void dx_block(const hone_cpu_conv_io *io, int64_t n, int64_t p0, int64_t 
     for (int64_t q = 0; q < c->window.groups; q++)
         for (int64_t t0 = 0; t0 < taps; t0 += c->block[TAPS], b += dx_block_panels(c) * panel) {
             int64_t t1 = min64(t0 + c->block[TAPS], taps);
-            c->gemm->rows_by_panels(p1 - p0, (t1 - t0) * c->Ig, c->Og, dy + q * c->Og, c->O, b, c->gemm->cols, panel,
-                                    rows, ld, 0);
+            /* whole vectors: the surplus is zero by the panels and has room in the row */
+            int64_t columns = round_up((t1 - t0) * c->Ig, c->gemm->lanes);
+            c->gemm->rows_by_panels(p1 - p0, columns, c->Og, dy + q * c->Og, c->O, b, c->gemm->cols, panel, rows, ld,
+                                    0);
             c->rows->scatter(c, image, p0, p1, t0, t1, q, rows, ld);
         }
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cpu/simd.h"
+#include "cpu/edge_simd.h"
 #include "cpu/conv.h"
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -80,26 +81,12 @@ static void gather(const hone_cpu_conv *c, const float *x, int64_t p0, int64_t p
     }
 }
 
-/* 0, 1, 2, ... */
-SIMD_INLINE vint v_iota(void)
-{
-    vint x;
-    for (int i = 0; i < LANES; i++) x[i] = i;
-    return x;
-}
-
 /* Exactly n floats: what lies beyond belongs to other sums. */
 SIMD_INLINE void add_run(float *to, const float *from, int64_t n)
 {
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) v_store(to + i, v_load(to + i) + v_load(from + i));
-    if (i == n) return;
-    if (n >= LANES) { /* the last vector, with zeros where it was added already */
-        vfloat last = v_select(v_iota() >= (int32_t)(LANES - (n - i)), v_load(from + n - LANES), (vfloat){0});
-        v_store(to + n - LANES, v_load(to + n - LANES) + last);
-        return;
-    }
-    for (; i < n; i++) to[i] += from[i];
+    if (i < n) v_store_some(to + i, v_load_some(to + i, n - i) + v_load_some(from + i, n - i), n - i);
 }
 
 /* Adds one row of window values to the places they were gathered from, edges cut off. */

@@ -3,31 +3,9 @@
  * Weights come as (kh*kw, C), turned by the caller, so that taps are vectors of channels. Such a layer
  * moves 4 bytes for some 20 operations: loops keep sums in registers over the taps (forward, dx) or over
  * a row of pixels (dw) and touch each image value from L1. */
-#include <string.h>
-
 #include "cpu/simd.h"
+#include "cpu/edge_simd.h"
 #include "cpu/depthwise.h"
-
-/* First n (1..LANES) floats of p, then zeros. */
-SIMD_INLINE vfloat load_some(const float *p, int64_t n)
-{
-    if (n >= LANES) return v_load(p);
-    float x[LANES] = {0};
-    memcpy(x, p, (size_t)n * sizeof *p);
-    return v_load(x);
-}
-
-/* First n lanes of v; what follows in memory stays. */
-SIMD_INLINE void store_some(float *p, vfloat v, int64_t n)
-{
-    if (n >= LANES) {
-        v_store(p, v);
-        return;
-    }
-    float x[LANES];
-    v_store(x, v);
-    memcpy(p, x, (size_t)n * sizeof *p);
-}
 
 /* Activations that fuse into a conv; others are nodes of their own. */
 SIMD_INLINE vfloat finish(hone_act act, float slope, vfloat x)
@@ -86,14 +64,14 @@ SIMD_INLINE void pixel_sum(const tap_list *l, const float *image, const float *w
 #pragma GCC unroll 4
     for (int k = 0; k < nv; k++) {
         sum[k] = (vfloat){0};
-        if (e->bias) sum[k] = load_some(e->bias + c + k * LANES, left);
+        if (e->bias) sum[k] = v_load_some(e->bias + c + k * LANES, left);
     }
     for (int t = 0; t < l->count; t++)
 #pragma GCC unroll 4
         for (int k = 0; k < nv; k++)
-            sum[k] += load_some(image + l->pixel[t] + c + k * LANES, left) * v_load(w + l->weight[t] + c + k * LANES);
+            sum[k] += v_load_some(image + l->pixel[t] + c + k * LANES, left) * v_load(w + l->weight[t] + c + k * LANES);
 #pragma GCC unroll 4
-    for (int k = 0; k < nv; k++) store_some(to + c + k * LANES, finish(e->act, e->slope, sum[k]), left);
+    for (int k = 0; k < nv; k++) v_store_some(to + c + k * LANES, finish(e->act, e->slope, sum[k]), left);
 }
 
 /* `w` has LANES floats of slack, so that whole vectors of it may be read. */
@@ -146,10 +124,10 @@ SIMD_INLINE void row_products(const float *x, int64_t x_step, const float *dy, i
     vfloat even = {0}, odd = {0};
     int64_t i = 0;
     for (; i + 1 < count; i += 2) {
-        even += load_some(x + i * x_step + c, left) * load_some(dy + i * C + c, left);
-        odd += load_some(x + (i + 1) * x_step + c, left) * load_some(dy + (i + 1) * C + c, left);
+        even += v_load_some(x + i * x_step + c, left) * v_load_some(dy + i * C + c, left);
+        odd += v_load_some(x + (i + 1) * x_step + c, left) * v_load_some(dy + (i + 1) * C + c, left);
     }
-    if (i < count) even += load_some(x + i * x_step + c, left) * load_some(dy + i * C + c, left);
+    if (i < count) even += v_load_some(x + i * x_step + c, left) * v_load_some(dy + i * C + c, left);
     v_store(dw + c, v_load(dw + c) + (even + odd));
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cpu/simd.h"
+#include "cpu/edge_simd.h"
 #include "cpu/transpose_simd.h"
 #include "cpu/gemm.h"
 
@@ -20,26 +21,18 @@ typedef struct walk {
 
 typedef void tile_fn(const walk *k, const float *a, const float *b, float *c, int64_t n);
 
-/* Adds or writes the first n floats of a row that ends inside a vector; out of line, it is rare. */
-static __attribute__((noinline)) void put_edge(vfloat first, vfloat second, float *c, int64_t n, int add)
+/* One vector of sums, of which n lanes exist, to memory */
+SIMD_INLINE void put(vfloat x, float *c, int64_t n, int add)
 {
-    float edge[TILE_COLS] = {0};
-    v_store(edge, first);
-    v_store(edge + LANES, second);
-    for (int64_t j = 0; j < n; j++) c[j] = add ? c[j] + edge[j] : edge[j];
+    if (add) x += v_load_some(c, n);
+    v_store_some(c, x, n);
 }
 
-/* The two vectors of a row of sums go to memory; whole ones directly. */
+/* A row of a tile: whole vectors, or one that ends at n. */
 SIMD_INLINE void put_row(vfloat first, vfloat second, const int nv, float *c, int64_t n, int add)
 {
-    if (n != nv * LANES) {
-        put_edge(first, second, c, n, add);
-        return;
-    }
-    if (add) first += v_load(c);
-    if (add && nv > 1) second += v_load(c + LANES);
-    v_store(c, first);
-    if (nv > 1) v_store(c + LANES, second);
+    put(first, c, n, add);
+    if (nv > 1) put(second, c + LANES, n - LANES, add);
 }
 
 /* The tile of `mr` rows and `nv` vectors, both constants at every call; `turned` likewise. */
@@ -210,38 +203,24 @@ static void curve(hone_act act, int64_t n, float *c)
     for (int64_t j = 0; j < n; j++) c[j] = act == HONE_ACT_TANH ? tanhf(c[j]) : 1.0f / (1.0f + expf(-c[j]));
 }
 
-/* One vector of c at column j; `act` is constant where this is expanded. */
-SIMD_INLINE void finish_vector(const hone_cpu_epilogue *e, const hone_act act, int64_t j, const float *below, float *c)
+/* One vector of c at column j, of which n lanes exist; `act` is constant where this is expanded. */
+SIMD_INLINE void finish_vector(const hone_cpu_epilogue *e, const hone_act act, int64_t j, int64_t n, const float *below,
+                               float *c)
 {
-    vfloat x = v_load(c);
-    if (e->bias) x += v_load(e->bias + j);
-    v_store(c, e->below ? act_backward(act, e->slope, v_load(below), x) : act_forward(act, e->slope, x));
+    vfloat x = v_load_some(c, n);
+    if (e->bias) x += v_load_some(e->bias + j, n);
+    x = below ? act_backward(act, e->slope, v_load_some(below + j, n), x) : act_forward(act, e->slope, x);
+    v_store_some(c, x, n);
 }
 
-/* Edges go through a padded copy, so that they meet the same arithmetic. */
-static void finish_edge(const hone_cpu_epilogue *e, int64_t n, int64_t j, const float *below, float *c)
-{
-    float x[LANES] = {0}, bias[LANES] = {0}, y[LANES] = {0};
-    size_t bytes = (size_t)n * sizeof *c;
-    memcpy(x, c, bytes);
-    if (e->bias) memcpy(bias, e->bias + j, bytes);
-    if (below) memcpy(y, below, bytes);
-    hone_cpu_epilogue padded = {
-        .bias = e->bias ? bias : NULL, .act = e->act, .slope = e->slope, .below = below ? y : NULL};
-    finish_vector(&padded, e->act, 0, y, x);
-    memcpy(c, x, bytes);
-}
-
-/* Whole vectors, the edge, then the curved activations on the finished row. */
+/* All vectors of a row, then the curved activations on it. */
 SIMD_INLINE void finish_rows(const hone_cpu_epilogue *e, const hone_act act, int64_t m, int64_t n, float *c,
                              int64_t ldc)
 {
     for (int64_t i = 0; i < m; i++) {
         float *row = c + i * ldc;
         const float *below = e->below ? e->below + i * ldc : NULL;
-        int64_t j = 0;
-        for (; j + LANES <= n; j += LANES) finish_vector(e, act, j, below ? below + j : NULL, row + j);
-        if (j < n) finish_edge(e, n - j, j, below ? below + j : NULL, row + j);
+        for (int64_t j = 0; j < n; j += LANES) finish_vector(e, act, j, n - j, below, row + j);
         if (!below && (act == HONE_ACT_TANH || act == HONE_ACT_SIGMOID)) curve(act, n, row);
     }
 }

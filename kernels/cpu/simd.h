@@ -25,9 +25,9 @@
 #define TILE_ROWS         SIMD_CAT(SIMD_ROWS, HONE_ISA)
 #define TILE_COLS         (2 * LANES)
 
-typedef float vfloat __attribute__((vector_size(4 * LANES), may_alias));
+typedef float vfloat __attribute__((vector_size(4 * LANES)));
 typedef float vfloat_unaligned __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
-typedef int32_t vint __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t vint __attribute__((vector_size(4 * LANES)));
 typedef int32_t vint_unaligned __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
 
 #define SIMD_INLINE static inline __attribute__((always_inline))

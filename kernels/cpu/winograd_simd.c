@@ -2,31 +2,10 @@
  *
  * Each 2-D transform is two passes of a 1-D one over a 6x6 array of vectors on the stack. Channels past
  * the last whole vector go through padded copies. Contract: winograd.h; no threads, no memory. */
-#include <string.h>
-
 #include "cpu/simd.h"
+#include "cpu/edge_simd.h"
 #include "cpu/transpose_simd.h"
 #include "cpu/winograd.h"
-
-/* First n (1..LANES) floats of p, then zeros; and the reverse. */
-SIMD_INLINE vfloat load_some(const float *p, int64_t n)
-{
-    if (n >= LANES) return v_load(p);
-    float x[LANES] = {0};
-    memcpy(x, p, (size_t)n * sizeof *p);
-    return v_load(x);
-}
-
-SIMD_INLINE void store_some(float *p, vfloat v, int64_t n)
-{
-    if (n >= LANES) {
-        v_store(p, v);
-        return;
-    }
-    float x[LANES];
-    v_store(x, v);
-    memcpy(p, x, (size_t)n * sizeof *p);
-}
 
 /* Address of (row, channel) in slice 0. */
 SIMD_INLINE float *place(const hone_cpu_slices *s, int64_t row, int64_t channel)
@@ -130,7 +109,7 @@ SIMD_INLINE void load_tile(const window *v, const int size, const int whole, int
         for (int j = 0; j < size; j++) {
             if (whole) d[i * size + j] = v_load(pixel(v, i, j, c));
             else if (i >= v->h0 && i < v->h1 && j >= v->w0 && j < v->w1)
-                d[i * size + j] = load_some(pixel(v, i, j, c), channels - c);
+                d[i * size + j] = v_load_some(pixel(v, i, j, c), channels - c);
             else d[i * size + j] = (vfloat){0};
         }
 }
@@ -213,7 +192,7 @@ SIMD_INLINE void output_vector(const window *v, int64_t c, int64_t n, const floa
                                const hone_cpu_epilogue *e)
 {
     vfloat t[24], bias = {0}, slope = v_set(e->slope);
-    if (e->bias) bias = load_some(e->bias + c, n);
+    if (e->bias) bias = v_load_some(e->bias + c, n);
 #pragma GCC unroll 6
     for (int j = 0; j < 6; j++) {
         vfloat m[6];
@@ -225,7 +204,7 @@ SIMD_INLINE void output_vector(const window *v, int64_t c, int64_t n, const floa
         vfloat r[4];
         output_1d(t + 6 * i, 1, r, 1);
         for (int j = 0; j < v->w1; j++)
-            store_some((float *)(uintptr_t)pixel(v, i, j, c), finish(e->act, slope, r[j] + bias), n);
+            v_store_some((float *)(uintptr_t)pixel(v, i, j, c), finish(e->act, slope, r[j] + bias), n);
     }
 }
 
@@ -261,7 +240,7 @@ static void weights_block(int64_t C, const float *w, int64_t n, int64_t c, float
     vfloat g[9 * LANES]; /* (tap, channel) vectors of outputs */
     for (int tap = 0; tap < 9; tap++) {
         vfloat *x = g + tap * LANES;
-        for (int i = 0; i < LANES; i++) x[i] = i < n ? load_some(w + (i * 9 + tap) * C + c, C - c) : (vfloat){0};
+        for (int i = 0; i < LANES; i++) x[i] = i < n ? v_load_some(w + (i * 9 + tap) * C + c, C - c) : (vfloat){0};
         v_transpose(x);
     }
     for (int i = 0; i < LANES && c + i < C; i++) weights_vector(g + i, LANES, to + i * TILE_COLS, slice);
@@ -289,7 +268,7 @@ static void weights_turned(int64_t O, int64_t C, const float *w, int64_t first, 
             for (int64_t o = 0; o < O; o++) {
                 vfloat g[9];
                 for (int tap = 0; tap < 9; tap++)
-                    g[8 - tap] = c < C ? load_some(w + (o * 9 + tap) * C + c, C - c) : (vfloat){0};
+                    g[8 - tap] = c < C ? v_load_some(w + (o * 9 + tap) * C + c, C - c) : (vfloat){0};
                 weights_vector(g, 1, to + o * TILE_COLS, u.slice);
             }
         }
@@ -314,8 +293,8 @@ static void dweights(int64_t C, hone_cpu_slices s, int64_t o0, int64_t o1, int64
                 vfloat r[3];
                 dweights_1d(t + 6 * i, 1, r, 1);
                 for (int j = 0; j < 3; j++, to += C) {
-                    if (add) r[j] += load_some(to, c1 - c);
-                    store_some(to, r[j], c1 - c);
+                    if (add) r[j] += v_load_some(to, c1 - c);
+                    v_store_some(to, r[j], c1 - c);
                 }
             }
         }
