@@ -57,7 +57,7 @@ static hone_status add_loss(hone_graph *g, int classes, const hone_model_opts *o
     g->tensor[io->loss].flags |= HONE_TENSOR_KEEP;
     if (train) return HONE_OK;
     HONE_TRY(hone_graph_add1(g, HONE_OP_softmax, &io->logits, NULL, &io->probability));
-    for (int k = 0; k < 3; k++)
+    for (int k = 0; k < 3; k++) /* the host reads these after the step, so the plan must not reuse their memory */
         g->tensor[(hone_tid[]){io->row_loss, io->logits, io->probability}[k]].flags |= HONE_TENSOR_KEEP;
     return HONE_OK;
 }

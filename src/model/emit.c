@@ -112,6 +112,7 @@ static hone_param describe(const hone_tensor *t, const hone_param_spec *s)
 
 hone_status hone_emit_param(hone_emit *e, const hone_layer *l, const hone_param_spec *s, hone_tid *out)
 {
+    /* the suffix is short and the path was bounded by the expansion: nothing is cut */
     char name[HONE_NAME_BYTES];
     snprintf(name, sizeof name, "%s%s%s", l->path, l->path[0] && s->suffix[0] ? "." : "", s->suffix);
     HONE_TRY(with_place(l, hone_graph_tensor(e->g, name, HONE_F32, s->role, s->rank, s->dim, out)));
@@ -143,6 +144,7 @@ static void set_flatten(const hone_value *v, hone_param_spec *s)
  * projection behind it keeps nn.Linear's weights. */
 static hone_fill dense_fill(const hone_layer *l, const hone_linear_spec *s, int64_t in)
 {
+    /* a copy with another init: the fill functions take their choice from a layer */
     hone_layer xavier = *l;
     xavier.args.init.kind = HONE_INIT_XAVIER;
     bool mha = s->torch_mha && l->args.init.kind == HONE_INIT_DEFAULT;

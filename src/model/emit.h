@@ -37,10 +37,10 @@ typedef struct hone_param_set {
 typedef struct hone_emit {
     hone_graph *g;
     hone_mode mode;
-    hone_tid step;           /* the step block, read by dropout */
-    uint32_t streams;        /* dropout streams given out       */
+    hone_tid step;    /* the step block, read by dropout */
+    uint32_t streams; /* dropout streams given out       */
     hone_param_set *params;
-    bool collect;            /* first emission: append to params */
+    bool collect; /* first emission: append to params */
 } hone_emit;
 
 /* Emits a list of layers in order. */
@@ -54,12 +54,16 @@ const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[9
 /* A mistake in the page: "FILE:LINE:COL: PATH: what". Returns HONE_ERR_USAGE. */
 hone_status hone_emit_fail(const hone_layer *l, const char *hint, const char *fmt, ...) HONE_PRINTF(3, 4);
 /* Refuses a value whose rank is not in the bit set (1 << rank). `what` says what is expected. */
-hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_value *v, unsigned ranks, const char *what, const char *hint) HONE_MUST_USE;
+hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_value *v, unsigned ranks,
+                           const char *what, const char *hint) HONE_MUST_USE;
 /* Adds a node and moves its output 0 into v; v->hwc is kept (elementwise ops) unless `keep` is false. */
-hone_status hone_emit_node(hone_emit *e, const hone_layer *l, hone_op op, const hone_tid *in, const hone_attrs *attr, uint32_t want, bool keep, hone_value *v) HONE_MUST_USE;
+hone_status hone_emit_node(hone_emit *e, const hone_layer *l, hone_op op, const hone_tid *in, const hone_attrs *attr,
+                           uint32_t want, bool keep, hone_value *v) HONE_MUST_USE;
 /* The same for one input, one output. */
-hone_status hone_emit_unary(hone_emit *e, const hone_layer *l, hone_op op, const hone_attrs *attr, bool keep, hone_value *v) HONE_MUST_USE;
-hone_status hone_emit_reshape(hone_emit *e, const hone_layer *l, int32_t rank, const int64_t *dim, hone_value *v) HONE_MUST_USE;
+hone_status hone_emit_unary(hone_emit *e, const hone_layer *l, hone_op op, const hone_attrs *attr, bool keep,
+                            hone_value *v) HONE_MUST_USE;
+hone_status hone_emit_reshape(hone_emit *e, const hone_layer *l, int32_t rank, const int64_t *dim,
+                              hone_value *v) HONE_MUST_USE;
 
 /* A parameter "PATH.suffix" ("PATH" where suffix is empty). `rank`, `dim` are of memory; `file_lead`
  * puts that many 1s before the shape in files, as PyTorch's broadcast parameters have them. */
@@ -81,11 +85,12 @@ typedef struct hone_linear_spec {
     const char *prefix; /* "" or "qkv." */
     int64_t out;
     bool bias;
-    bool torch_mha;     /* DEFAULT init is that of nn.MultiheadAttention: xavier, bias 0 */
+    bool torch_mha; /* DEFAULT init is that of nn.MultiheadAttention: xavier, bias 0 */
     bool zero_bias;
 } hone_linear_spec;
 hone_status hone_emit_dense(hone_emit *e, const hone_layer *l, const hone_linear_spec *s, hone_value *v) HONE_MUST_USE;
-hone_status hone_emit_scale_shift(hone_emit *e, const hone_layer *l, const char *prefix, double eps, hone_value *v) HONE_MUST_USE; /* layernorm */
+hone_status hone_emit_scale_shift(hone_emit *e, const hone_layer *l, const char *prefix, double eps,
+                                  hone_value *v) HONE_MUST_USE; /* layernorm */
 /* Dropout (or drop_path) with the next stream; nothing in EVAL or where p is 0. */
 hone_status hone_emit_drop(hone_emit *e, const hone_layer *l, hone_op op, double p, hone_value *v) HONE_MUST_USE;
 /* qkv, attention, proj: parameters PATH.PREFIXqkv.*, PATH.PREFIXproj.*. */
@@ -129,7 +134,7 @@ hone_fill hone_fill_bias(const hone_layer *l, int64_t fan_in); /* 0 where init: 
 hone_status hone_fill_values(const hone_param *p, const hone_fill *f, uint64_t seed) HONE_MUST_USE;
 /* Appends a parameter of this shape with its values allocated; checks the total. */
 hone_status hone_param_set_add(hone_param_set *s, const hone_param *p, const hone_fill *f, int32_t layer) HONE_MUST_USE;
-int         hone_param_set_find(const hone_param_set *s, const char *name); /* -1 if there is none */
-void        hone_param_set_free(hone_param_set *s);
+int hone_param_set_find(const hone_param_set *s, const char *name); /* -1 if there is none */
+void hone_param_set_free(hone_param_set *s);
 
 #endif

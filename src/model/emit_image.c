@@ -32,6 +32,7 @@ static hone_status set_window(const hone_emit *e, const hone_layer *l, const hon
         w->stride[k] = (int32_t)(l->args.stride[k] ? l->args.stride[k] : l->args.kernel[k]);
         w->dilation[k] = (int32_t)(l->args.dilation[k] ? l->args.dilation[k] : 1);
     }
+    /* pooling has no groups; conv sets its own */
     w->groups = 1;
     HONE_TRY(set_pad(l, w));
     for (int k = 0; k < 2; k++)
@@ -194,6 +195,7 @@ HONE_EMITTER(flatten)
 {
     const hone_tensor *x = hone_emit_tensor(e, v);
     if (x->rank == 2) return HONE_OK;
+    /* one place or one channel: (H,W,C) and (C,H,W) are the same order, nothing to remember */
     int32_t hwc[3] = {0};
     if (x->rank == 4 && x->dim[1] * x->dim[2] > 1 && x->dim[3] > 1) /* else both orders are one */
         for (int k = 0; k < 3; k++) hwc[k] = (int32_t)x->dim[1 + k];

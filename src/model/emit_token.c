@@ -31,6 +31,7 @@ static hone_status add_values(hone_emit *e, const hone_layer *l, const hone_valu
 /* after(drop_path(layers(x)) + shortcut(x)); streams of dropout are numbered in this order. */
 HONE_EMITTER(residual)
 {
+    /* a value is an id: both branches read the same tensor, nothing is copied */
     hone_value shortcut = *v;
     HONE_TRY(hone_emit_list(e, &l->body, v));
     HONE_TRY(hone_emit_drop(e, l, HONE_OP_drop_path, l->args.p, v));
@@ -135,6 +136,7 @@ hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefi
     hone_linear_spec out = {.prefix = proj, .out = c, .bias = l->args.bias, .zero_bias = zero_bias};
     HONE_TRY(hone_emit_dense(e, l, &in, v));
     hone_attrs attr = {.attention = {.heads = (int32_t)heads}};
+    /* a stream is given out only where it is used, so EVAL and p = 0 number alike */
     bool drops = e->mode == HONE_MODE_TRAIN && l->args.p > 0;
     if (drops) {
         attr.attention.p = (float)l->args.p;
@@ -177,6 +179,7 @@ static hone_status emit_half(hone_emit *e, const hone_layer *l, const char *pref
 {
     char norm[64], branch[64];
     hone_value input = *v;
+    /* words of the table: pre | post */
     bool pre = l->args.form == 0;
     snprintf(norm, sizeof norm, "%snorm%d.", prefix, half);
     snprintf(branch, sizeof branch, "%s%s", prefix, half == 1 ? "attn." : "");
@@ -193,6 +196,7 @@ HONE_EMITTER(encoder)
     HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
     HONE_TRY(check_size(l, "dim", l->args.dim, hone_emit_tensor(e, v)->dim[2]));
     for (int64_t k = 0; k < l->args.layers; k++) {
+        /* children 0, 1, 2... as of a repeat; the prefix stands behind the encoder's own path */
         char prefix[24];
         snprintf(prefix, sizeof prefix, "%d.", (int)k);
         HONE_TRY(emit_half(e, l, prefix, 1, v));

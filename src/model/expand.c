@@ -75,6 +75,7 @@ static void read_args(hone_expander *x, hone_layer *l, hone_ref value, const hon
 {
     const hone_layer_type *type = l->type;
     hone_args_default(type, &l->args); /* what a mistake leaves unread keeps its default */
+    /* `conv: {...}`, `dropout: 0.3`, `relu` */
     bool is_map = value.node && value.node->kind == HONE_YAML_MAP;
     const hone_arg *brief = type->short_arg ? find_arg(type, type->short_arg) : NULL;
     if (value.node && !is_map && brief) {
@@ -114,6 +115,7 @@ static void expand_children(hone_expander *x, const hone_layer_type *type, hone_
         if (!r.node) continue;
         /* `after:` with nothing behind it */
         if (a->standard && hone_yaml_null(r.node)) continue;
+        /* the default in words; an empty list would mean the same */
         bool is_identity =
             a->type == HONE_ARG_SHORTCUT && r.node->kind == HONE_YAML_SCALAR && strcmp(r.node->text, "identity") == 0;
         if (is_identity) continue;
@@ -172,6 +174,7 @@ static void expand_repeated(hone_expander *x, hone_level *outer, hone_layer *l, 
 static void expand_layer(hone_expander *x, hone_level *lv, hone_layer_list *list, const hone_layer_type *type,
                          hone_ref value, const hone_yaml *at)
 {
+    /* before a record is made: nothing of the text task can be emitted */
     if (type->shape == HONE_SHAPE_TEXT) {
         hone_expand_mistake(x, at, type->name, "is a layer of `task: text`, which is not built yet");
         return;
@@ -213,6 +216,7 @@ static void expand_block(hone_expander *x, hone_level *lv, hone_layer_list *list
         hone_expand_mistake(x, value.node, name, "a block takes a map of its parameters");
         return;
     }
+    /* a use with wrong parameters is told once, at its first expansion */
     int before = x->d->count;
     if (!hone_expand_is_told(x, at)) hone_scope_check(value.node, with, at, name, true, x->d);
     if (x->d->count > before) hone_expand_mark(x, at, 0);
@@ -366,6 +370,7 @@ hone_status hone_layers_expand(const hone_yaml *model, const hone_yaml *given, i
     const hone_yaml *layers = hone_yaml_get(model, "layers");
     x.page.given = given && given->kind == HONE_YAML_MAP ? given : NULL;
     hone_scope_check(x.page.given, x.page.standard, x.page.standard ? x.page.standard : model, "model.with", false, d);
+    /* the top has no path: its layers' names are the first component */
     hone_level top;
     if (!layers) {
         hone_expand_mistake(&x, model, "model", "has no layers");

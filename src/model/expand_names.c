@@ -51,6 +51,7 @@ void hone_expand_mistake(hone_expander *x, const hone_yaml *at, const char *path
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    /* FNV-1a: two messages of one place that collide would cost one of them, no more */
     uint64_t hash = 14695981039346656037u; /* FNV-1a */
     for (const char *p = text; *p; p++) hash = (hash ^ (unsigned char)*p) * 1099511628211u;
     for (int k = 0; k < x->told_count; k++)
@@ -119,6 +120,7 @@ hone_layer *hone_expand_new(hone_expander *x, hone_layer_list *list, const hone_
         hone_expand_no_memory(x);
         return NULL;
     }
+    /* where the page says it: for messages of stage two, when the page is gone */
     l->type = type;
     l->file = intern_file(x, at->file);
     l->line = at->line;
@@ -138,7 +140,7 @@ int hone_block_count(const hone_expander *x) { return x->blocks ? x->blocks->cou
 bool hone_level_open(hone_expander *x, hone_level *lv, const char *path)
 {
     *lv = (hone_level){.path = path};
-    lv->kind_count = calloc((size_t)(hone_layer_table_count + hone_block_count(x)), sizeof *lv->kind_count);
+    lv->kind_count = calloc((size_t)hone_layer_table_count + (size_t)hone_block_count(x), sizeof *lv->kind_count);
     return lv->kind_count || hone_expand_no_memory(x);
 }
 
@@ -202,6 +204,7 @@ void hone_expand_name(hone_expander *x, hone_level *lv, hone_layer *l, hone_ref 
         return;
     }
     hone_ref r = hone_expand_resolve(x, (hone_ref){given, value.scope}, kind);
+    /* `~` or nothing: no level */
     bool is_null = r.node && hone_yaml_null(r.node);
     bool is_good = is_null || (r.node && r.node->kind == HONE_YAML_SCALAR && hone_is_component(r.node->text));
     if (r.node && !is_good)

@@ -41,6 +41,7 @@ static uint64_t name_hash(const char *name)
 typedef struct drawing {
     float *x; /* (n) */
     int64_t n;
+    /* what to draw */
     const hone_fill *fill;
     uint64_t seed, key;
 } drawing;
@@ -79,6 +80,7 @@ static void draw_normal(const drawing *d, int64_t begin, int64_t end)
 static hone_status draw_chunk(void *arg, int64_t chunk)
 {
     const drawing *d = arg;
+    /* the last chunk is short */
     int64_t begin = chunk * CHUNK, end = begin + CHUNK < d->n ? begin + CHUNK : d->n;
     if (d->fill->kind == HONE_FILL_NORMAL) draw_normal(d, begin, end);
     else draw_uniform(d, begin, end);
@@ -90,7 +92,7 @@ static void fill_sincos(float *x, int64_t t_count, int64_t c_count)
 {
     for (int64_t t = 0; t < t_count; t++)
         for (int64_t c = 0; c < c_count; c++) {
-            double angle = (double)t / pow(10000.0, (double)(c / 2 * 2) / (double)c_count);
+            double angle = (double)t / pow(10000.0, (double)(c - c % 2) / (double)c_count);
             x[t * c_count + c] = (float)(c % 2 ? cos(angle) : sin(angle));
         }
 }

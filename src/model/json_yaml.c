@@ -29,6 +29,7 @@ static json_t *init_json(const hone_layer_args *a)
 static json_t *arg_json(const hone_layer *l, const hone_arg *a)
 {
     const void *at = (const char *)&l->args + a->at;
+    /* most arguments are integers; the others read their own field */
     const int64_t *n = at;
     switch (a->type) {
     case HONE_ARG_COUNT_:
@@ -61,6 +62,7 @@ json_t *hone_layers_to_json(const hone_layer_list *list)
     for (int k = 0; k < list->count; k++) {
         const hone_layer *l = list->item[k];
         json_t *args = json_object(), *layer = json_object();
+        /* names are always written, so unnamed layers keep the numbers they were given */
         json_object_set_new(args, "name", l->name[0] ? json_string(l->name) : json_null());
         for (int i = 0; i < l->type->arg_count; i++)
             json_object_set_new(args, l->type->arg[i].name, arg_json(l, &l->type->arg[i]));

@@ -42,6 +42,7 @@ static bool read_int(const hone_yaml *n, int64_t low, int64_t high, int64_t *out
 /* N or [h, w] into two integers; false without a message. */
 static bool read_pair(const hone_arg_value *v, int64_t low, int64_t out[2])
 {
+    /* [h, w]: items that are unknown $names are NULL and have been told */
     if (v->node->kind == HONE_YAML_SEQ)
         return v->node->count == 2 && v->item[0] && v->item[1] && read_int(v->item[0], low, WINDOW_MAX, &out[0]) &&
                read_int(v->item[1], low, WINDOW_MAX, &out[1]);
@@ -53,6 +54,7 @@ static bool read_pair(const hone_arg_value *v, int64_t low, int64_t out[2])
 /* kind says how n is to be understood; `same` needs the kernel and is resolved when emitting. */
 static bool read_pad(const hone_arg_value *v, const char *path, hone_diag *d, hone_layer_args *args)
 {
+    /* `valid` is no padding; `same` leaves n for the emitter */
     args->pad.n[0] = args->pad.n[1] = 0;
     args->pad.kind = is_word(v->node, "same")    ? HONE_PAD_SAME
                      : is_word(v->node, "valid") ? HONE_PAD_VALID
@@ -65,6 +67,7 @@ static bool read_pad(const hone_arg_value *v, const char *path, hone_diag *d, ho
 static int word_index(const hone_yaml *n, const char *words)
 {
     if (n->kind != HONE_YAML_SCALAR) return -1;
+    /* words are compared whole: "exac" is not "exact" */
     size_t length = strlen(n->text);
     int index = 0;
     for (const char *w = words;; index++) {

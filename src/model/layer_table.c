@@ -44,6 +44,7 @@ static const hone_arg pooling_args[] = {
     {"stride", HONE_ARG_STRIDE, AT(stride), "kernel", NULL},
     {"pad", HONE_ARG_PAD, AT(pad), "0", NULL},
 };
+/* nn.Dropout's default; 1 is refused, since 1 / (1 - p) scales what is kept. */
 static const hone_arg dropout_args[] = {{"probability", HONE_ARG_CHANCE, AT(p), "0.5", NULL}};
 /* Lists name the slot of the record they fill. */
 static const hone_arg residual_args[] = {
@@ -53,11 +54,13 @@ static const hone_arg residual_args[] = {
     {"drop_path", HONE_ARG_CHANCE, AT(p), "0", NULL},
     {"after", HONE_ARG_LAYERS, LIST(after), "[]", NULL},
 };
+/* repeat shares no parameters: each child has its own, under its own number. */
 static const hone_arg repeat_args[] = {
     {"times", HONE_ARG_COUNT_, AT(repeat), NULL, NULL},
     {"layers", HONE_ARG_LAYERS, LIST(body), NULL, NULL},
 };
 static const hone_arg group_args[] = {{"layers", HONE_ARG_LAYERS, LIST(body), NULL, NULL}};
+/* Square patches that tile the image, as every published vision transformer has. */
 static const hone_arg patch_embed_args[] = {
     {"size", HONE_ARG_COUNT_, AT(size), "16", NULL},
     {"dim", HONE_ARG_COUNT_, AT(dim), NULL, NULL},
@@ -69,12 +72,14 @@ static const hone_arg position_args[] = {
     {"kind", HONE_ARG_WORD, AT(form), "learned", "learned|sincos"},
     {"length", HONE_ARG_SIZE, AT(length), "0", NULL},
 };
+/* dropout is of the probabilities, as nn.MultiheadAttention's. */
 static const hone_arg attention_args[] = {
     {"heads", HONE_ARG_COUNT_, AT(heads), NULL, NULL},
     {"dropout", HONE_ARG_CHANCE, AT(p), "0", NULL},
     {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},
     INIT_ARG,
 };
+/* norm: pre is norm_first=True; act's words are in the order of emit_feed_forward's table. */
 static const hone_arg encoder_args[] = {
     {"layers", HONE_ARG_COUNT_, AT(layers), NULL, NULL},
     {"dim", HONE_ARG_SIZE, AT(dim), "0", NULL},
@@ -91,10 +96,12 @@ static const hone_arg pool_args[] = {{"kind", HONE_ARG_WORD, AT(form), "mean", "
 
 /* Order is of no meaning but for suggestions, where the first of equals is not chosen at all. */
 const hone_layer_type hone_layer_table[] = {
+    /* what learns, and what normalises what was learned */
     {LEAF(conv, "out"), WITH(conv_args, hone_emit_conv)},
     {LEAF(linear, "out"), WITH(linear_args, hone_emit_linear)},
     {LEAF(batchnorm, NULL), WITH(batchnorm_args, hone_emit_batchnorm)},
     {LEAF(layernorm, NULL), WITH(layernorm_args, hone_emit_layernorm)},
+    /* activations: elementwise, no parameters */
     {LEAF(relu, NULL), NULL, 0, hone_emit_relu},
     {LEAF(relu6, NULL), NULL, 0, hone_emit_relu6},
     {LEAF(leaky_relu, "slope"), WITH(leaky_relu_args, hone_emit_leaky_relu)},
@@ -102,21 +109,25 @@ const hone_layer_type hone_layer_table[] = {
     {LEAF(silu, NULL), NULL, 0, hone_emit_silu},
     {LEAF(tanh, NULL), NULL, 0, hone_emit_tanh},
     {LEAF(sigmoid, NULL), NULL, 0, hone_emit_sigmoid},
+    /* windows and reductions over places */
     {LEAF(maxpool, "kernel"), WITH(pooling_args, hone_emit_maxpool)},
     {LEAF(avgpool, "kernel"), WITH(pooling_args, hone_emit_avgpool)},
     {LEAF(global_avgpool, NULL), NULL, 0, hone_emit_global_avgpool},
     {LEAF(global_maxpool, NULL), NULL, 0, hone_emit_global_maxpool},
     {LEAF(flatten, NULL), NULL, 0, hone_emit_flatten},
     {LEAF(dropout, "probability"), WITH(dropout_args, hone_emit_dropout)},
+    /* structure: only residual computes something of its own, the sum */
     {"residual", HONE_SHAPE_RESIDUAL, NULL, WITH(residual_args, hone_emit_residual)},
     {"repeat", HONE_SHAPE_REPEAT, NULL, WITH(repeat_args, NULL)},
     {"group", HONE_SHAPE_GROUP, NULL, WITH(group_args, hone_emit_group)},
+    /* tokens of an image, and what works on them */
     {LEAF(patch_embed, NULL), WITH(patch_embed_args, hone_emit_patch_embed)},
     {LEAF(class_token, NULL), WITH(class_token_args, hone_emit_class_token)},
     {LEAF(position, "kind"), WITH(position_args, hone_emit_position)},
     {LEAF(attention, "heads"), WITH(attention_args, hone_emit_attention)},
     {LEAF(encoder, NULL), WITH(encoder_args, hone_emit_encoder)},
     {LEAF(pool, "kind"), WITH(pool_args, hone_emit_pool)},
+    /* the text task's: known by name, so that the message can say what is missing */
     {"embedding", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
     {"embedding_bag", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
     {"conv1d", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},

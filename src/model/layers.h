@@ -49,21 +49,21 @@ typedef struct hone_layer_list {
 } hone_layer_list;
 
 typedef enum hone_arg_type {
-    HONE_ARG_COUNT_, /* integer in 1..2^20                                                         */
-    HONE_ARG_SIZE,   /* integer in 0..2^20; 0 is "take it from the input"                          */
-    HONE_ARG_CLASSES,/* integer in 1..2^20, or the word `classes`                                  */
-    HONE_ARG_GROUPS, /* integer >= 1, or the word `depthwise`                                      */
-    HONE_ARG_PAIR,   /* N or [h, w], each in 1..1024                                               */
-    HONE_ARG_STRIDE, /* the same, or `kernel` (0): as large as the kernel                          */
-    HONE_ARG_PAD,    /* same, valid, N or [h, w]                                                   */
-    HONE_ARG_NUMBER, /* number in 0..1e6                                                           */
+    HONE_ARG_COUNT_,   /* integer in 1..2^20                                                         */
+    HONE_ARG_SIZE,     /* integer in 0..2^20; 0 is "take it from the input"                          */
+    HONE_ARG_CLASSES,  /* integer in 1..2^20, or the word `classes`                                  */
+    HONE_ARG_GROUPS,   /* integer >= 1, or the word `depthwise`                                      */
+    HONE_ARG_PAIR,     /* N or [h, w], each in 1..1024                                               */
+    HONE_ARG_STRIDE,   /* the same, or `kernel` (0): as large as the kernel                          */
+    HONE_ARG_PAD,      /* same, valid, N or [h, w]                                                   */
+    HONE_ARG_NUMBER,   /* number in 0..1e6                                                           */
     HONE_ARG_POSITIVE, /* the same without 0                                                       */
-    HONE_ARG_CHANCE, /* probability in 0..1, 1 excluded                                            */
-    HONE_ARG_BOOL,   /* true | false                                                               */
-    HONE_ARG_WORD,   /* one of `words`, stored as its index                                        */
-    HONE_ARG_INIT,   /* default | kaiming | xavier | normal | zeros | {normal: STD}                */
-    HONE_ARG_LAYERS, /* a list of layers: `slot` of the record                                     */
-    HONE_ARG_SHORTCUT/* the word identity, or a list of layers                                     */
+    HONE_ARG_CHANCE,   /* probability in 0..1, 1 excluded                                            */
+    HONE_ARG_BOOL,     /* true | false                                                               */
+    HONE_ARG_WORD,     /* one of `words`, stored as its index                                        */
+    HONE_ARG_INIT,     /* default | kaiming | xavier | normal | zeros | {normal: STD}                */
+    HONE_ARG_LAYERS,   /* a list of layers: `slot` of the record                                     */
+    HONE_ARG_SHORTCUT  /* the word identity, or a list of layers                                     */
 } hone_arg_type;
 
 typedef struct hone_arg {
@@ -78,15 +78,21 @@ struct hone_emit;
 struct hone_value;
 typedef hone_status (*hone_emit_fn)(struct hone_emit *e, const hone_layer *l, struct hone_value *v);
 
-typedef enum hone_layer_shape { HONE_SHAPE_LEAF, HONE_SHAPE_GROUP, HONE_SHAPE_REPEAT, HONE_SHAPE_RESIDUAL, HONE_SHAPE_TEXT } hone_layer_shape;
+typedef enum hone_layer_shape {
+    HONE_SHAPE_LEAF,
+    HONE_SHAPE_GROUP,
+    HONE_SHAPE_REPEAT,
+    HONE_SHAPE_RESIDUAL,
+    HONE_SHAPE_TEXT
+} hone_layer_shape;
 
 typedef struct hone_layer_type {
     const char *name;
-    hone_layer_shape shape;  /* how stage one expands it; TEXT: a layer of the text task, refused   */
-    const char *short_arg;   /* argument that a short value sets (`dropout: 0.3`), or NULL          */
+    hone_layer_shape shape; /* how stage one expands it; TEXT: a layer of the text task, refused   */
+    const char *short_arg;  /* argument that a short value sets (`dropout: 0.3`), or NULL          */
     const hone_arg *arg;
     int arg_count;
-    hone_emit_fn emit;       /* stage two; NULL for what stage one dissolves                        */
+    hone_emit_fn emit; /* stage two; NULL for what stage one dissolves                        */
 } hone_layer_type;
 
 extern const hone_layer_type hone_layer_table[];
@@ -115,8 +121,9 @@ typedef struct hone_layer_tree {
 /* Expands `model` (a map with layers, optional blocks and with) for `classes` classes. `given` (may
  * be NULL) overrides the page's `with:`. Every mistake goes to `d`; the tree is complete only if d
  * stayed empty. Errors: MEMORY only. */
-hone_status hone_layers_expand(const hone_yaml *model, const hone_yaml *given, int classes, hone_diag *d, hone_layer_tree *out) HONE_MUST_USE;
-void        hone_layers_free(hone_layer_tree *t);
+hone_status hone_layers_expand(const hone_yaml *model, const hone_yaml *given, int classes, hone_diag *d,
+                               hone_layer_tree *out) HONE_MUST_USE;
+void hone_layers_free(hone_layer_tree *t);
 
 /* Reads one argument's value into `args` by its row; false after a mistake went to `d`. `path` names
  * the argument in the message. */
@@ -124,7 +131,8 @@ typedef struct hone_arg_value {
     const hone_yaml *node;    /* the value, parameters already substituted       */
     const hone_yaml *item[2]; /* first two items of a list or map, substituted   */
 } hone_arg_value;
-bool hone_arg_read(const hone_arg *a, const hone_arg_value *v, int classes, const char *path, hone_diag *d, hone_layer_args *args);
+bool hone_arg_read(const hone_arg *a, const hone_arg_value *v, int classes, const char *path, hone_diag *d,
+                   hone_layer_args *args);
 /* Sets every argument of the row that has a default. */
 void hone_args_default(const hone_layer_type *type, hone_layer_args *args);
 

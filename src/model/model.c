@@ -84,6 +84,7 @@ static hone_status find_page(const hone_config *c, const hone_yaml **page, const
     const hone_yaml *file = hone_yaml_get(tree, "file"), *with = hone_yaml_get(tree, "with");
     *page = tree;
     *given = NULL;
+    /* the layers are here */
     if (!file || hone_yaml_null(file)) return HONE_OK;
     hone_diag d = {0};
     if (file->kind != HONE_YAML_SCALAR) hone_diag_add(&d, file, "model.file", "must be a path");
@@ -135,6 +136,7 @@ hone_status hone_model_new(const hone_config *c, const hone_preprocess *pre, int
     HONE_GOTO(status, hone_model_assemble(m, page, given), done);
     for (int k = 0; k < m->params.count; k++)
         HONE_GOTO(status, hone_fill_values(&m->params.item[k], &m->params.fill[k], seed), done);
+/* reached with and without an error: the page is not needed any more */
 done:
     hone_yaml_free(owned);
     if (status != HONE_OK) {
@@ -169,6 +171,7 @@ hone_param *hone_model_find_param(hone_model *m, const char *name)
 static const char *closest(const hone_model *m, const char *pattern)
 {
     const char *best = NULL;
+    /* patterns that match nothing are mostly a typo late in a name or a layer of another net */
     size_t best_length = 0;
     const char **name = calloc((size_t)m->params.count + 1, sizeof *name);
     for (int k = 0; k < m->params.count; k++) {
@@ -213,6 +216,7 @@ static hone_status for_each(hone_model *m, hone_program *p, bool ema,
                                                 hone_param *param, float *scratch))
 {
     const hone_graph *g = hone_program_graph(p);
+    /* one scratch for the largest parameter serves all */
     int64_t most = 1;
     hone_status status = HONE_OK;
     for (int k = 0; k < m->params.count; k++)

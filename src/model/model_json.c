@@ -62,6 +62,7 @@ hone_status hone_model_save_json(const hone_model *m, const char *path)
     json_t *root = json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "format", "hone-model", "version", 1, "task",
                              "image", "classes", names, "preprocess", preprocess_json(&m->pre), "layers",
                              hone_layers_to_json(&m->tree.top), "parameters", parameters_json(m));
+    /* an object for people too: one space of indent, keys in the order above */
     if (root) text = json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
     if (text) status = hone_file_write(path, text, strlen(text));
     else (void)hone_fail(status, NULL, "%s: memory exhausted", path);
@@ -131,6 +132,7 @@ static hone_status read_classes(const char *path, const json_t *list, const char
     hone_status status = HONE_OK;
     if (!json_is_array(list) || n < 1 || n > CLASSES_MAX) return bad(path, "classes", "a list of class names");
     const char **name = calloc(n, sizeof *name);
+    /* a set: comparing all pairs of a million names would take hours */
     json_t *seen = json_object();
     if (!name || !seen) status = hone_fail(HONE_ERR_MEMORY, NULL, "%s: memory exhausted", path);
     for (size_t k = 0; k < n && status == HONE_OK; k++) {
@@ -156,6 +158,7 @@ static hone_status check_parameters(const char *path, const hone_model *m, const
     for (int k = 0; k < m->params.count; k++) {
         const hone_param *p = &m->params.item[k];
         const json_t *shape = json_object_get(map, p->name);
+        /* name, rank and every size */
         bool equal = json_is_array(shape) && (int)json_array_size(shape) == p->rank;
         for (int d = 0; equal && d < p->rank; d++) {
             const json_t *n = json_array_get(shape, (size_t)d);

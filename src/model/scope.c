@@ -9,6 +9,7 @@ enum { SUGGEST_MAX = 64, NAME_BYTES = 64 };
 /* All parameter names that a scope sees, as "$name", for "did you mean". */
 static void suggest(const hone_scope *s, const char *name, const char *path, const hone_yaml *at, hone_diag *d)
 {
+    /* always known, whatever the page declares */
     static char classes[] = "$classes";
     char text[SUGGEST_MAX][NAME_BYTES];
     const char *candidate[SUGGEST_MAX + 1] = {classes};

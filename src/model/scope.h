@@ -26,6 +26,7 @@ typedef struct hone_ref {
 hone_ref hone_scope_resolve(hone_ref r, const hone_yaml *classes, const char *path, hone_diag *d);
 /* Checks `given` against the parameters of `standard`: unknown ones, missing ones. `at` is pointed at
  * for what is missing; `who` names the block ("basic") or "model". `name:` is accepted if may_name. */
-void hone_scope_check(const hone_yaml *given, const hone_yaml *standard, const hone_yaml *at, const char *who, bool may_name, hone_diag *d);
+void hone_scope_check(const hone_yaml *given, const hone_yaml *standard, const hone_yaml *at, const char *who,
+                      bool may_name, hone_diag *d);
 
 #endif

@@ -47,6 +47,7 @@ static void collect(const hone_model *m, const hone_graph *g, row *rows)
 /* Rows in execution order; the first is the image that the net sees. */
 static void add_rows(const hone_model *m, const hone_graph *g, const row *rows, int width, hone_text *t)
 {
+    /* rows are numbered as shown; a layer's id counts containers too */
     int index = 0;
     for (int32_t k = 0; k < g->node_count; k++) {
         const hone_node *n = &g->node[k];
@@ -72,6 +73,7 @@ char *hone_model_table(const hone_model *m, const hone_graph *g)
     if (!rows) return NULL;
     collect(m, g, rows);
     hone_text t = {0};
+    /* of the word "layer" at the least */
     int width = 5;
     double flop = 0, bytes = 0;
     int64_t params = 0, trainable = 0;
