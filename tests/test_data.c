@@ -92,7 +92,7 @@ static void test_idx_gzip_and_names(void **state)
     uint8_t *data;
     size_t count;
     assert_int_equal(hone_bytes_read(scratch_path(root, "train-images-idx3-ubyte"), 1 << 20, &data, &count), HONE_OK);
-    scratch_gzip(root, "train-images-idx3-ubyte.gz", (bytes){data, count});
+    scratch_gzip(root, "train-images-idx3-ubyte.gz", (bytes){data, count, 0});
     unlink(scratch_path(root, "train-images-idx3-ubyte"));
     hone_data *zipped = opened(&c);
     assert_true(plain->fingerprint == zipped->fingerprint);
@@ -187,7 +187,7 @@ static void test_idx_broken_gzip(void **state)
     uint8_t *data;
     size_t count;
     assert_int_equal(hone_bytes_read(scratch_path(root, "train-images-idx3-ubyte"), 1 << 20, &data, &count), HONE_OK);
-    scratch_gzip(root, file, (bytes){data, count});
+    scratch_gzip(root, file, (bytes){data, count, 0});
     free(data);
     unlink(scratch_path(root, "train-images-idx3-ubyte"));
     hone_config c = data_config(root);

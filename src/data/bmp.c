@@ -17,9 +17,11 @@ typedef struct bmp {
     size_t palette_count, entry;
 } bmp;
 
+/* Little-endian, as all of the format. */
 static uint32_t get16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
 static uint32_t get32(const uint8_t *p) { return get16(p) | get16(p + 2) << 16; }
 
+/* The hint fits every case: what is odd here is plain in PNG. */
 static hone_status bad(const char *what) { return hone_fail(HONE_ERR_DATA, "convert it to PNG", "BMP: %s", what); }
 
 /* Compression 3 says that masks follow; only the order B, G, R, A of plain 32-bit files is taken. */
@@ -36,6 +38,8 @@ static hone_status read_masks(bmp *b, uint32_t compression)
     return HONE_OK;
 }
 
+/* Colours follow the header; "colours used" of 0 means all that the bit depth has. A file may declare
+ * fewer, and then an index beyond them is an error of read_row. */
 static hone_status read_palette(bmp *b, size_t declared)
 {
     if (b->bits > 8) return HONE_OK;
@@ -47,6 +51,8 @@ static hone_status read_palette(bmp *b, size_t declared)
     return HONE_OK;
 }
 
+/* Sizes, depth and direction. A negative height means that the first stored row is the top one; else
+ * rows are stored from the bottom up. Limits on the sizes are hone_image_alloc's. */
 static hone_status read_header(bmp *b)
 {
     if (b->count < 26) return bad("the file is cut in its header");
@@ -92,6 +98,8 @@ static bool read_row(const bmp *b, const uint8_t *row, uint8_t *to, int channels
     return true;
 }
 
+/* Rows are padded to 4 bytes (stride). All of them must lie inside the file before one is read; the
+ * header's own idea of the file size is not trusted, many writers leave it 0. */
 hone_status hone_bmp_decode(const uint8_t *bytes, size_t count, hone_image *out)
 {
     bmp b = {.bytes = bytes, .count = count};

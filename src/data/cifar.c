@@ -1,4 +1,5 @@
-/* cifar.c - the binary versions of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009).
+/* cifar.c - the binary versions of CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning multiple layers of
+ * features from tiny images", 2009).
  *
  * A file is records of 1 label byte (CIFAR-100: coarse, then fine) and 3072 pixel bytes, planar RGB,
  * 32 x 32. Which of the two it is follows from the file names: data_batch_N.bin and test_batch.bin,
@@ -20,6 +21,7 @@ typedef struct layout {
 static const layout cifar10 = {"batches.meta.txt", "test_batch.bin", 1, 10};
 static const layout cifar100 = {"fine_label_names.txt", "test.bin", 2, 100};
 
+/* A regular file of that name in the folder. */
 static bool has(const char *folder, const char *name)
 {
     char *path = hone_path_join(folder, name);
@@ -28,6 +30,8 @@ static bool has(const char *folder, const char *name)
     return there;
 }
 
+/* Which of the two it is, from the names of its files; NULL: neither. One file of the set is enough,
+ * so that a test split alone can be evaluated. */
 static const layout *layout_of(const char *folder)
 {
     if (has(folder, "data_batch_1.bin") || has(folder, cifar10.test)) return &cifar10;
@@ -35,6 +39,7 @@ static const layout *layout_of(const char *folder)
     return NULL;
 }
 
+/* Record sizes are checked when the files are opened, where a wrong one can be named. */
 bool hone_cifar_looks(const char *path)
 {
     return hone_path_look(path, NULL) == HONE_PATH_FOLDER && layout_of(path) != NULL;
@@ -48,7 +53,7 @@ static hone_status list_files(const char *folder, const layout *l, hone_split sp
     if (split == HONE_SPLIT_TRAIN && l == &cifar100 && has(folder, "train.bin"))
         return hone_names_addf(out, "%s/train.bin", folder);
     if (split != HONE_SPLIT_TRAIN || l != &cifar10) return HONE_OK;
-    int last = 0;
+    int last = 0; /* batches count from 1 without a gap; subsets of the first few are fine */
     for (int k = 1; k <= BATCHES_MAX; k++) {
         snprintf(name, sizeof name, "data_batch_%d.bin", k);
         if (!has(folder, name)) continue;
@@ -61,6 +66,8 @@ static hone_status list_files(const char *folder, const layout *l, hone_split sp
     return HONE_OK;
 }
 
+/* The list of names is optional: without it classes are "0", "1", ... A list of another length belongs
+ * to other data, and guessing which names are meant would mislabel everything. */
 static hone_status read_names(hone_source *s, const char *folder, const layout *l)
 {
     if (!has(folder, l->names)) return hone_source_number_classes(s, l->classes);
@@ -119,6 +126,8 @@ static hone_status read_records(hone_source *s, const char *path, const layout *
     return status;
 }
 
+/* One allocation for the whole split, then file by file; `at` must end at the count that the sizes
+ * promised, or a file changed between the two looks. */
 static hone_status build(hone_source *s, const char *folder, const layout *l, const hone_names *files)
 {
     HONE_TRY(count_records(files, l, &s->count));
@@ -137,6 +146,8 @@ static hone_status build(hone_source *s, const char *folder, const layout *l, co
     return HONE_OK;
 }
 
+/* A folder without any CIFAR file is an error; one without this split gives NULL. CIFAR has no
+ * validation split of its own, so VAL is found only by an explicit path. */
 hone_status hone_cifar_open(const char *path, hone_split split, bool whole, hone_source **out)
 {
     *out = NULL;

@@ -9,6 +9,8 @@
 
 #include "data/image.h"
 
+/* Two passes: count, then fill, so that the index arrays are exact. Ids of samples are positions in
+ * the view, which stay the same for the same data and seed; random draws are keyed by them. */
 hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want, hone_dataset **out)
 {
     hone_dataset *d = calloc(1, sizeof *d);
@@ -35,6 +37,7 @@ hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want,
     return HONE_OK;
 }
 
+/* Drops one reference of the source; its pixels go with the last one. */
 void hone_dataset_free(hone_dataset *d)
 {
     if (!d) return;
@@ -57,12 +60,15 @@ const float *hone_dataset_weights(const hone_dataset *d)
     return NULL;
 }
 
+/* Empty until hone_dataset_load, and with on_error: stop. */
 int hone_dataset_skipped(const hone_dataset *d, const char *const **reasons)
 {
     if (reasons) *reasons = (const char *const *)d->skipped.item;
     return d->skipped.count;
 }
 
+/* Folders: the path below the root, escaped for a message. Others: file name # position in the file,
+ * not in the view, so that a validation sample can be found in the training file. */
 const char *hone_dataset_source(const hone_dataset *d, int64_t sample, char *text, size_t text_bytes)
 {
     const hone_source *s = d->source;
@@ -72,17 +78,21 @@ const char *hone_dataset_source(const hone_dataset *d, int64_t sample, char *tex
     return text;
 }
 
+/* (height, width, channels) of unsigned bytes. */
 size_t hone_dataset_sample_bytes(const hone_dataset *d)
 {
     return (size_t)d->height * (size_t)d->width * (size_t)d->channels;
 }
 
+/* Then the source's memory serves as the pool and nothing has to be converted. */
 bool hone_dataset_is_raw(const hone_dataset *d)
 {
     const hone_source *s = d->source;
     return s->raw && s->height == d->height && s->width == d->width && s->channels == d->channels;
 }
 
+/* Three origins, one shape: the pool, raw pixels of another size (resized here), or a file. Only reads
+ * the set, so any number of threads may call it. */
 hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *out)
 {
     const hone_source *s = d->source;
@@ -105,6 +115,7 @@ hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *
     return status;
 }
 
+/* Splits may share a source; the reference counts sort that out. */
 void hone_data_free(hone_data *d)
 {
     if (!d) return;

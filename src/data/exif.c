@@ -14,6 +14,7 @@ typedef struct reader {
     bool big_endian;
 } reader;
 
+/* Both byte orders occur in the wild: cameras write MM, phones II. Callers have checked `at`. */
 static uint32_t get16(const reader *r, size_t at)
 {
     const uint8_t *p = r->data + at;
@@ -25,6 +26,8 @@ static uint32_t get32(const reader *r, size_t at)
     return r->big_endian ? get16(r, at) << 16 | get16(r, at + 2) : get16(r, at + 2) << 16 | get16(r, at);
 }
 
+/* Header: order mark, 42, offset of the 0th IFD; IFD: entry count, then entries in any order. Only the
+ * first IFD is looked at (the second describes the thumbnail). */
 int hone_exif_orientation(const uint8_t *tiff, size_t count)
 {
     reader r = {tiff, count, false};
@@ -49,6 +52,9 @@ typedef struct walk {
     int64_t start, row, column;
 } walk;
 
+/* Names in Pillow's terms: 2 flip left-right, 3 rotate 180, 4 flip top-bottom, 5 transpose,
+ * 6 rotate 270, 7 transverse, 8 rotate 90 (counter-clockwise). Each is one walk over the source with
+ * constant steps; the starting corner and the two steps say it all. */
 hone_status hone_image_orient(hone_image *image)
 {
     int o = image->orientation, c = image->channels;

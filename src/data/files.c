@@ -1,4 +1,8 @@
-/* files.c - see files.h. Knows no format; every failure names the path. */
+/* files.c - see files.h. Knows no format; every failure names the path.
+ *
+ * Readers of data sets go through here, so that the rules stand in one place: sorted listings, no
+ * hidden names, regular files only, limits before allocation, names escaped in messages. Writing is
+ * src/io's. */
 #include "data/files.h"
 
 #include <dirent.h>
@@ -13,6 +17,7 @@
 
 #include "core/text.h"
 
+/* `bytes` of 0: not known. The hint names the one knob that a user has. */
 hone_status hone_no_memory(const char *what, size_t bytes)
 {
     return hone_fail(HONE_ERR_MEMORY, "set data.memory_limit_mb, or use smaller images", "no memory for %s (%zu bytes)",
@@ -22,7 +27,7 @@ hone_status hone_no_memory(const char *what, size_t bytes)
 /* Takes over `owned`, which may be NULL after a failed allocation. */
 static hone_status names_take(hone_names *n, char *owned)
 {
-    if (owned && n->count == n->capacity) {
+    if (owned && n->count == n->capacity) { /* doubling, as folders may hold a million names */
         int capacity = n->capacity ? 2 * n->capacity : 16;
         char **item = realloc(n->item, (size_t)capacity * sizeof *item);
         if (item) {
@@ -38,8 +43,10 @@ static hone_status names_take(hone_names *n, char *owned)
     return HONE_OK;
 }
 
+/* The list owns a copy, so callers may pass buffers of their own. */
 hone_status hone_names_add(hone_names *n, const char *text) { return names_take(n, hone_strdup(text)); }
 
+/* The same, formatted; the text may be of any length. */
 hone_status hone_names_addf(hone_names *n, const char *fmt, ...)
 {
     hone_text t = {0};
@@ -50,6 +57,8 @@ hone_status hone_names_addf(hone_names *n, const char *fmt, ...)
     return names_take(n, hone_text_take(&t));
 }
 
+/* By bytes: for UTF-8 that is the order of code points, which Python's sorted() and so torchvision use.
+ * A locale must not change the class numbers. */
 static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 void hone_names_sort(hone_names *n)
@@ -57,6 +66,7 @@ void hone_names_sort(hone_names *n)
     if (n->count > 1) qsort(n->item, (size_t)n->count, sizeof *n->item, compare_names);
 }
 
+/* Linear: lists that are searched hold class names, and mostly hit at once. */
 int hone_names_find(const hone_names *n, const char *text)
 {
     for (int k = 0; k < n->count; k++)
@@ -71,8 +81,10 @@ void hone_names_free(hone_names *n)
     *n = (hone_names){0};
 }
 
+/* stat, not open: looking at a FIFO or a device must have no effect on it. */
 hone_path_kind hone_path_look(const char *path, int64_t *bytes)
 {
+    /* what can't be looked at (permissions) counts as missing; opening it later says why */
     struct stat s;
     if (bytes) *bytes = 0;
     if (stat(path, &s) != 0) return HONE_PATH_MISSING;
@@ -82,6 +94,7 @@ hone_path_kind hone_path_look(const char *path, int64_t *bytes)
     return HONE_PATH_FILE;
 }
 
+/* "a/" and "a" give the same. */
 char *hone_path_join(const char *folder, const char *name)
 {
     hone_text t = {0};
@@ -96,6 +109,8 @@ const char *hone_path_base(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* The order of readdir is the file system's; sorting makes sample ids the same on every machine. Dot
+ * names are .DS_Store, ._x.png and the like, which no one means as data. */
 hone_status hone_folder_list(const char *path, hone_names *out)
 {
     DIR *dir = opendir(path);
@@ -110,6 +125,7 @@ hone_status hone_folder_list(const char *path, hone_names *out)
     return s;
 }
 
+/* The check is made on the open descriptor, so that a file can't be swapped for a FIFO in between. */
 hone_status hone_file_open(const char *path, int *fd, int64_t *bytes)
 {
     /* O_NONBLOCK: opening a FIFO that nobody writes must not hang; it means nothing to a file. */
@@ -130,6 +146,7 @@ hone_status hone_file_open(const char *path, int *fd, int64_t *bytes)
 /* Reads exactly `want` bytes; interrupted and short reads go on. */
 static hone_status read_exactly(int fd, const char *path, uint8_t *data, size_t want)
 {
+    /* a signal that only sets the stop flag must not look like a broken disk */
     for (size_t have = 0; have < want;) {
         ssize_t n = read(fd, data + have, want - have);
         if (n < 0 && errno == EINTR) continue;
@@ -143,6 +160,8 @@ static hone_status read_exactly(int fd, const char *path, uint8_t *data, size_t 
     return HONE_OK;
 }
 
+/* The size of fstat is what is read: a file that grows meanwhile is cut there (its decoder complains),
+ * one that shrinks is an error of read_exactly. One byte more is allocated for the NUL. */
 hone_status hone_bytes_read(const char *path, size_t limit, uint8_t **data, size_t *bytes)
 {
     int fd;
@@ -167,6 +186,8 @@ hone_status hone_bytes_read(const char *path, size_t limit, uint8_t **data, size
     return HONE_OK;
 }
 
+/* Windows line ends and a byte order mark are common in lists made by hand. Blank lines in the middle
+ * are kept: they are class names that check_class_names refuses, rather than a silent shift. */
 hone_status hone_lines_read(const char *path, hone_names *out)
 {
     uint8_t *data;
@@ -200,6 +221,7 @@ static int printable_length(const unsigned char *s)
     return n;
 }
 
+/* File names are arbitrary bytes: a newline or an escape sequence must not forge a log line. */
 const char *hone_quote(const char *text, char *out, size_t out_bytes)
 {
     size_t used = 0;

@@ -1,9 +1,13 @@
 /* idx.c - IDX files (MNIST and its like), plain or gzip-compressed.
  *
- * Layout: 00 00 dtype rank, rank big-endian 32-bit sizes, then the data row-major. Only unsigned
- * bytes are read: images (N, H, W) or (N, H, W, C), labels (N). The header is checked against the
- * file's size before memory is taken; class names come from labels.txt beside the files, one a
- * line, else the classes are numbered. */
+ * Layout (LeCun, Cortes, Burges, "The MNIST database"): 00 00 dtype rank, then rank big-endian 32-bit
+ * sizes, then the data row-major. Only unsigned bytes are read: images (N, H, W) or (N, H, W, 3),
+ * labels (N).
+ *
+ * The header is hostile until proven: sizes are multiplied with a check against what the file can
+ * hold, before memory is taken, and the data must end exactly where the header says. Images and
+ * labels must agree in number. Class names come from labels.txt beside the files, one a line, and then
+ * bound the labels; without it the classes are numbered up to the largest label of the split. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +33,7 @@ typedef struct stream {
 /* zlib expands by at most 1032 : 1 (a match of 258 bytes in 2 bits), so a tiny file can't ask for terabytes. */
 enum { INFLATE_RATIO_MAX = 1032 };
 
+/* gzread passes plain files through, so one reader serves both; zlib checks the CRC of gzip. */
 static hone_status stream_open(const char *path, stream *s)
 {
     int fd;
@@ -50,6 +55,7 @@ static hone_status stream_read(stream *s, void *data, size_t want, size_t *have)
 {
     *have = 0;
     while (*have < want) {
+        /* gzread counts in int */
         size_t chunk = want - *have < (1u << 30) ? want - *have : 1u << 30;
         int n = gzread(s->gz, (char *)data + *have, (unsigned)chunk);
         int code = Z_OK;
@@ -63,6 +69,8 @@ static hone_status stream_read(stream *s, void *data, size_t want, size_t *have)
     return HONE_OK;
 }
 
+/* m: the first four bytes. Swapped bytes get a message of their own, because a header written by a
+ * little-endian program is the usual mistake. */
 static hone_status check_magic(const char *path, const uint8_t m[4], size_t have)
 {
     if (have < 4)
@@ -96,6 +104,7 @@ static hone_status read_dims(stream *s, array *a)
     HONE_TRY(stream_read(s, head + 4, 4 * (size_t)a->rank, &have));
     if (have < 4 * (size_t)a->rank)
         return hone_fail(HONE_ERR_DATA, "fetch the file again", "%s: cut in its header", hone_shown(s->path));
+    /* bytes that the file can hold at the most */
     uint64_t most = (uint64_t)s->file_bytes * (s->compressed ? INFLATE_RATIO_MAX : 1), count = 1;
     for (int k = 0; k < a->rank; k++) {
         const uint8_t *p = head + 4 + 4 * k;
@@ -113,6 +122,7 @@ static hone_status read_dims(stream *s, array *a)
     return HONE_OK;
 }
 
+/* Exactly what the header declares, no byte more: a longer file belongs to another header. */
 static hone_status read_data(stream *s, array *a)
 {
     a->data = malloc((size_t)a->count);
@@ -132,6 +142,8 @@ static hone_status read_data(stream *s, array *a)
     return HONE_OK;
 }
 
+/* A whole array; `rank_least` to `rank_most` are the dimensions that its use allows. On failure
+ * nothing is allocated. */
 static hone_status array_read(const char *path, int rank_least, int rank_most, array *a)
 {
     stream s;
@@ -170,6 +182,7 @@ static char *find_file(const char *folder, hone_split split, const char *kind, i
     return NULL;
 }
 
+/* idx4: (N, H, W, 3), a common extension for colour. */
 static char *find_images(const char *folder, hone_split split)
 {
     char *path = find_file(folder, split, "images", 3);
@@ -191,6 +204,8 @@ static char *labels_of(const char *images)
     return path;
 }
 
+/* Files by their first bytes, folders by the names of the files inside. Three or four dimensions: a
+ * labels file alone is no data set. */
 bool hone_idx_looks(const char *path)
 {
     hone_path_kind kind = hone_path_look(path, NULL);
@@ -214,7 +229,7 @@ bool hone_idx_looks(const char *path)
 /* Class names beside the images, else numbers up to the largest label. */
 static hone_status name_classes(hone_source *s, const char *images, const char *labels_path, const array *labels)
 {
-    int largest = 0;
+    int largest = 0; /* label that occurs; unsigned bytes, so never negative */
     for (int64_t i = 0; i < labels->count; i++)
         if (labels->data[i] > largest) largest = labels->data[i];
     char *folder = strdup(images), *list = NULL;
@@ -237,8 +252,11 @@ static hone_status name_classes(hone_source *s, const char *images, const char *
     return status;
 }
 
+/* Both arrays of one split into the source. Sizes are held against the limits for images, since a pool
+ * of 1 x 4,000,000,000 pixels would pass every check on the file. */
 static hone_status build(hone_source *s, const char *images_path, const char *labels_path)
 {
+    /* A pool of images that passes the limits of one image is a pool that the resize can work on. */
     array images = {0}, labels = {0};
     hone_status status = array_read(labels_path, 1, 1, &labels); /* small: read first, so that errors come quickly */
     if (status == HONE_OK) status = array_read(images_path, 3, 4, &images);
@@ -268,9 +286,12 @@ done:
     return status;
 }
 
+/* NULL in *out: this split is not there. An explicit path (whole) may name the images file itself, or a
+ * folder whose files are called after another split. */
 hone_status hone_idx_open(const char *path, hone_split split, bool whole, hone_source **out)
 {
     *out = NULL;
+    /* the images file itself may be named: data.test: path/to/x-images-idx3-ubyte.gz */
     bool is_file = whole && hone_path_look(path, NULL) == HONE_PATH_FILE;
     char *images = is_file ? strdup(path) : find_images(path, split);
     if (!images && whole) /* data.val: FOLDER whose files are called train-..., or the reverse */

@@ -1,7 +1,9 @@
 /* image.c - see image.h: the way from file bytes to upright RGB or grey pixels of the wanted shape.
  *
- * The order is that of torchvision's usual pipeline: decode, turn upright, compose alpha on white,
- * convert the channels, resize. It must not know data sets, and it trusts no header. */
+ * The order is that of torchvision's usual pipeline: decode, compose alpha on white, turn upright,
+ * convert the channels, resize. Training, evaluation and predict all come through here, so that a
+ * model sees in use what it saw in training, to the bit. It must not know data sets, and it trusts no
+ * header: limits on sides and area stand before every allocation (a PNG of 1 MB can ask for 2 GB). */
 #include "data/image.h"
 
 #include <stdlib.h>
@@ -29,6 +31,7 @@ hone_status hone_image_alloc(const char *format, int64_t height, int64_t width, 
     return HONE_OK;
 }
 
+/* Also fine on an image that was never filled. */
 void hone_image_drop(hone_image *image)
 {
     free(image->pixels);
@@ -61,6 +64,8 @@ static hone_status refuse(const uint8_t *bytes, size_t count)
                      "not an image of a known format (begins with %02X %02X)", bytes[0], count > 1 ? bytes[1] : 0);
 }
 
+/* By magic numbers alone: ImageNet itself has a PNG called .JPEG. P1 to P7 go to the PNM reader, which
+ * names the ones that it refuses. */
 static hone_status decode_any(const uint8_t *b, size_t n, hone_image *out)
 {
     if (n >= 8 && memcmp(b, "\x89PNG\r\n\x1A\n", 8) == 0) return hone_png_decode(b, n, out);
@@ -82,6 +87,7 @@ static void compose_on_white(hone_image *image)
     image->channels = c;
 }
 
+/* The name is put before the message here, once, so that decoders need not know it. */
 hone_status hone_image_decode(const char *name, const uint8_t *bytes, size_t count, hone_image *out)
 {
     *out = (hone_image){0};
@@ -95,6 +101,7 @@ hone_status hone_image_decode(const char *name, const uint8_t *bytes, size_t cou
     return s;
 }
 
+/* Only the size of the first image of a folder is learnt this way; the loader goes on to the fit. */
 hone_status hone_image_read(const char *path, hone_image *out)
 {
     uint8_t *bytes;
@@ -123,6 +130,7 @@ static int half_even(int d) { return d % 2 == 0 ? d / 2 : d / 2 + (d / 2) % 2; }
 /* Scales so that the target is just covered, then cuts its middle out: torchvision's Resize + CenterCrop. */
 static hone_status fit_shorter(const uint8_t *in, int h, int w, int c, uint8_t *out, int oh, int ow)
 {
+    /* the tighter side is met exactly, the other one rounds down as int() does in torchvision */
     bool by_height = (int64_t)h * ow <= (int64_t)w * oh; /* the height is the tighter side */
     int64_t nh = by_height ? oh : (int64_t)h * ow / w, nw = by_height ? (int64_t)w * oh / h : ow;
     if (nh == oh && nw == ow) return hone_resize_bilinear(in, h, w, c, out, oh, ow);
@@ -137,8 +145,10 @@ static hone_status fit_shorter(const uint8_t *in, int h, int w, int c, uint8_t *
     return s;
 }
 
+/* Channels before size: averaging colours and then taking grey would round differently from Pillow. */
 hone_status hone_image_fit(const hone_image *in, int height, int width, int channels, hone_resize resize, uint8_t *out)
 {
+    /* same size: only the channels may differ, and nothing is resampled */
     const uint8_t *pixels = in->pixels;
     uint8_t *converted = NULL;
     size_t count = (size_t)in->height * (size_t)in->width;
@@ -159,6 +169,7 @@ hone_status hone_image_fit(const hone_image *in, int height, int width, int chan
     return s;
 }
 
+/* The one way from bytes to a sample: training, evaluation, predict and a server all end up here. */
 hone_status hone_image_bytes(const char *name, const void *bytes, size_t count, const hone_preprocess *pre,
                              uint8_t *out)
 {
@@ -170,6 +181,7 @@ hone_status hone_image_bytes(const char *name, const void *bytes, size_t count, 
     return s;
 }
 
+/* `out` may be partly written on failure; callers drop the sample. */
 hone_status hone_image_file(const char *path, const hone_preprocess *pre, uint8_t *out)
 {
     uint8_t *bytes;

@@ -1,8 +1,13 @@
 /* image_folder.c - folders of images: ROOT/{train,val,test}/CLASS/FILE, or ROOT/CLASS/FILE.
  *
  * Classes are the names of the sub-folders, sorted by bytes (torchvision's ImageFolder does the
- * same). Nothing is decoded here: suffixes choose the files, and what a file really is shows when it
- * is decoded. Hidden names, FIFOs and devices are never opened; what is left out is noted. */
+ * same, so class numbers agree). Files are sorted within their class, so a sample's id is the same on
+ * every machine. Nothing is decoded here: suffixes choose the files, and what a file really is shows
+ * when it is decoded, under data.on_error.
+ *
+ * Names may be any bytes. Links are followed, but only regular files are opened: FIFOs, devices and
+ * dangling links are left out and noted, as are files with other endings. Folders inside a class
+ * folder are not searched. */
 #define XXH_INLINE_ALL
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +24,7 @@ enum { HASH_CONTENT_BYTES_MAX = 256 << 20, FILE_BYTES_MAX = 1 << 30 };
 static const char *const split_folder[HONE_SPLIT_COUNT][3] = {
     {"train", NULL}, {"val", "valid", "validation"}, {"test", NULL}};
 
+/* Case doesn't count: cameras write .JPG. */
 static bool has_image_suffix(const char *name)
 {
     static const char *const suffix[] = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm"};
@@ -59,6 +65,7 @@ static hone_status find_split(const char *root, hone_split split, const char **n
     return HONE_OK;
 }
 
+/* An ambiguous folder (val/ and valid/) counts as split, so that opening it reports the ambiguity. */
 bool hone_folder_is_split(const char *path)
 {
     const char *name = NULL;
@@ -67,6 +74,7 @@ bool hone_folder_is_split(const char *path)
     return false;
 }
 
+/* Whether images lie in the sub-folders shows when they are listed. */
 bool hone_folder_looks(const char *path)
 {
     return hone_path_look(path, NULL) == HONE_PATH_FOLDER && holds_folders(path);
@@ -81,6 +89,7 @@ typedef struct scan {
     XXH3_state_t hash;
 } scan;
 
+/* Doubling growth: a million labels cost twenty reallocations. */
 static hone_status add_label(scan *s, int label)
 {
     hone_source *d = s->source;
@@ -107,6 +116,7 @@ static hone_status add_entry(scan *s, const char *below, int label)
         if (s->odd++ == 0) hone_quote(below, s->first_odd, sizeof s->first_odd);
         return HONE_OK;
     }
+    /* the NUL goes in, so that names can't run into each other */
     XXH3_64bits_update(&s->hash, below, strlen(below) + 1);
     XXH3_64bits_update(&s->hash, &bytes, sizeof bytes);
     s->total_bytes += bytes;
@@ -162,6 +172,7 @@ typedef struct hash_work {
     uint64_t *hash; /* (count) */
 } hash_work;
 
+/* Files are hashed in parallel into places of their own; the order of the list makes the digest. */
 static hone_status hash_file(void *arg, int64_t i)
 {
     const hash_work *w = arg;
@@ -181,6 +192,7 @@ static hone_status finish_hash(scan *s, int threads)
 {
     hone_source *d = s->source;
     hone_status status = HONE_OK;
+    /* Reading hundreds of gigabytes before the first step is no option; D14 of a large set shows in sizes. */
     if (s->total_bytes <= HASH_CONTENT_BYTES_MAX) {
         hash_work w = {d, malloc((size_t)d->count * sizeof *w.hash)};
         if (!w.hash) return hone_no_memory("hashes", (size_t)d->count * sizeof *w.hash);
@@ -192,6 +204,7 @@ static hone_status finish_hash(scan *s, int threads)
     return status;
 }
 
+/* Classes first, then their files class by class, so that sample ids are sorted by (class, name). */
 static hone_status build(scan *s, const char *prefix, int threads)
 {
     hone_source *d = s->source;
@@ -207,11 +220,14 @@ static hone_status build(scan *s, const char *prefix, int threads)
     return finish_hash(s, threads);
 }
 
+/* ROOT/train, ROOT/val, ROOT/test where any of them holds class folders; else ROOT is one set, which is
+ * train. `whole`: ROOT/CLASS/FILE without looking for splits. */
 hone_status hone_folder_open(const char *path, hone_split split, bool whole, int threads, hone_source **out)
 {
     const char *sub = NULL;
     char prefix[16] = "";
     *out = NULL;
+    /* without splits all of it is train, and val is cut from it */
     bool has_splits = !whole && hone_folder_is_split(path);
     if (has_splits) HONE_TRY(find_split(path, split, &sub));
     if (has_splits ? !sub : !whole && split != HONE_SPLIT_TRAIN) return HONE_OK;

@@ -11,12 +11,14 @@
 
 enum { EOI = 0xD9, SOS = 0xDA, APP1 = 0xE1 };
 
+/* The usual fate of a file: a download or a copy that ended early. */
 static hone_status cut(size_t at)
 {
     return hone_fail(HONE_ERR_DATA, "fetch the file again",
                      "JPEG: the file is cut: it ends at byte %zu without an end-of-image marker", at);
 }
 
+/* SOF0 to SOF15 without DHT (C4), JPG (C8) and DAC (CC). */
 static bool is_frame(int marker)
 {
     return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
@@ -54,6 +56,8 @@ static size_t skip_scan(const uint8_t *bytes, size_t count, size_t at)
     return count;
 }
 
+/* Segments are skipped by their lengths, entropy-coded data by looking for the next marker; previews in
+ * APP segments are thus never mistaken for the image. Linear in the file, no allocation. */
 hone_status hone_jpeg_scan(const uint8_t *bytes, size_t count, hone_jpeg_info *info)
 {
     *info = (hone_jpeg_info){.orientation = 1};
@@ -102,6 +106,8 @@ static void cmyk_to_rgb(const uint8_t *in, uint8_t *out, size_t n)
         }
 }
 
+/* Decodes as stored (grey stays grey, so that a grey set costs a third), then CMYK to RGB in place:
+ * pixel i is written at 3 i, behind which 4 i has been read already. */
 hone_status hone_jpeg_decode(const uint8_t *bytes, size_t count, hone_image *out)
 {
     hone_jpeg_info info;

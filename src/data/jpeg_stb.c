@@ -19,6 +19,7 @@
 
 const char *hone_jpeg_library(void) { return "stb_image"; }
 
+/* stb allocates by itself and knows no stride, hence the copy. */
 hone_status hone_jpeg_pixels(const uint8_t *bytes, size_t count, const hone_jpeg_info *info, int channels,
                              uint8_t *pixels)
 {

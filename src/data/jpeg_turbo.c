@@ -13,6 +13,7 @@ static hone_status refused(tjhandle tj)
     return hone_fail(HONE_ERR_DATA, "fetch or re-encode the file", "JPEG: %s", tjGetErrorStr2(tj));
 }
 
+/* A handle a call: 10 us of some 1000 that a photograph takes, and no state between files or threads. */
 hone_status hone_jpeg_pixels(const uint8_t *bytes, size_t count, const hone_jpeg_info *info, int channels,
                              uint8_t *pixels)
 {

@@ -8,6 +8,7 @@
 #include "data/order.h"
 #include "data/stream.h"
 
+/* The last batch may be short; it is trained too, so batches = ceil(count / batch). */
 hone_status hone_order_init(hone_order *o, int64_t count, int batch, bool shuffle, uint64_t seed)
 {
     *o = (hone_order){.count = count, .batch = batch, .shuffle = shuffle, .seed = seed, .sample_epoch = -1};
@@ -18,6 +19,7 @@ hone_status hone_order_init(hone_order *o, int64_t count, int batch, bool shuffl
 
 void hone_order_free(hone_order *o) { free(o->sample); }
 
+/* File order is the same in every epoch and is written once. */
 static void fill_epoch(hone_order *o)
 {
     if (o->shuffle) hone_shuffle(o->seed, o->epoch, o->count, o->sample);
@@ -26,6 +28,7 @@ static void fill_epoch(hone_order *o)
     o->sample_epoch = o->epoch;
 }
 
+/* The permutation is made when its first batch is asked for: a seek into an epoch costs one shuffle. */
 const int32_t *hone_order_next(hone_order *o, int64_t *epoch, int64_t *index, int *count)
 {
     if (o->sample_epoch != o->epoch) fill_epoch(o);
@@ -50,6 +53,7 @@ struct hone_loader {
     double wait_seconds;
 };
 
+/* A batch larger than the set is the whole set. Nothing is started here: see hone_loader_next. */
 hone_status hone_loader_open(hone_dataset *d, const hone_loader_opts *o, hone_loader **out)
 {
     *out = NULL;
@@ -88,6 +92,7 @@ hone_status hone_loader_seek(hone_loader *l, int64_t epoch, int64_t index)
     return HONE_OK;
 }
 
+/* Resident: row = sample, and pixels stay in the pool. Streaming: the stream's slot, row 0..count-1. */
 hone_status hone_loader_next(hone_loader *l, hone_batch *out)
 {
     if (!l->d->pixels) { /* threads start with the first batch, so that a seek before it is free */
@@ -103,6 +108,7 @@ hone_status hone_loader_next(hone_loader *l, hone_batch *out)
 int64_t hone_loader_batches(const hone_loader *l) { return l->order.batches; }
 double hone_loader_wait_seconds(const hone_loader *l) { return l->wait_seconds; }
 
+/* The stream goes first: its threads read the order. */
 void hone_loader_close(hone_loader *l)
 {
     if (!l) return;

@@ -1,8 +1,14 @@
 /* open.c - from what config.data names to the splits of an experiment.
  *
- * Finds the format from the content, opens the splits in parallel, maps classes by name, cuts a
- * validation split where the data has none, and takes the fingerprint. It decodes at most one image
- * (to learn the size of a folder's images). */
+ * The steps: where each split lies (data.train and its like go before data.path); which format lies
+ * there, told from the content; one reader a split, in parallel; classes of val and test mapped by
+ * name into train's list; a validation split cut from train where the data has none; the shape of the
+ * samples; the fingerprint. Pixels are not touched, except that the first image of a folder is decoded
+ * where the config leaves the size to the data.
+ *
+ * Whatever is wrong with a data set as a whole is found here, before a model is built, and named by
+ * file and place. It must not guess: an ambiguous folder, a class that train lacks, a missing split
+ * are errors, never a different number of samples than the user thinks. */
 #define XXH_INLINE_ALL
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,11 +25,13 @@ typedef struct opening {
     const hone_config *c;
     const char *path[HONE_SPLIT_COUNT]; /* NULL: that split is not looked for                       */
     bool whole[HONE_SPLIT_COUNT];       /* the path is that split itself                            */
-    bool unsplit;                       /* one set without splits: a file, or ROOT/CLASS/FILE       */
+    /* one set without splits */
+    bool unsplit; /* one set without splits: a file, or ROOT/CLASS/FILE       */
     int threads;
     hone_source *source[HONE_SPLIT_COUNT];
 } opening;
 
+/* The hint says which script brings datasets/NAME, when there is one. */
 static hone_status missing(const char *path)
 {
     char script[HONE_SHOWN], hint[HONE_SHOWN + 64] = "check data.path; relative paths start at the working directory";
@@ -34,17 +42,20 @@ static hone_status missing(const char *path)
     return hone_fail(HONE_ERR_DATA, hint, "%s: no such file or folder", hone_shown(path));
 }
 
+/* Case counts: these are names of our own documentation. */
 static bool has_ending(const char *path, const char *ending)
 {
     size_t n = strlen(path), m = strlen(ending);
     return n >= m && strcmp(path + n - m, ending) == 0;
 }
 
+/* Tables are known by their suffix: their content is any text. */
 static bool is_table_name(const char *name)
 {
     return has_ending(name, ".csv") || has_ending(name, ".tsv") || has_ending(name, ".jsonl");
 }
 
+/* A folder with a table and images is meant as a table: the images are its inputs. */
 static bool holds_table(const char *path)
 {
     hone_names names = {0};
@@ -75,6 +86,7 @@ static hone_status find_format(const hone_config *c, const char *path, hone_form
     return HONE_OK;
 }
 
+/* One reader a format; each returns NULL in *out for a split that it does not find. */
 static hone_status open_path(const opening *o, hone_split split, hone_source **out)
 {
     hone_format format;
@@ -88,6 +100,7 @@ static hone_status open_path(const opening *o, hone_split split, hone_source **o
     }
 }
 
+/* One task of the parallel loop: the inflating of train hides that of test. */
 static hone_status open_split(void *arg, int64_t split)
 {
     opening *o = arg;
@@ -110,6 +123,8 @@ static void find_places(opening *o, const char *path)
     const hone_config *c = o->c;
     const char *own[HONE_SPLIT_COUNT] = {c->data.train, c->data.val, c->data.test};
     if (!path) path = c->data.path;
+    /* Neither IDX nor CIFAR nor split folders: one set as a whole. A missing path ends up here too, and is
+     * reported by the one reader that then looks for it. */
     o->unsplit = path && (hone_path_look(path, NULL) == HONE_PATH_FILE ||
                           (!hone_idx_looks(path) && !hone_cifar_looks(path) && !hone_folder_is_split(path)));
     for (int k = 0; k < HONE_SPLIT_COUNT; k++) {
@@ -120,6 +135,7 @@ static void find_places(opening *o, const char *path)
     }
 }
 
+/* Drops the references of the opening; data sets that were made keep theirs. */
 static void close_sources(opening *o)
 {
     for (int k = 0; k < HONE_SPLIT_COUNT; k++) hone_source_free(o->source[k]);
@@ -128,6 +144,7 @@ static void close_sources(opening *o)
 /* A name twice would make the labels of one class another's. */
 static hone_status check_class_names(const hone_source *s)
 {
+    /* a sorted copy brings equal names together; the list itself keeps its order, which is the labels' */
     char **sorted = malloc((size_t)s->classes.count * sizeof *sorted);
     if (!sorted) return hone_no_memory("class names", 0);
     memcpy(sorted, s->classes.item, (size_t)s->classes.count * sizeof *sorted);
@@ -145,6 +162,7 @@ static hone_status check_class_names(const hone_source *s)
     return status;
 }
 
+/* -1: unknown. `guess` is the class's own index, right whenever the two lists are equal. */
 static int find_class(const char *name, int guess, int classes, const char *const *class_name)
 {
     if (guess < classes && strcmp(name, class_name[guess]) == 0) return guess; /* the usual case: equal lists */
@@ -207,6 +225,7 @@ static hone_status find_shape(const hone_source *s, const hone_image_spec *spec,
 {
     *out = *spec;
     hone_image first = {.height = s->height, .width = s->width, .channels = s->channels};
+    /* With skip, broken files at the start of the list are passed over; they are named when loaded. */
     bool known = s->raw || (spec->height > 0 && spec->width > 0 && spec->channels > 0);
     for (int i = 0; !known && i < s->files.count; i++) {
         char *path = hone_path_join(s->root, s->files.item[i]);
@@ -224,6 +243,7 @@ static hone_status find_shape(const hone_source *s, const hone_image_spec *spec,
     return HONE_OK;
 }
 
+/* All splits of an experiment come out in one shape and follow one rule for broken files. */
 static void configure(hone_dataset *d, const opening *o, const hone_image_spec *shape)
 {
     if (!d) return;
@@ -240,6 +260,7 @@ static void configure(hone_dataset *d, const opening *o, const hone_image_spec *
 static hone_status cut_val(const opening *o, hone_dataset **train, hone_dataset **val)
 {
     hone_source *s = o->source[HONE_SPLIT_TRAIN];
+    /* the draws are keyed by the position in the source: the same for train, for eval, and on resume */
     bool *in_val = malloc((size_t)s->count);
     int64_t count = 0;
     if (!in_val) return hone_no_memory("the validation split", (size_t)s->count);
@@ -251,6 +272,7 @@ static hone_status cut_val(const opening *o, hone_dataset **train, hone_dataset 
     return status;
 }
 
+/* Things that are legal but seldom meant; the trainer prints each once. */
 static hone_status take_notes(const opening *o, hone_data *d)
 {
     hone_names notes = {0};
@@ -268,6 +290,8 @@ static hone_status take_notes(const opening *o, hone_data *d)
     return s;
 }
 
+/* The class list outlives the sources: the model keeps it. `classes` is set first, so that
+ * hone_data_free releases a half-made list. */
 static hone_status copy_classes(const hone_source *train, hone_data *d)
 {
     d->class_name = calloc((size_t)train->classes.count, sizeof *d->class_name);
@@ -278,6 +302,7 @@ static hone_status copy_classes(const hone_source *train, hone_data *d)
     return HONE_OK;
 }
 
+/* After this every label of val and test is an index into train's list, and was seen in train. */
 static hone_status map_splits(opening *o)
 {
     hone_source *train = o->source[HONE_SPLIT_TRAIN];
@@ -291,6 +316,7 @@ static hone_status map_splits(opening *o)
     return HONE_OK;
 }
 
+/* The hash of a missing split is 0: adding a test split changes the fingerprint, and should. */
 static uint64_t fingerprint_of(const opening *o)
 {
     uint64_t h[HONE_SPLIT_COUNT] = {0};
@@ -298,6 +324,7 @@ static uint64_t fingerprint_of(const opening *o)
     return XXH3_64bits(h, sizeof h);
 }
 
+/* Order matters: labels are mapped before views are made, because views copy them. */
 static hone_status build_data(opening *o, const hone_image_spec *spec, hone_data *d)
 {
     if (!o->source[HONE_SPLIT_TRAIN])
@@ -324,6 +351,7 @@ static hone_status build_data(opening *o, const hone_image_spec *spec, hone_data
     return take_notes(o, d);
 }
 
+/* Each step leaves `d` in a state that hone_data_free can take. */
 hone_status hone_data_open(const hone_config *c, const hone_image_spec *spec, hone_data **out)
 {
     *out = NULL;
@@ -333,6 +361,7 @@ hone_status hone_data_open(const hone_config *c, const hone_image_spec *spec, ho
     find_places(&o, NULL);
     hone_data *d = calloc(1, sizeof *d);
     if (!d) return hone_no_memory("a data set", sizeof *d);
+    /* the error of the first split in order is the one reported, whichever thread met its own first */
     hone_status s = hone_parallel_for(o.threads, HONE_SPLIT_COUNT, open_split, &o);
     if (s == HONE_OK) s = build_data(&o, spec, d);
     close_sources(&o); /* the data sets hold their own references */
@@ -357,6 +386,7 @@ static hone_status parse_split(const char *name, hone_split *out)
     return HONE_OK;
 }
 
+/* Evaluating another split than the one asked for would be a wrong number with a right name. */
 static hone_status no_such_split(const opening *o, hone_split wanted)
 {
     hone_text have = {0};
@@ -374,6 +404,7 @@ static hone_status no_such_split(const opening *o, hone_split wanted)
 static hone_status choose_split(const opening *o, hone_split wanted, hone_dataset **out)
 {
     hone_source *const *s = o->source;
+    /* no wish: what measures generalisation best, test before val */
     if (wanted == HONE_SPLIT_COUNT)
         wanted = s[HONE_SPLIT_TEST]  ? HONE_SPLIT_TEST
                  : s[HONE_SPLIT_VAL] ? HONE_SPLIT_VAL
@@ -388,6 +419,8 @@ static hone_status choose_split(const opening *o, hone_split wanted, hone_datase
     return *out ? HONE_OK : no_such_split(o, wanted);
 }
 
+/* The set of the config (path NULL: same splits as in training) or any other. Opens all splits of it,
+ * because whether val is cut from train depends on what else is there. */
 hone_status hone_data_open_eval(const char *path, const char *split, const hone_config *c, const hone_preprocess *pre,
                                 int classes, const char *const *class_name, hone_dataset **out)
 {
@@ -408,6 +441,7 @@ hone_status hone_data_open_eval(const char *path, const char *split, const hone_
     if (s == HONE_OK && d->source->classes.count) s = check_class_names(d->source);
     if (s == HONE_OK) s = map_labels(d->source, "the data", classes, class_name, "the model");
     if (s == HONE_OK) {
+        /* the view was made before the mapping, so its labels are taken anew */
         for (int64_t i = 0; i < d->count; i++) d->label[i] = d->source->label[d->item[i]];
         configure(d, &o, &(hone_image_spec){pre->height, pre->width, pre->channels, pre->resize});
     }

@@ -1,9 +1,13 @@
 /* png.c - PNG decoding on zlib: every chunk's CRC, every row, every palette index is checked.
  *
- * Source: PNG specification, third edition (W3C). Common decoders skip checksums and read past short
- * palettes; a training run must not learn from such pixels, so anything that a writer did not mean
- * is an error. Grey, palette, RGB, alpha, 1 to 16 bits (the high byte counts), interlaced or not.
- * Text and colour-profile chunks are never inflated (bombs); of an animation the still image is read. */
+ * Source: Portable Network Graphics, third edition (W3C): chunks in 5, colour types in 6, interlacing
+ * in 8, filters in 9, zlib streams in 10. Common decoders skip checksums and read past short palettes;
+ * a training run must not learn from such pixels, so whatever a writer can't have meant is an error.
+ *
+ * Read are grey, palette, RGB and alpha, 1 to 16 bits (of 16 the high byte counts), interlaced or
+ * not, tRNS and eXIf. Text and colour profiles are never inflated (that is where bombs hide), of an
+ * animation the still image is read. Memory: the pixels and one copy of the filtered rows, both known
+ * from the header before anything is allocated. */
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -28,22 +32,26 @@ typedef struct pass {
     int64_t width, height, x0, y0, dx, dy;
 } pass;
 
+/* Big-endian, as all of the format. */
 static uint32_t get32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* `at`: byte of the file, for whoever wants to look with a hex editor. */
 static hone_status broken(size_t at, const char *what)
 {
     return hone_fail(HONE_ERR_DATA, "fetch or re-encode the file", "PNG: %s at byte %zu", what, at);
 }
 
+/* `colour` has been checked against the table of read_header. */
 static int samples_per_pixel(int colour)
 {
     static const int samples[7] = {[GREY] = 1, [RGB] = 3, [PALETTE] = 1, [GREY_ALPHA] = 2, [RGB_ALPHA] = 4};
     return samples[colour];
 }
 
+/* d: the 13 bytes of IHDR. Sides of up to 2^32 - 1 are read here and refused by hone_image_alloc. */
 static hone_status read_header(png *p, const uint8_t *d, size_t length)
 {
     if (length != 13) return broken(16, "IHDR is not 13 bytes long");
@@ -65,6 +73,7 @@ static hone_status read_header(png *p, const uint8_t *d, size_t length)
     return HONE_OK;
 }
 
+/* Once, before the image data, 1 to 256 entries. A palette in an RGB image is only a suggestion. */
 static hone_status read_palette(png *p, const uint8_t *d, size_t length, size_t at)
 {
     if (p->palette || p->data_at) return broken(at, "misplaced PLTE");
@@ -104,6 +113,7 @@ static hone_status read_chunk(png *p, size_t at, size_t length, bool after_data)
 static hone_status read_chunks(png *p)
 {
     bool after_data = false;
+    /* a chunk: length, type, data, CRC over type and data; `at` stands on its length */
     for (size_t at = 8;;) {
         if (p->count - at < 12) return broken(p->count, "the file is cut: no IEND");
         size_t length = get32(p->bytes + at);
@@ -148,6 +158,7 @@ static int make_passes(const png *p, pass pass_out[7])
     return n;
 }
 
+/* Without the filter byte; rows of sub-byte pixels end in padding bits. */
 static size_t row_bytes(const png *p, int64_t width)
 {
     return ((size_t)width * (size_t)(samples_per_pixel(p->colour) * p->depth) + 7) / 8;
@@ -166,6 +177,7 @@ static hone_status inflate_data(const png *p, uint8_t *raw, size_t want)
         z.next_in = (z_const Bytef *)(p->bytes + at + 8);
         z.avail_in = (uInt)length;
         while (r == Z_OK && z.avail_in) {
+            /* when the rows are full, the stream may still hold its end mark and checksum, but no byte more */
             size_t room = want - have > (1u << 30) ? (1u << 30) : want - have;
             z.next_out = room ? raw + have : &extra;
             z.avail_out = room ? (uInt)room : 1;
@@ -185,6 +197,7 @@ static hone_status inflate_data(const png *p, uint8_t *raw, size_t want)
     return broken(p->data_at, why);
 }
 
+/* The neighbour (left, above, above left) that is closest to a + b - c; ties in this order. */
 static int paeth(int a, int b, int c)
 {
     int pa = abs(b - c), pb = abs(a - c), pc = abs(a + b - 2 * c);
@@ -197,16 +210,16 @@ static bool unfilter(int filter, uint8_t *row, const uint8_t *up, size_t n, size
 {
     switch (filter) {
     case 0: return true;
-    case 1:
+    case 1: /* Sub */
         for (size_t i = step; i < n; i++) row[i] = (uint8_t)(row[i] + row[i - step]);
         return true;
-    case 2:
+    case 2: /* Up */
         for (size_t i = 0; i < n; i++) row[i] = (uint8_t)(row[i] + up[i]);
         return true;
-    case 3:
+    case 3: /* Average; missing neighbours count as 0 */
         for (size_t i = 0; i < n; i++) row[i] = (uint8_t)(row[i] + ((i >= step ? row[i - step] : 0) + up[i]) / 2);
         return true;
-    case 4:
+    case 4: /* Paeth; in the first pixel only the one above is left of it */
         for (size_t i = 0; i < n && i < step; i++) row[i] = (uint8_t)(row[i] + up[i]);
         for (size_t i = step; i < n; i++) row[i] = (uint8_t)(row[i] + paeth(row[i - step], up[i], up[i - step]));
         return true;
@@ -223,6 +236,8 @@ static unsigned sample_at(const uint8_t *row, size_t i, int depth)
     return (unsigned)row[bit / 8] >> (8 - depth - (int)(bit % 8)) & ((1u << depth) - 1);
 }
 
+/* Fewer bits are spread over 0..255 exactly (255 is a multiple of 1, 3 and 15); of 16 the high byte
+ * counts, as in Pillow. */
 static uint8_t to_8_bits(unsigned v, int depth)
 {
     return (uint8_t)(depth == 16 ? v >> 8 : depth == 8 ? v : v * 255 / ((1u << depth) - 1));
@@ -242,7 +257,7 @@ static bool palette_pixel(const png *p, const uint8_t *row, size_t x, int channe
 static void sample_pixel(const png *p, const uint8_t *row, size_t x, int channels, uint8_t *to)
 {
     int n = samples_per_pixel(p->colour);
-    bool match = p->transparent != NULL;
+    bool match = p->transparent != NULL; /* until a sample differs from the transparent colour */
     for (int k = 0; k < n; k++) {
         unsigned v = sample_at(row, x * (size_t)n + (size_t)k, p->depth);
         to[k] = to_8_bits(v, p->depth);
@@ -256,6 +271,7 @@ static bool place_row(const png *p, const pass *q, int64_t y, const uint8_t *row
 {
     int c = out->channels;
     uint8_t *line = out->pixels + (size_t)(q->y0 + y * q->dy) * (size_t)out->width * (size_t)c;
+    /* the common case: whole rows of bytes as they are */
     if (p->depth == 8 && p->colour != PALETTE && !p->transparent && q->dx == 1) {
         memcpy(line + q->x0 * c, row, (size_t)q->width * (size_t)c);
         return true;
@@ -268,9 +284,11 @@ static bool place_row(const png *p, const pass *q, int64_t y, const uint8_t *row
     return true;
 }
 
+/* raw: for each pass its rows, a filter byte before each. Rows are unfiltered in place, because the
+ * next row needs the finished one above; the first row of a pass sees zeros. */
 static hone_status place_passes(const png *p, const pass *passes, int count, uint8_t *raw, hone_image *out)
 {
-    size_t step = (size_t)(samples_per_pixel(p->colour) * p->depth + 7) / 8;
+    size_t step = (size_t)(samples_per_pixel(p->colour) * p->depth + 7) / 8; /* below 8 bits: the byte before */
     uint8_t *zeros = calloc(row_bytes(p, p->width) + 1, 1);
     if (!zeros) return hone_no_memory("a PNG row", row_bytes(p, p->width));
     hone_status s = HONE_OK;
@@ -291,12 +309,14 @@ static hone_status place_passes(const png *p, const pass *passes, int count, uin
     return s;
 }
 
+/* Chunks first (all checks), then memory for exactly what the header promises, then pixels. */
 hone_status hone_png_decode(const uint8_t *bytes, size_t count, hone_image *out)
 {
     png p = {.bytes = bytes, .count = count, .orientation = 1};
     pass passes[7];
     HONE_TRY(read_chunks(&p));
     hone_image image;
+    /* tRNS turns into an alpha channel, which hone_image_decode composes on white */
     int channels = (p.colour == PALETTE ? 3 : samples_per_pixel(p.colour)) + (p.transparent != NULL);
     HONE_TRY(hone_image_alloc("PNG", p.height, p.width, channels, &image));
     int pass_count = make_passes(&p, passes);

@@ -26,6 +26,7 @@ static int64_t next_number(const uint8_t *b, size_t n, size_t *at)
     return v;
 }
 
+/* from (count) samples of 1 or 2 bytes -> to (count): v * 255 / maxval, rounded. */
 static void scale(const uint8_t *from, uint8_t *to, size_t count, int64_t maxval, bool *over)
 {
     for (size_t i = 0; i < count; i++) {
@@ -35,6 +36,8 @@ static void scale(const uint8_t *from, uint8_t *to, size_t count, int64_t maxval
     }
 }
 
+/* The format has no checksum; a size that is right and samples within the maximum are all there is to
+ * check. Bytes behind the pixels (a second image) are not looked at. */
 hone_status hone_pnm_decode(const uint8_t *bytes, size_t count, hone_image *out)
 {
     if (bytes[1] != '5' && bytes[1] != '6')

@@ -1,7 +1,11 @@
-/* pool.c - a data set into memory, decoded, and what is measured on the way over all its pixels.
+/* pool.c - a data set into memory, decoded, and what is measured over all its pixels.
  *
- * Samples go to their own places, so the pool has the same bytes for any number of threads; broken
- * ones are left out afterwards, in order. Sets beyond the memory limit stay streams. */
+ * Three cases: the source's own pixels are the samples (nothing to do); the set fits the memory limit
+ * (decoded once, in parallel); it does not (it stays a stream, see stream.c). Each sample goes to its
+ * own place, so the pool has the same bytes for any number of threads; broken ones are left out
+ * afterwards, in order. Moments are made from integer counts for the same reason.
+ *
+ * The limit guards against swapping, not against other processes: it is taken once, at the start. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -23,6 +27,7 @@ static int64_t free_memory_bytes(void)
     while (f && fgets(line, sizeof line, f))
         if (sscanf(line, "MemAvailable: %lld kB", &kb) == 1) available = kb * 1024;
     if (f) fclose(f);
+    /* cgroup v2; "max" is no number, so an unlimited group is passed over */
     long long most = 0, used = 0;
     FILE *limit = fopen("/sys/fs/cgroup/memory.max", "r"), *current = fopen("/sys/fs/cgroup/memory.current", "r");
     if (limit && current && fscanf(limit, "%lld", &most) == 1 && fscanf(current, "%lld", &used) == 1 &&
@@ -40,6 +45,8 @@ typedef struct load_work {
     char **reason; /* (count) of broken samples, NULL of good ones */
 } load_work;
 
+/* Polls `stop` a sample, so that Ctrl-C works while a large set loads. With skip, only broken data is
+ * noted; running out of memory still ends the load. */
 static hone_status load_sample(load_work *w, int64_t i, uint8_t *scratch)
 {
     size_t bytes = hone_dataset_sample_bytes(w->d);
@@ -50,6 +57,7 @@ static hone_status load_sample(load_work *w, int64_t i, uint8_t *scratch)
     return w->reason[i] ? HONE_OK : hone_no_memory("a list of broken files", 0);
 }
 
+/* Samples [64 chunk, 64 chunk + 64). The scratch image is for sets that stay streams. */
 static hone_status load_chunk(void *arg, int64_t chunk)
 {
     load_work *w = arg;
@@ -67,7 +75,7 @@ static hone_status drop_broken(load_work *w)
 {
     hone_dataset *d = w->d;
     size_t bytes = hone_dataset_sample_bytes(d);
-    int64_t kept = 0, count = d->count;
+    int64_t kept = 0, count = d->count; /* kept <= i throughout, so copying down is safe */
     for (int64_t i = 0; i < count; i++) {
         if (w->reason[i]) {
             HONE_TRY(hone_names_add(&d->skipped, w->reason[i]));
@@ -93,6 +101,7 @@ static void release_raw(hone_source *s)
     s->raw = NULL;
 }
 
+/* Reasons are kept by sample, so their list comes out in order whatever the threads did. */
 static hone_status run_load(load_work *w, int threads)
 {
     hone_dataset *d = w->d;
@@ -106,6 +115,7 @@ static hone_status run_load(load_work *w, int threads)
     return s;
 }
 
+/* Calling it again is free. On failure the set is as it was before. */
 hone_status hone_dataset_load(hone_dataset *d, int threads, const volatile int *stop)
 {
     if (d->loaded) return HONE_OK;
@@ -145,12 +155,14 @@ typedef struct moments_work {
     pthread_mutex_t lock;
 } moments_work;
 
+/* p (pixels, channels). */
 static void count_values(const uint8_t *p, size_t pixels, int channels, uint64_t histogram[4][256])
 {
     for (size_t i = 0; i < pixels; i++)
         for (int c = 0; c < channels; c++) histogram[c][*p++]++;
 }
 
+/* Counts into a histogram of its own, and adds that to the common one under the lock. */
 static hone_status moments_chunk(void *arg, int64_t chunk)
 {
     moments_work *w = arg;
@@ -173,6 +185,8 @@ static hone_status moments_chunk(void *arg, int64_t chunk)
     return s;
 }
 
+/* Exact up to the last division: 256 counts a channel hold all there is to know of 8-bit pixels.
+ * Population formula (divide by n), as everybody quotes it for data sets. */
 hone_status hone_dataset_moments(hone_dataset *d, float mean[4], float std[4])
 {
     moments_work w = {.d = d, .lock = PTHREAD_MUTEX_INITIALIZER};

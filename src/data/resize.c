@@ -19,6 +19,7 @@ typedef struct axis {
     int32_t *weight;   /* (out, taps) */
 } axis;
 
+/* The bilinear kernel: 1 at 0, 0 from 1 on. */
 static double triangle(double x)
 {
     x = fabs(x);
@@ -42,6 +43,7 @@ static void axis_fill(axis *a, double *w, int i, int in, double scale, double wi
     a->used[i] = used;
 }
 
+/* Also of a half-made axis. */
 static void axis_free(axis *a)
 {
     free(a->first);
@@ -50,6 +52,8 @@ static void axis_free(axis *a)
     *a = (axis){0};
 }
 
+/* taps bounds the pixels that a kernel of half-width `widen` can touch. The weights of one axis serve all
+ * rows (or columns), so making them in double costs nothing. */
 static hone_status axis_make(int in, int out, axis *a)
 {
     double scale = (double)in / out, widen = scale < 1.0 ? 1.0 : scale;
@@ -66,6 +70,7 @@ static hone_status axis_make(int in, int out, axis *a)
     return hone_no_memory("resize weights", (size_t)out * (size_t)a->taps * sizeof *a->weight);
 }
 
+/* Arithmetic shift; weights are >= 0 here, so only rounding can pass 255. */
 static inline uint8_t clip(int32_t sum)
 {
     int32_t v = sum >> FRACTION_BITS;
@@ -100,6 +105,7 @@ static void pass_vertical(const uint8_t *in, int n, uint8_t *out, int oh, const 
     }
 }
 
+/* in (h, w, c) -> out (h, ow, c) */
 static hone_status resize_width(const uint8_t *in, int h, int w, int c, uint8_t *out, int ow)
 {
     axis a = {0};
@@ -110,6 +116,7 @@ static hone_status resize_width(const uint8_t *in, int h, int w, int c, uint8_t 
     return HONE_OK;
 }
 
+/* in (h, n) -> out (oh, n): columns and channels are alike to this pass. */
 static hone_status resize_height(const uint8_t *in, int h, int n, uint8_t *out, int oh)
 {
     axis a = {0};

@@ -1,8 +1,12 @@
 /* stream.c - see stream.h: a ring of slots, filled sample by sample by decode threads.
  *
  * Samples are handed out in the order of batches and every sample has its place in its slot, so the
- * batches are the same for any number of threads and any prefetch. One mutex guards the ring; it is
- * held for bookkeeping, never while decoding. The error of a batch is that of its first bad sample. */
+ * batches are the same for any number of threads and any prefetch. The unit of work is one sample, not
+ * one batch: all threads work on the batch that is needed next, which keeps the first one short.
+ *
+ * One mutex guards the ring; it is held for bookkeeping, never while decoding. Slots [released, begun)
+ * are in use, the oldest one may be the caller's. The error of a batch is that of its first bad
+ * sample. */
 #include "data/stream.h"
 
 #include <pthread.h>
@@ -49,6 +53,7 @@ static slot *find_work(hone_stream *s)
     return next;
 }
 
+/* Under the lock. The consumer may wait for this batch or an older one, hence the broadcast. */
 static void finish_sample(hone_stream *s, slot *batch, int at, hone_status status)
 {
     if (status != HONE_OK && (batch->bad_at < 0 || at < batch->bad_at)) {
@@ -58,6 +63,8 @@ static void finish_sample(hone_stream *s, slot *batch, int at, hone_status statu
     if (++batch->done == batch->count) pthread_cond_broadcast(&s->ready);
 }
 
+/* Takes a sample under the lock, decodes without it. The slot can't be reused meanwhile: it is released
+ * only after done == count, which counts this sample. */
 static void *decode_thread(void *arg)
 {
     hone_stream *s = arg;
@@ -89,6 +96,7 @@ static void slot_free(slot *b)
     free(b->pixels);
 }
 
+/* Allocated once; `row` and `weight` never change. */
 static hone_status slot_init(slot *b, const hone_dataset *d, int batch)
 {
     size_t n = (size_t)batch, bytes = n * hone_dataset_sample_bytes(d);
@@ -114,6 +122,7 @@ static hone_status start_threads(hone_stream *s)
                       : hone_fail(HONE_ERR_RUNTIME, "raise the limit of threads", "no decode thread could be started");
 }
 
+/* One slot more than `prefetch`: the caller holds one while the others fill. */
 hone_status hone_stream_open(const hone_dataset *d, hone_order *order, int threads, int prefetch, hone_stream **out)
 {
     hone_stream *s = calloc(1, sizeof *s);
@@ -140,6 +149,8 @@ hone_status hone_stream_open(const hone_dataset *d, hone_order *order, int threa
     return HONE_OK;
 }
 
+/* Blocks until the next batch is whole. After an error the batch counts as taken, so a caller that goes
+ * on gets the one behind it. */
 hone_status hone_stream_next(hone_stream *s, hone_batch *out, double *wait_seconds)
 {
     pthread_mutex_lock(&s->lock);
@@ -159,6 +170,7 @@ hone_status hone_stream_next(hone_stream *s, hone_batch *out, double *wait_secon
     return HONE_OK;
 }
 
+/* A thread finishes the image that it is at and then sees `quit`. */
 void hone_stream_close(hone_stream *s)
 {
     if (!s) return;

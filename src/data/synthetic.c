@@ -1,7 +1,7 @@
 /* synthetic.c - images that are made up, so that benchmarks and tests need nothing fetched.
  *
  * Class c has a pattern of 4 x 4 blocks; a sample is 128 + pattern + noise per pixel, so that a net
- * can learn it and random data is never all zero. Each byte is a function of (seed, split, sample,
+ * can learn it, and random data is never all zero (kernels that skip zeros would look fast). Each byte is a function of (seed, split, sample,
  * position): any thread count makes the same set. Train and val draw from one distribution. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +19,7 @@ typedef struct work {
     const int8_t *pattern; /* (classes, H, W, C) of values in -48..47 */
 } work;
 
+/* One value for a block of one class and channel. */
 static int8_t pattern_value(uint64_t seed, int64_t block)
 {
     hone_philox4 r = hone_philox(seed, HONE_STREAM_SYNTHETIC, (uint64_t)block, PATTERN_STEP);
@@ -41,6 +42,7 @@ static void make_sample(const work *w, int64_t i)
     }
 }
 
+/* 64 samples a task. */
 static hone_status make_chunk(void *arg, int64_t chunk)
 {
     const work *w = arg;
@@ -49,6 +51,7 @@ static hone_status make_chunk(void *arg, int64_t chunk)
     return HONE_OK;
 }
 
+/* out (classes, H, W, C): the blocks are spelled out once, so that make_sample only adds. */
 static void make_patterns(const hone_source *s, uint64_t seed, int64_t classes, int8_t *out)
 {
     int64_t bh = (s->height + BLOCK - 1) / BLOCK, bw = (s->width + BLOCK - 1) / BLOCK;
@@ -59,6 +62,7 @@ static void make_patterns(const hone_source *s, uint64_t seed, int64_t classes, 
                     *out++ = pattern_value(seed, ((k * bh + y / BLOCK) * bw + x / BLOCK) * s->channels + c);
 }
 
+/* On failure the source holds what was allocated; its owner frees it. */
 static hone_status fill(hone_source *s, int64_t classes, hone_split split, uint64_t seed, int threads)
 {
     size_t pixels = (size_t)s->height * (size_t)s->width * (size_t)s->channels;
@@ -78,6 +82,7 @@ static hone_status fill(hone_source *s, int64_t classes, hone_split split, uint6
     return status;
 }
 
+/* No test split: a benchmark needs none, and val serves. */
 hone_status hone_synthetic_open(const int64_t shape[3], int64_t classes, int64_t samples, hone_split split,
                                 uint64_t seed, int threads, hone_source **out)
 {
@@ -100,7 +105,8 @@ hone_status hone_synthetic_open(const int64_t shape[3], int64_t classes, int64_t
         hone_source_free(s);
         return status;
     }
-    /* the set is a function of these, which is cheaper to hash than its pixels */
+    /* Labels go round the classes, so every prefix of the set is balanced; the loader shuffles.
+     * The set is a function of these numbers, which is cheaper to hash than its pixels */
     s->hash = (seed * 31 + (uint64_t)classes) * 31 + (uint64_t)s->count * 3 +
               (uint64_t)(shape[0] * 65537 + shape[1] * 257 + shape[2]);
     *out = s;

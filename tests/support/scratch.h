@@ -14,12 +14,15 @@
 
 typedef struct bytes {
     uint8_t *data;
-    size_t count;
+    size_t count, capacity;
 } bytes; /* grows by bytes_add; free(b.data) */
 
 static inline void bytes_add(bytes *b, const void *data, size_t count)
 {
-    b->data = realloc(b->data, b->count + count + 1);
+    if (b->count + count + 1 > b->capacity) { /* doubling: one byte at a time stays cheap under ASan too */
+        b->capacity = 2 * (b->count + count + 1);
+        b->data = realloc(b->data, b->capacity);
+    }
     if (!b->data) abort();
     if (count) memcpy(b->data + b->count, data, count);
     b->count += count;
