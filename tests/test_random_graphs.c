@@ -88,6 +88,29 @@ static void four_ways_one_result(void **state)
     hone_backend_close(b);
 }
 
+/* The fast kernels: the same bits with and without reuse, and no guard touched. */
+static void reuse_on_the_fast_kernels(void **state)
+{
+    (void)state;
+    hone_backend *b = open_backend("cpu");
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        net n;
+        random_net(&n, seed);
+        hone_compile_opts o = training(&n);
+        hone_program *reuse = compiled(&n, b, &o);
+        o.no_reuse = true;
+        hone_program *apart = compiled(&n, b, &o);
+        net_steps(reuse, 2);
+        net_steps(apart, 2);
+        OK(hone_guards_check(apart));
+        if (!same_outcome(&n, reuse, apart)) fail_msg("seed %d differs", (int)seed);
+        hone_program_free(reuse);
+        hone_program_free(apart);
+        hone_graph_free(n.g);
+    }
+    hone_backend_close(b);
+}
+
 /* Directional derivative of the loss along the gradient, in double: one number checks all of a net. */
 static void gradients_of_random_nets(void **state)
 {
@@ -124,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(four_ways_one_result),
+        cmocka_unit_test(reuse_on_the_fast_kernels),
         cmocka_unit_test(gradients_of_random_nets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
