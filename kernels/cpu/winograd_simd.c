@@ -100,28 +100,30 @@ static const float *pixel(const window *v, int i, int j, int64_t c)
     return (const float *)((uintptr_t)v->corner + (uintptr_t)(i * v->row + j * v->pixel + c) * sizeof(float));
 }
 
-/* `size` x `size` vectors of channel c; `whole`: the tile lies inside the image and the vector is full. */
-SIMD_INLINE void load_tile(const window *v, const int size, const int whole, int64_t c, int64_t channels, vfloat *d)
+/* Column j of a tile: `size` vectors at channel c. `whole`: the tile lies inside the image and the vector is full.
+ * A column at a time, because 36 pixels at once would not fit the registers. */
+SIMD_INLINE void load_column(const window *v, const int size, const int whole, int j, int64_t c, int64_t channels,
+                             vfloat *d)
 {
 #pragma GCC unroll 6
-    for (int i = 0; i < size; i++)
-#pragma GCC unroll 6
-        for (int j = 0; j < size; j++) {
-            if (whole) d[i * size + j] = v_load(pixel(v, i, j, c));
-            else if (i >= v->h0 && i < v->h1 && j >= v->w0 && j < v->w1)
-                d[i * size + j] = v_load_some(pixel(v, i, j, c), channels - c);
-            else d[i * size + j] = (vfloat){0};
-        }
+    for (int i = 0; i < size; i++) {
+        if (whole) d[i] = v_load(pixel(v, i, j, c));
+        else if (i >= v->h0 && i < v->h1 && j >= v->w0 && j < v->w1)
+            d[i] = v_load_some(pixel(v, i, j, c), channels - c);
+        else d[i] = (vfloat){0};
+    }
 }
 
 /* B^T d B for one vector of channels: columns first, then each row straight to its six slices. */
 SIMD_INLINE void input_vector(const window *v, const int whole, int64_t c, int64_t channels, float *to, int64_t slice)
 {
-    vfloat d[36], t[36];
-    load_tile(v, 6, whole, c, channels, d);
-/* the passes are unrolled so that both arrays live in registers as far as they fit */
+    vfloat t[36];
 #pragma GCC unroll 6
-    for (int j = 0; j < 6; j++) input_1d(d + j, 6, t + j, 6);
+    for (int j = 0; j < 6; j++) {
+        vfloat d[6];
+        load_column(v, 6, whole, j, c, channels, d);
+        input_1d(d, 1, t + j, 6);
+    }
 #pragma GCC unroll 6
     for (int i = 0; i < 6; i++) {
         vfloat r[6];
@@ -149,10 +151,13 @@ static void input(const hone_cpu_tiles *g, const float *x, int64_t t0, int64_t t
 SIMD_INLINE void gradient_vector(const window *v, const int whole, int64_t c, int64_t channels, float *to,
                                  int64_t slice)
 {
-    vfloat d[16], t[24];
-    load_tile(v, 4, whole, c, channels, d);
+    vfloat t[24];
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) gradient_1d(d + j, 4, t + j, 4);
+    for (int j = 0; j < 4; j++) {
+        vfloat d[4];
+        load_column(v, 4, whole, j, c, channels, d);
+        gradient_1d(d, 1, t + j, 4);
+    }
 #pragma GCC unroll 6
     for (int i = 0; i < 6; i++) {
         vfloat r[6];
