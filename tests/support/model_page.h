@@ -29,7 +29,8 @@ static inline hone_status page_model(const char *text, page_input in, hone_model
         snprintf(name[k], sizeof name[k], "c%d", k);
         names[k] = name[k];
     }
-    hone_status status = hone_yaml_read_text("page.yaml", text, strlen(text), &c.model.tree);
+    hone_status status = name && names ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "page_model: memory exhausted");
+    if (status == HONE_OK) status = hone_yaml_read_text("page.yaml", text, strlen(text), &c.model.tree);
     if (status == HONE_OK) status = hone_model_new(&c, &pre, in.classes, names, in.seed, out);
     hone_yaml_free(c.model.tree);
     free(name);
