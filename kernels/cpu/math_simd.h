@@ -1,9 +1,10 @@
 /* math_simd.h - exp, tanh, the normal distribution in float, written so that a loop over them vectorises.
  *
  * No table, no branch, no conversion that is undefined for NaN: selects and polynomials only. Coefficients
- * were fitted to the functions (least squares reweighted towards the minimax); errors are of the float
- * evaluation over all tested arguments, in units of the last place: exp <= 2, tanh <= 4, sigmoid <= 4,
- * Phi <= 8 (relative, in the tail too). NaN comes out as NaN, infinities give the limits. Not for double. */
+ * were fitted to the functions (least squares reweighted towards the minimax). Errors in units of the last
+ * place, held by tests/test_cpu_pointwise.c: tanh and sigmoid <= 4 (a sigmoid below 2^-126 may be 0), gelu
+ * and gelu_tanh <= 16 of max(|y|, 1e-3) and gelu_dx <= 8 of 1, because the rounding of x^2/2 is magnified in
+ * the tail. NaN comes out as NaN, infinities give the limits. Not for double. */
 #ifndef HONE_KERNELS_CPU_MATH_SIMD_H
 #define HONE_KERNELS_CPU_MATH_SIMD_H
 
