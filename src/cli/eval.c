@@ -5,6 +5,7 @@
 #include "hone/train.h"
 #include "train/evaluate.h"
 
+/* The same figures in both forms; --json prints one object and nothing else. */
 static int run(const hone_cli *cli)
 {
     hone_evaluation e = {0};

@@ -53,6 +53,7 @@ static void best_first(const prediction *d, const float *p)
     }
 }
 
+/* "label":..,"score":.. */
 static void add_scored(hone_text *t, const prediction *d, int class, float score)
 {
     hone_text_add(t, "\"label\":");
@@ -61,6 +62,7 @@ static void add_scored(hone_text *t, const prediction *d, int class, float score
     hone_json_number(t, (double)score);
 }
 
+/* One object a line, keys as documented. */
 static void add_jsonl(hone_text *t, const prediction *d, const char *name, const float *p)
 {
     hone_text_add(t, "{\"input\":");
@@ -76,6 +78,7 @@ static void add_jsonl(hone_text *t, const prediction *d, const char *name, const
     hone_text_add(t, "]}\n");
 }
 
+/* RFC 4180; label and score pairs, likeliest first. */
 static void add_csv(hone_text *t, const prediction *d, const char *name, const float *p)
 {
     hone_csv_field(t, name);
@@ -87,6 +90,7 @@ static void add_csv(hone_text *t, const prediction *d, const char *name, const f
     hone_text_add(t, "\n");
 }
 
+/* For eyes. */
 static void add_table(hone_text *t, const prediction *d, const char *name, const float *p)
 {
     hone_text_add(t, "%-40s", name);
@@ -95,6 +99,7 @@ static void add_table(hone_text *t, const prediction *d, const char *name, const
     hone_text_add(t, "\n");
 }
 
+/* Only CSV has one. */
 static void print_header(const prediction *d)
 {
     if (d->format != FORMAT_CSV) return;
@@ -103,6 +108,7 @@ static void print_header(const prediction *d)
     printf("\n");
 }
 
+/* Predicts and prints what was collected; the names are freed in any case. */
 static hone_status flush_chunk(prediction *d)
 {
     hone_text t = {0};
@@ -165,6 +171,7 @@ static hone_status open_set(prediction *d, const char *path)
     return status;
 }
 
+/* `input` is PATH#INDEX and `index` its number. out (H, W, C). */
 static hone_status read_sample(prediction *d, const char *input, int64_t index, uint8_t *out)
 {
     char *path = hone_strdup(input);
@@ -202,6 +209,7 @@ static hone_status take(prediction *d, const char *input)
     return d->count == CHUNK ? flush_chunk(d) : HONE_OK;
 }
 
+/* One path a line, CRLF too; empty lines are passed over. */
 static hone_status take_stdin(prediction *d)
 {
     char *line = NULL;
@@ -217,6 +225,7 @@ static hone_status take_stdin(prediction *d)
 
 /* --- the command ------------------------------------------------------------------------------------------ */
 
+/* --json is short for jsonl. */
 static hone_status read_format(const hone_cli *cli, format *out)
 {
     const char *name = hone_cli_value(cli, "--format");
@@ -230,6 +239,7 @@ static hone_status read_format(const hone_cli *cli, format *out)
     return name ? hone_fail(HONE_ERR_USAGE, "use table, csv or jsonl", "--format: unknown format %s", name) : HONE_OK;
 }
 
+/* Flags are checked before the model is loaded. */
 static hone_status open_all(prediction *d)
 {
     int64_t top = 3;
@@ -248,6 +258,7 @@ static hone_status open_all(prediction *d)
     return d->pixels && d->probability && d->order ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
 }
 
+/* Fine at any stage of opening. */
 static void close_all(prediction *d)
 {
     for (int k = 0; k < d->count; k++) free(d->name[k]);
@@ -260,6 +271,7 @@ static void close_all(prediction *d)
     hone_predictor_close(d->predictor);
 }
 
+/* A broken input is no reason to stop, and none to exit with 0. */
 static int run(const hone_cli *cli)
 {
     prediction d = {.cli = cli};

@@ -11,6 +11,7 @@ enum { EXIT_SECOND_INTERRUPT = 130 };
 static volatile int stop_flag;
 static volatile sig_atomic_t interrupts;
 
+/* Only what POSIX allows in a handler: a flag, _exit. */
 static void on_signal(int number)
 {
     if (number == SIGINT && interrupts++) _exit(EXIT_SECOND_INTERRUPT);

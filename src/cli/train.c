@@ -7,6 +7,7 @@
 #include "hone/train.h"
 #include "train/evaluate.h"
 
+/* To stdout: the table, where things are, what to do next. */
 static void print_result(const hone_cli *cli, const char *out, const hone_evaluation *e)
 {
     if (cli->json) {
@@ -24,6 +25,7 @@ static void print_result(const hone_cli *cli, const char *out, const hone_evalua
     printf("next           hone predict %s IMAGE...\n", out);
 }
 
+/* Config errors come before the run directory is touched. */
 static int run(const hone_cli *cli)
 {
     hone_config *config = NULL;

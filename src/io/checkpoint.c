@@ -23,6 +23,8 @@
 const char *const hone_checkpoint_file[HONE_CHECKPOINT_FILES] = {"model.safetensors", "optim.safetensors",
                                                                  "state.json"};
 
+/* The manifest has one possible text for given sizes and hashes: the reader builds it again and compares
+ * bytes, so that a flipped bit in the manifest itself is noticed too. */
 char *hone_checkpoint_manifest(int64_t step, const hone_manifest_entry entry[HONE_CHECKPOINT_FILES])
 {
     hone_text t = {0};
@@ -34,6 +36,7 @@ char *hone_checkpoint_manifest(int64_t step, const hone_manifest_entry entry[HON
     return hone_text_take(&t);
 }
 
+/* One small file of the folder, fsynced; its size and hash go into *entry. */
 static hone_status write_text(const char *dir, const char *name, const char *text, hone_manifest_entry *entry)
 {
     char *path = hone_io_join(dir, name);
@@ -49,6 +52,7 @@ static hone_status write_text(const char *dir, const char *name, const char *tex
     return status;
 }
 
+/* One file of arrays, fsynced and hashed while it is written (never read back: a page cache would lie). */
 static hone_status write_arrays(const char *dir, const char *name, const hone_blob *blob, int count,
                                 hone_manifest_entry *entry)
 {
@@ -163,6 +167,8 @@ static hone_status save_folder(const char *checkpoints, const char *final, const
     return status == HONE_OK ? hone_io_sync_dir(checkpoints) : status;
 }
 
+/* An existing folder of this step is verified: a good one is left as it is (the run is deterministic, its
+ * bytes would be equal), a broken one is set aside. */
 hone_status hone_checkpoint_save(const char *run_dir, int64_t step, const hone_blob *model, int model_count,
                                  const hone_blob *optim, int optim_count, const char *state_json, int keep,
                                  bool protect_initial)

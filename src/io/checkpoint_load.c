@@ -16,6 +16,7 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 
+/* The one place that knows how a step becomes a folder name. */
 char *hone_checkpoint_path(const char *run_dir, int64_t step)
 {
     hone_text t = {0};
@@ -36,12 +37,14 @@ static bool step_of_name(const char *name, int64_t *step)
     return strcmp(again, name) == 0;
 }
 
+/* qsort order of steps. */
 static int ascending(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return x < y ? -1 : x > y;
 }
 
+/* Names that are not exactly ours (temporaries, rejected ones, strangers) are passed over in silence. */
 hone_status hone_checkpoint_list(const char *run_dir, int64_t **steps, int *count)
 {
     char *dir = hone_io_join(run_dir, "checkpoints");
@@ -109,6 +112,7 @@ static hone_status explain_manifest(const char *path, const char *text, const ho
     return status;
 }
 
+/* A whole file of the folder into memory. */
 static hone_status read_part(const char *dir, const char *name, char **data, size_t *bytes)
 {
     char *path = hone_io_join(dir, name);
@@ -118,6 +122,7 @@ static hone_status read_part(const char *dir, const char *name, char **data, siz
     return status;
 }
 
+/* OK only when MANIFEST.json is byte for byte the text for what was found. */
 static hone_status check_manifest(const char *path, int64_t step, const hone_manifest_entry *found)
 {
     char *text;
@@ -133,6 +138,8 @@ static hone_status check_manifest(const char *path, int64_t step, const hone_man
     return status;
 }
 
+/* Reads all files first, then the manifest: whatever is parsed was hashed in the same memory, so nobody
+ * can change it in between. */
 hone_status hone_checkpoint_open(const char *run_dir, int64_t step, hone_checkpoint *out)
 {
     hone_status status = HONE_OK;
@@ -160,6 +167,7 @@ done:
     return status;
 }
 
+/* From the highest step down; a rejected one costs a report, never the run. */
 hone_status hone_checkpoint_latest(const char *run_dir, void (*report)(void *arg, const char *text), void *arg,
                                    bool *found, hone_checkpoint *out)
 {
@@ -178,6 +186,7 @@ hone_status hone_checkpoint_latest(const char *run_dir, void (*report)(void *arg
     return status;
 }
 
+/* Fine on a zeroed one. */
 void hone_checkpoint_free(hone_checkpoint *c)
 {
     free(c->path);

@@ -18,6 +18,7 @@ typedef struct fault_state {
 
 static _Thread_local fault_state fault;
 
+/* Mode by its name in HONE_FAULT; NONE for an unknown one. */
 static hone_fault_mode mode_of(const char *name)
 {
     static const char *const names[] = {"", "kill", "enospc", "eio", "eintr", "short"};
@@ -26,6 +27,7 @@ static hone_fault_mode mode_of(const char *name)
     return HONE_FAULT_NONE;
 }
 
+/* HONE_FAULT="k:mode": lets a test of the whole program do what hone_fault_set does. */
 static void read_environment(void)
 {
     fault.environment_read = true;
@@ -51,6 +53,7 @@ void hone_fault_die(void)
     for (;;) raise(SIGKILL); /* once is enough */
 }
 
+/* Called once for each system call that changes the disk, in program order: that order is what k counts. */
 hone_fault_mode hone_fault_next(bool makes_space_need)
 {
     if (!fault.environment_read) read_environment();

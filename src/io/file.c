@@ -34,6 +34,7 @@
         }                                                                                                              \
     } while (0)
 
+/* open, retried when a signal interrupts it. */
 static int switched_open(const char *path, int flags)
 {
     int fd;
@@ -42,6 +43,7 @@ static int switched_open(const char *path, int flags)
     return fd;
 }
 
+/* One write, which may be short: callers loop. */
 static ssize_t switched_write(int fd, const char *data, size_t bytes)
 {
     hone_fault_mode mode = hone_fault_next(true);
@@ -56,6 +58,7 @@ static ssize_t switched_write(int fd, const char *data, size_t bytes)
     return write(fd, data, mode == HONE_FAULT_SHORT && bytes > 1 ? bytes / 2 : bytes);
 }
 
+/* fsync. A failure is final: Linux drops the dirty pages, so trying again would report success for lost data. */
 static int switched_fsync(int fd)
 {
     int r;
@@ -77,6 +80,7 @@ static int switched_close(int fd)
     return r < 0 && errno == EINTR ? 0 : r;
 }
 
+/* unlink or rmdir. */
 static int switched_unlink(const char *path, bool folder)
 {
     int r;
@@ -109,6 +113,7 @@ static hone_status fail_path(const char *verb, const char *path, uint64_t need_b
     return status;
 }
 
+/* Memory exhausted while `path` was handled. */
 static hone_status fail_memory(const char *path)
 {
     return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory while handling %s", path);
@@ -123,6 +128,7 @@ char *hone_io_join(const char *dir, const char *name)
     return hone_text_take(&t);
 }
 
+/* In the same folder as the final name: rename is atomic only within one file system. */
 char *hone_path_temporary(const char *path)
 {
     /* unique is enough, secret is not needed: the folder is ours under a lock */
@@ -152,6 +158,7 @@ char *hone_path_parent(const char *path)
 
 /* --- writing ----------------------------------------------------------------------------------- */
 
+/* The hash is taken of what is handed to write, not of what is read back. */
 hone_status hone_out_open(hone_out *o, const char *path, uint64_t need_bytes)
 {
     *o = (hone_out){.fd = -1, .path = hone_strdup(path), .need_bytes = need_bytes, .hash = XXH3_createState()};
@@ -184,6 +191,7 @@ static int write_all(int fd, const char *data, size_t bytes)
     return 0;
 }
 
+/* Empty writes are fine: arrays may have no elements. */
 hone_status hone_out_write(hone_out *o, const void *data, size_t bytes)
 {
     if (bytes == 0) return HONE_OK;
@@ -193,6 +201,7 @@ hone_status hone_out_write(hone_out *o, const void *data, size_t bytes)
     return HONE_OK;
 }
 
+/* Memory only; the descriptor is the caller's business. */
 static void out_free(hone_out *o)
 {
     free(o->path);
@@ -200,6 +209,7 @@ static void out_free(hone_out *o)
     *o = (hone_out){.fd = -1};
 }
 
+/* fsync comes before close: an error of delayed writing (quota, network) shows in either. */
 hone_status hone_out_close(hone_out *o, uint64_t *xxh3)
 {
     hone_status status = HONE_OK;
@@ -219,6 +229,7 @@ void hone_out_abort(hone_out *o)
     if (o->path || o->hash) out_free(o);
 }
 
+/* Cutting back keeps the file a sequence of whole lines, which resume and readers rely on. */
 hone_status hone_io_append(int fd, const char *path, int64_t at, const void *data, size_t bytes)
 {
     if (write_all(fd, data, bytes) == 0) return HONE_OK;
@@ -243,6 +254,7 @@ hone_status hone_io_rename(const char *from, const char *to)
     return r < 0 ? fail_path("rename to", to, 0) : HONE_OK;
 }
 
+/* A rename is only safe from power loss when its folder was flushed. */
 hone_status hone_io_sync_dir(const char *path)
 {
     int fd = switched_open(path, O_RDONLY | O_DIRECTORY);
@@ -254,6 +266,7 @@ hone_status hone_io_sync_dir(const char *path)
     return r < 0 && e != EINVAL ? fail_path("flush folder", path, 0) : HONE_OK;
 }
 
+/* The descriptor is opened for writing only here: logs are appended to by another one. */
 hone_status hone_io_truncate(const char *path, int64_t bytes)
 {
     int fd = switched_open(path, O_WRONLY | O_CREAT);
@@ -270,6 +283,7 @@ hone_status hone_io_truncate(const char *path, int64_t bytes)
 
 static hone_status remove_entry(const char *path, int depth);
 
+/* Everything in a folder; stops at the first thing that can't be removed. */
 static hone_status remove_children(const char *path, int depth)
 {
     DIR *d = opendir(path);
@@ -300,6 +314,7 @@ hone_status hone_io_remove_tree(const char *path) { return remove_entry(path, 0)
 
 /* --- small files (io.h) -------------------------------------------------------------------------- */
 
+/* Temporary, fsync, rename, fsync of the folder: readers see the old file or the new one. */
 hone_status hone_file_write(const char *path, const void *data, size_t bytes)
 {
     hone_status status = HONE_OK;
@@ -342,6 +357,7 @@ static hone_status open_regular(const char *path, int *fd, size_t *bytes)
     return hone_fail(HONE_ERR_RUNTIME, "give the path of a file", "cannot read %s: it is not a regular file", path);
 }
 
+/* The size is taken from the open file; one that shrinks meanwhile is an error, one that grows is cut. */
 hone_status hone_file_read(const char *path, size_t limit, char **data, size_t *bytes)
 {
     int fd;
@@ -373,6 +389,7 @@ hone_status hone_file_read(const char *path, size_t limit, char **data, size_t *
     return HONE_OK;
 }
 
+/* Each prefix of the path in turn. A folder that appears in between (another process) is as good. */
 hone_status hone_make_dirs(const char *path)
 {
     char *part = hone_strdup(path);

@@ -16,6 +16,7 @@
 
 enum { PENDING_LIMIT_BYTES = 16 << 20, SMALL_FILE_BYTES = 64 << 20 };
 
+/* ISO 8601, UTC. */
 const char *hone_time_text(char text[24])
 {
     time_t now = time(NULL);
@@ -27,6 +28,7 @@ const char *hone_time_text(char text[24])
 
 /* --- the lock -------------------------------------------------------------------------------------- */
 
+/* The kernel drops the lock when the process dies, however it dies: a stale file locks nobody out. */
 hone_status hone_run_lock(const char *run_dir, int *fd)
 {
     char pid[32] = "";
@@ -60,6 +62,7 @@ void hone_run_unlock(int fd)
 
 /* --- growing logs ------------------------------------------------------------------------------------ */
 
+/* For appending; `bytes` is what is there. */
 static hone_status log_open(hone_log *log, const char *dir, const char *name)
 {
     struct stat s;
@@ -73,6 +76,7 @@ static hone_status log_open(hone_log *log, const char *dir, const char *name)
     return HONE_OK;
 }
 
+/* Writes what is pending; on failure it stays pending and the file ends in a whole line. */
 static hone_status log_flush(hone_log *log)
 {
     if (log->fd < 0 || log->pending.bytes == 0) return HONE_OK;
@@ -82,6 +86,7 @@ static hone_status log_flush(hone_log *log)
     return HONE_OK;
 }
 
+/* Past the limit new lines are dropped: a disk that stays full must not eat the memory too. */
 hone_status hone_log_append(hone_log *log, const char *line)
 {
     if (log->pending.bytes < PENDING_LIMIT_BYTES) hone_text_add(&log->pending, "%s\n", line);
@@ -97,6 +102,7 @@ hone_status hone_log_sync(hone_log *log)
     return HONE_OK;
 }
 
+/* A last try for pending lines; there is nobody left to report to. */
 static void log_close(hone_log *log)
 {
     if (log->path && log_flush(log) != HONE_OK) hone_error_clear();
@@ -121,6 +127,7 @@ static hone_status log_start(hone_log *log, const char *dir, const char *name, i
 
 /* --- the directory ------------------------------------------------------------------------------------ */
 
+/* The lock comes before anything in the folder is read or written. */
 hone_status hone_run_dir_open(const char *path, hone_run_dir *out)
 {
     *out = (hone_run_dir){.path = hone_strdup(path), .lock = -1, .metrics.fd = -1, .results.fd = -1, .log.fd = -1};
@@ -141,6 +148,7 @@ void hone_run_dir_close(hone_run_dir *r)
     *r = (hone_run_dir){.lock = -1, .metrics.fd = -1, .results.fd = -1, .log.fd = -1};
 }
 
+/* log.txt is a history over all sessions and is never cut. */
 hone_status hone_run_dir_start_logs(hone_run_dir *r, int64_t metrics_bytes, int64_t results_bytes, int64_t *lost)
 {
     int64_t missing = 0;
@@ -162,6 +170,7 @@ void hone_run_dir_note(hone_run_dir *r, const char *kind, const char *text)
     free(line);
 }
 
+/* Small files are replaced, never written in place: readers (eval, plots) may look at any time. */
 hone_status hone_run_dir_write(const hone_run_dir *r, const char *name, const char *text)
 {
     char *path = hone_io_join(r->path, name);

@@ -28,6 +28,7 @@ static const struct {
 } dtype_table[] = {{"F32", HONE_F32}, {"F64", HONE_F64}, {"BF16", HONE_BF16}, {"F16", HONE_F16},
                    {"I32", HONE_I32}, {"I64", HONE_I64}, {"U8", HONE_U8}};
 
+/* The dtype of a name in the header; false for those that hone has no use for (I8, BOOL, F8...). */
 static bool dtype_of(const char *name, hone_dtype *out)
 {
     for (size_t k = 0; k < sizeof dtype_table / sizeof *dtype_table; k++) {
@@ -49,6 +50,7 @@ static bool whole(const json_t *v, int64_t *out)
     return true;
 }
 
+/* Rank, dimensions and the byte size they give, with every product checked. */
 static hone_status read_shape(const char *file, const char *name, const json_t *shape, hone_blob *b)
 {
     if (!json_is_array(shape)) return BROKEN("%s: tensor %s: shape is not a list", file, name);
@@ -97,6 +99,7 @@ static hone_status read_entry(const char *file, const char *name, const json_t *
     return HONE_OK;
 }
 
+/* qsort order: where the data lie. */
 static int by_place(const void *a, const void *b)
 {
     const hone_blob *x = a, *y = b;
@@ -104,6 +107,7 @@ static int by_place(const void *a, const void *b)
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes; /* empty ones before what starts there */
 }
 
+/* Blobs sorted by place must follow each other without gap or overlap from first to last byte. */
 static hone_status check_cover(const char *file, const hone_safetensors *s, const char *base, size_t data_bytes)
 {
     const char *at = base;
@@ -131,6 +135,7 @@ static hone_status align_blobs(const char *file, hone_safetensors *s)
     return HONE_OK;
 }
 
+/* The format allows strings only; other values would have no meaning to agree on. */
 static hone_status check_metadata(const char *file, json_t *metadata)
 {
     const char *key;
@@ -157,6 +162,7 @@ static hone_status parse_header(const char *file, const char *text, size_t bytes
     return HONE_OK;
 }
 
+/* Every entry but __metadata__ is an array. Names point into the parsed header, data into the file. */
 static hone_status read_entries(const char *file, hone_safetensors *s, const char *base, size_t data_bytes)
 {
     const char *name;
@@ -177,6 +183,7 @@ static hone_status read_entries(const char *file, hone_safetensors *s, const cha
     return align_blobs(file, s);
 }
 
+/* From here on `data` belongs to the handle, on failure too. */
 hone_status hone_safetensors_from_memory(const char *name, char *data, size_t bytes, hone_safetensors **out)
 {
     hone_status status = HONE_OK;
@@ -206,6 +213,7 @@ fail:
     return status;
 }
 
+/* Read in one piece: a mapped file could change or shrink (SIGBUS) after it was checked. */
 hone_status hone_safetensors_open(const char *path, hone_safetensors **out)
 {
     char *data;

@@ -14,6 +14,7 @@ static const char *const dtype_name[HONE_DTYPE_COUNT] = {
     [HONE_F32] = "F32", [HONE_F64] = "F64", [HONE_BF16] = "BF16", [HONE_F16] = "F16",
     [HONE_I32] = "I32", [HONE_I64] = "I64", [HONE_U8] = "U8"};
 
+/* qsort order of the reference writer: wide elements first keeps every array aligned. */
 static int by_size_then_name(const void *a, const void *b)
 {
     const hone_blob *x = *(const hone_blob *const *)a, *y = *(const hone_blob *const *)b;
@@ -44,6 +45,7 @@ static const hone_blob **file_order(const hone_blob *blob, int count, hone_statu
     return NULL;
 }
 
+/* `metadata`: key, value, ..., NULL. */
 static void add_metadata(hone_text *t, const char *const *metadata)
 {
     hone_text_add(t, "\"__metadata__\":{\"format\":\"pt\"");
@@ -78,6 +80,7 @@ static void make_header(hone_text *t, const hone_blob **order, int count, const 
     *data_bytes = at;
 }
 
+/* Streams header and arrays: no second copy of the weights in memory. */
 hone_status hone_safetensors_write_plain(const char *path, const hone_blob *blob, int count,
                                          const char *const *metadata, uint64_t *bytes, uint64_t *xxh3)
 {
@@ -107,6 +110,7 @@ done:
     return status;
 }
 
+/* Under the final name there is always a whole file: the old one or the new one. */
 hone_status hone_safetensors_write(const char *path, const hone_blob *blob, int count, const char *const *metadata)
 {
     hone_status status;

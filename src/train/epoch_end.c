@@ -11,12 +11,14 @@
 #include "train/saved.h"
 #include "train/trainer.h"
 
+/* Accuracy and F1 grow, loss shrinks. */
 bool hone_trainer_watches_loss(const hone_trainer *t)
 {
     const char *metric = t->config->train.early_stop.metric;
     return metric && strcmp(metric, "loss") == 0;
 }
 
+/* The figure that best weights and early stop go by. */
 static double watched(const hone_trainer *t, const hone_evaluation *e)
 {
     const char *metric = t->config->train.early_stop.metric;
@@ -24,6 +26,7 @@ static double watched(const hone_trainer *t, const hone_evaluation *e)
     return metric && strcmp(metric, "f1_macro") == 0 ? e->f1_macro : e->accuracy;
 }
 
+/* With an average it is the average that is saved: it is what validation judged. */
 hone_status hone_trainer_save_best(hone_trainer *t)
 {
     int count;
@@ -72,6 +75,7 @@ static void update_plateau(hone_trainer *t, double val_loss)
     }
 }
 
+/* A val line of metrics.jsonl, a row of results.csv, the event for whoever draws it. `e` NULL: no validation. */
 static void write_rows(hone_trainer *t, const hone_evaluation *e, bool best)
 {
     double epoch = (double)t->s.step / (double)t->steps_per_epoch, n = (double)t->s.epoch_samples;
@@ -102,6 +106,7 @@ static void write_rows(hone_trainer *t, const hone_evaluation *e, bool best)
     hone_trainer_progress(t, &p);
 }
 
+/* The validation programs share the arenas of training and can read either set of weights. */
 static hone_status use_average(hone_trainer *t, bool use)
 {
     for (int k = 0; k < 2 && t->config->train.ema > 0; k++) {
@@ -123,6 +128,7 @@ static hone_status validate(hone_trainer *t, hone_evaluation *e)
     return HONE_OK;
 }
 
+/* Out of patience, or out of steps. */
 static void decide_end(hone_trainer *t)
 {
     int patience = t->config->train.early_stop.patience;
@@ -134,6 +140,7 @@ static void decide_end(hone_trainer *t)
     if (t->s.step >= t->steps_total) t->s.finished = true;
 }
 
+/* Order matters: figures first, then what follows from them, then the flag that says they were dealt with. */
 hone_status hone_trainer_end_epoch(hone_trainer *t)
 {
     hone_evaluation e = {0};
@@ -163,6 +170,7 @@ hone_status hone_trainer_end_epoch(hone_trainer *t)
 
 /* --- at the very end ------------------------------------------------------------------------------------------ */
 
+/* best.safetensors back into model and programs; training weights are not needed any more. */
 static hone_status load_best(hone_trainer *t)
 {
     hone_weights_report report = {0};
@@ -178,6 +186,7 @@ static hone_status load_best(hone_trainer *t)
     return status == HONE_OK ? hone_model_upload(t->model, t->train.full.program) : status;
 }
 
+/* Takes `text` over; NULL is a memory failure of whoever made it. */
 static hone_status write_text(hone_trainer *t, const char *name, char *text)
 {
     if (!text) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %s", name);
@@ -186,6 +195,7 @@ static hone_status write_text(hone_trainer *t, const char *name, char *text)
     return status;
 }
 
+/* RUN/eval: report.json, confusion.csv, the 100 samples of highest loss. */
 static hone_status write_reports(hone_trainer *t, const hone_evaluation *e, const hone_dataset *data)
 {
     char *dir = hone_io_join(t->run.path, "eval");
@@ -197,6 +207,7 @@ static hone_status write_reports(hone_trainer *t, const hone_evaluation *e, cons
     return status;
 }
 
+/* The test split is loaded only here, so that it costs training no memory. */
 hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out)
 {
     hone_dataset *set = t->data->test ? t->data->test : t->data->val;

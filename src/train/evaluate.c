@@ -9,6 +9,7 @@
 
 #include "train/saved.h"
 
+/* Four batches of prefetch: evaluation has no backward pass to hide decoding behind. */
 hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch, int threads,
                                 hone_program *share, const volatile int *stop, hone_pass *out)
 {
@@ -55,6 +56,7 @@ static hone_status collect(const hone_pass_program *w, const hone_batch *b, floa
     return HONE_OK;
 }
 
+/* Batches in file order, so that row k of the results is sample k of the set. */
 static hone_status round_over(hone_pass *pass, const volatile int *stop, float *probability, hone_evaluation *e)
 {
     int64_t at = 0;
@@ -71,6 +73,7 @@ static hone_status round_over(hone_pass *pass, const volatile int *stop, float *
     return HONE_OK;
 }
 
+/* Scratch for one batch of probabilities; per-sample results are the only things kept. */
 hone_status hone_evaluation_run(hone_pass *pass, const volatile int *stop, hone_evaluation *out)
 {
     hone_step block; /* eval adds to the sums of the shared block: they are put back */
@@ -113,6 +116,7 @@ typedef struct evaluation_data {
     hone_dataset *set; /* one that was opened for this: freed only where `own` is NULL */
 } evaluation_data;
 
+/* By path, or the run's own; either way classes are matched by name, never by position. */
 static hone_status open_data(const hone_saved *s, const hone_eval_opts *o, evaluation_data *d)
 {
     const hone_preprocess *pre = hone_model_preprocess(s->model);
@@ -145,6 +149,7 @@ static hone_status open_data(const hone_saved *s, const hone_eval_opts *o, evalu
     return own_split(d->own, o->split, &d->set);
 }
 
+/* Opens model, data, device in the order of what is cheapest to get wrong. */
 hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_evaluation *out)
 {
     hone_saved saved = {0};

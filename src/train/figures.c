@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "train/evaluate.h"
 
+/* The interval of a share near 0 or 1 stays inside 0..1, which the normal approximation does not. */
 void hone_wilson(int64_t k, int64_t n, double *low, double *high)
 {
     const double z = 1.959963984540054;
@@ -22,6 +23,7 @@ void hone_wilson(int64_t k, int64_t n, double *low, double *high)
     *high = fmin(1, middle + half);
 }
 
+/* All arrays at once, so that a round over the data can't fail halfway for memory. */
 hone_status hone_evaluation_make(int64_t n, int classes, const hone_model *names, hone_evaluation *out)
 {
     size_t c = (size_t)classes, rows = (size_t)(n > 0 ? n : 1);
@@ -61,6 +63,7 @@ void hone_evaluation_free(hone_evaluation *e)
     *e = (hone_evaluation){0};
 }
 
+/* From the confusion matrix: rows are truth, columns prediction. */
 static void class_figures(hone_evaluation *e)
 {
     double f1_sum = 0;
@@ -96,6 +99,7 @@ void hone_evaluation_finish(hone_evaluation *e)
     class_figures(e);
 }
 
+/* A sorted list of at most `most`: the matrix may be 1000 x 1000, the list is 5. */
 int hone_evaluation_confused(const hone_evaluation *e, int most, hone_confused *out)
 {
     int count = 0;

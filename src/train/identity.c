@@ -8,11 +8,13 @@
 
 #include "train/trainer.h"
 
+/* Absent texts compare equal to the word none. */
 static void put_text(json_t *o, const char *key, const char *value)
 {
     json_object_set_new(o, key, json_string(value ? value : "none"));
 }
 
+/* 17 digits: two doubles are equal exactly when their texts are. */
 static void put_number(json_t *o, const char *key, double value)
 {
     char text[40];
@@ -20,6 +22,7 @@ static void put_number(json_t *o, const char *key, double value)
     json_object_set_new(o, key, json_string(text));
 }
 
+/* The data themselves, their classes, and how pixels are prepared and augmented. */
 static void put_data(json_t *o, const hone_trainer *t)
 {
     const hone_config *c = t->config;
@@ -53,6 +56,7 @@ static void put_data(json_t *o, const hone_trainer *t)
     }
 }
 
+/* Every constant of the update and of the learning rate. */
 static void put_optimizer(json_t *o, const hone_config *c)
 {
     put_text(o, "train.optimizer.name", c->train.optimizer.name);
@@ -72,6 +76,7 @@ static void put_optimizer(json_t *o, const hone_config *c)
     put_number(o, "train.schedule.plateau_patience", c->train.schedule.plateau_patience);
 }
 
+/* Batches, seed, loss, what is frozen. */
 static void put_training(json_t *o, const hone_config *c)
 {
     char key[300];
@@ -117,6 +122,7 @@ static void put_model(json_t *o, const hone_trainer *t)
     free(tree);
 }
 
+/* Key -> text, in the order in which differences are worth naming. */
 static json_t *identity(const hone_trainer *t)
 {
     json_t *o = json_object();
@@ -143,6 +149,7 @@ static const char *shown(const json_t *v)
     return !s ? "absent" : strlen(s) > 60 ? "another one" : s;
 }
 
+/* Keys on either side count: a key that a run did not have is a difference too. */
 hone_status hone_identity_check(const hone_trainer *t, const char *text)
 {
     json_t *state = json_loads(text, JSON_REJECT_DUPLICATES, NULL), *was = json_object_get(state, "identity");

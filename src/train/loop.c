@@ -28,6 +28,7 @@ hone_status hone_trainer_drain(hone_trainer *t, hone_step *block)
     return hone_program_put_step(t->train.full.program, &cleared);
 }
 
+/* Over this session: what the time left is guessed from. */
 static double steps_per_second(const hone_trainer *t)
 {
     double seconds = hone_now_seconds() - t->started;
@@ -46,6 +47,7 @@ static void take_times(hone_trainer *t, hone_train_line *line)
     t->timed_samples = 0;
 }
 
+/* One event for the caller's display. */
 static void show(hone_trainer *t, const char *what, const hone_train_line *line)
 {
     double rate = steps_per_second(t);
@@ -70,6 +72,7 @@ void hone_trainer_append(hone_trainer *t, hone_log *log, char *line)
     free(line);
 }
 
+/* Sums are cleared only when their line is made, so no sample is in two lines or none. */
 hone_status hone_trainer_log_line(hone_trainer *t)
 {
     hone_train_line line = {.step = t->s.step, .epoch = (double)t->s.step / (double)t->steps_per_epoch};
@@ -116,6 +119,7 @@ static hone_status tick(hone_trainer *t)
 
 /* --- the guard against values that are not finite -------------------------------------------------------- */
 
+/* The device has already skipped the update; here it is counted, said, and after too many given up. */
 static hone_status check_finite(hone_trainer *t, hone_program *last)
 {
     hone_step b;
@@ -141,6 +145,7 @@ static hone_status check_finite(hone_trainer *t, hone_program *last)
 
 /* --- one step --------------------------------------------------------------------------------------------- */
 
+/* What a kernel may draw on: seed, step, epoch, micro-batch, rate. Nothing else tells it the time. */
 static hone_status set_block(hone_trainer *t, hone_program *p)
 {
     hone_step s = {.seed = (uint64_t)t->config->train.seed,
@@ -180,6 +185,7 @@ static hone_status micro_batch(hone_trainer *t, bool *updated)
 
 /* --- saving when it is time -------------------------------------------------------------------------------- */
 
+/* Multiples of a step count are a function of the state; seconds are the one interval that is not. */
 static bool save_is_due(const hone_trainer *t)
 {
     const hone_interval *every = &t->config->checkpoint.every;
@@ -201,6 +207,7 @@ static void save_or_warn(hone_trainer *t)
     hone_trainer_say(t, "warn", "this checkpoint was not saved, training goes on: %s", hone_error_message());
 }
 
+/* A stop without a save would break the promise of exit code 75: then it is an error. */
 static hone_status save_and_stop(hone_trainer *t)
 {
     if (hone_trainer_save(t, false) != HONE_OK) {
@@ -221,6 +228,7 @@ static void check_time(hone_trainer *t)
     t->s.validation_due = true;
 }
 
+/* The end of the run is always saved, so that the directory can be told from an unfinished one. */
 hone_status hone_trainer_loop(hone_trainer *t)
 {
     while (!t->s.finished) {

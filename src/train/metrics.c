@@ -4,12 +4,14 @@
 
 #include <math.h>
 
+/* One more key of an object that has some. */
 static void add(hone_text *t, const char *key, double value)
 {
     hone_text_add(t, ",\"%s\":", key);
     hone_json_number(t, value);
 }
 
+/* Keys in the order of the documentation. */
 char *hone_train_line_json(const hone_train_line *l)
 {
     hone_text t = {0};
@@ -26,6 +28,7 @@ char *hone_train_line_json(const hone_train_line *l)
     return hone_text_take(&t);
 }
 
+/* No wall-clock figure in it: it must come out equal after a resume. */
 char *hone_val_line_json(int64_t step, double epoch, double loss, double accuracy, double f1_macro)
 {
     hone_text t = {0};
@@ -40,6 +43,7 @@ char *hone_val_line_json(int64_t step, double epoch, double loss, double accurac
 
 const char hone_results_header[] = "epoch,step,train_loss,train_accuracy,val_loss,val_accuracy,val_f1_macro,lr,best";
 
+/* No wall-clock figure here either. */
 char *hone_result_row_csv(const hone_result_row *r)
 {
     const double value[] = {r->train_loss, r->train_accuracy, r->val_loss, r->val_accuracy, r->val_f1_macro, r->lr};

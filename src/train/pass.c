@@ -9,11 +9,13 @@ size_t hone_pass_sample_bytes(const hone_preprocess *pre)
     return (size_t)pre->height * (size_t)pre->width * (size_t)pre->channels;
 }
 
+/* By name: backends have no other mark of where their memory is. */
 bool hone_backend_is_host(const hone_backend *b)
 {
     return strncmp(b->name, "ref", 3) == 0 || strcmp(b->name, "cpu") == 0;
 }
 
+/* Builds the graph for `batch` samples and compiles it; class weights are constants of each program. */
 static hone_status compile_one(const hone_pass_opts *o, int batch, hone_program *share, hone_pass_program *out)
 {
     const hone_preprocess *pre = hone_model_preprocess(o->model);
@@ -51,6 +53,7 @@ static hone_status make_pool(hone_pass *p)
     return pixels ? p->backend->upload(p->backend, p->pool, pixels, p->pool_bytes) : HONE_OK;
 }
 
+/* The tail shares arenas with the owner of the parameters, whoever that is. */
 hone_status hone_pass_open(const hone_pass_opts *o, hone_pass *out)
 {
     int64_t count = hone_dataset_count(o->data);
@@ -97,11 +100,13 @@ static hone_status bind_pixels(hone_pass *p, const hone_batch *b, hone_pass_prog
     return hone_program_bind_pool(which->program, which->io.pool, device);
 }
 
+/* All inputs of a row are 4 bytes wide (i32 or f32); a mode that lacks one says HONE_NONE. */
 static hone_status write_input(hone_pass_program *w, hone_tid t, const void *data, int count)
 {
     return t == HONE_NONE ? HONE_OK : hone_program_write(w->program, t, data, (size_t)count * 4);
 }
 
+/* Which program is decided by the size of the batch alone. */
 hone_status hone_pass_feed(hone_pass *p, hone_batch *b, hone_pass_program **which)
 {
     HONE_TRY(hone_loader_next(p->loader, b));

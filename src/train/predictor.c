@@ -20,6 +20,7 @@ struct hone_predictor {
     float *probability; /* (BATCH, classes) */
 };
 
+/* `share` NULL: this program owns the parameters. */
 static hone_status compile_for(hone_predictor *p, int batch, hone_program *share, hone_program **program,
                                hone_model_io *io)
 {
@@ -55,6 +56,7 @@ static hone_status fill_inputs(hone_program *program, const hone_model_io *io, i
     return HONE_OK;
 }
 
+/* Everything slow or fallible happens here; a prediction only computes. */
 hone_status hone_predictor_open(const char *model_path, const char *device, int threads, hone_predictor **out)
 {
     hone_status status;
@@ -101,6 +103,7 @@ static hone_status run_some(hone_predictor *p, const uint8_t *pixels, int count,
     return HONE_OK;
 }
 
+/* In chunks of BATCH; probability (count, classes). */
 hone_status hone_predictor_run(hone_predictor *p, const uint8_t *pixels, int count, float *probability)
 {
     size_t image = hone_pass_sample_bytes(hone_model_preprocess(p->saved.model));

@@ -8,18 +8,21 @@
 #include "train/evaluate.h"
 #include "train/metrics.h"
 
+/* NaN and infinities have no JSON form. */
 void hone_json_number(hone_text *t, double value)
 {
     if (isfinite(value)) hone_text_add(t, "%.9g", value);
     else hone_text_add(t, "null"); /* JSON has no NaN */
 }
 
+/* "key":value. */
 static void add_pair(hone_text *t, const char *key, double value)
 {
     hone_text_add(t, "\"%s\":", key);
     hone_json_number(t, value);
 }
 
+/* One entry of per_class. */
 static void add_class(hone_text *t, const hone_evaluation *e, int c)
 {
     hone_text_add(t, "%s{\"label\":", c ? "," : "");
@@ -33,6 +36,7 @@ static void add_class(hone_text *t, const hone_evaluation *e, int c)
     hone_text_add(t, ",\"support\":%lld}", (long long)e->support[c]);
 }
 
+/* Keys are the contract of `hone eval --json`: adding is free, renaming is not. */
 char *hone_evaluation_json(const hone_evaluation *e)
 {
     hone_text t = {0};
@@ -59,6 +63,7 @@ char *hone_evaluation_json(const hone_evaluation *e)
     return hone_text_take(&t);
 }
 
+/* Class names and paths are the users', so they may hold anything. */
 void hone_csv_field(hone_text *t, const char *s)
 {
     if (!strpbrk(s, ",\"\r\n")) {
@@ -70,6 +75,7 @@ void hone_csv_field(hone_text *t, const char *s)
     hone_text_add(t, "\"");
 }
 
+/* Rows are truth, columns prediction. */
 char *hone_evaluation_confusion_csv(const hone_evaluation *e)
 {
     hone_text t = {0};
@@ -93,6 +99,7 @@ typedef struct ranked {
     int64_t sample;
 } ranked;
 
+/* qsort order; ties by sample keep the file the same from run to run. */
 static int worst_first(const void *a, const void *b)
 {
     const ranked *x = a, *y = b;
@@ -100,6 +107,7 @@ static int worst_first(const void *a, const void *b)
     return x->sample < y->sample ? -1 : x->sample > y->sample;
 }
 
+/* High loss on a clean set is where wrong labels are found. */
 char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *data, int most)
 {
     hone_text t = {0};

@@ -9,8 +9,10 @@
 #include "io/file.h"
 #include "train/trainer.h"
 
+/* NULL becomes null, not a missing key. */
 static json_t *text_or_null(const char *s) { return s ? json_string(s) : json_null(); }
 
+/* What the run is made of and how far it has come. */
 static void put_figures(json_t *o, const hone_trainer *t)
 {
     char text[24];
@@ -31,6 +33,7 @@ static void put_figures(json_t *o, const hone_trainer *t)
     json_object_set_new(o, "memory_bytes", json_integer((json_int_t)t->memory_bytes));
 }
 
+/* Rewritten whole at every change of status; readers never see half of it. */
 hone_status hone_trainer_write_run_json(hone_trainer *t, const char *status)
 {
     char now[24], device[512];
@@ -55,6 +58,7 @@ hone_status hone_trainer_write_run_json(hone_trainer *t, const char *status)
     return written;
 }
 
+/* Any trouble reads as no status: the checkpoints decide what is there. */
 void hone_trainer_read_status(const hone_trainer *t, char *status, size_t bytes)
 {
     char *text = NULL;
@@ -67,6 +71,7 @@ void hone_trainer_read_status(const hone_trainer *t, char *status, size_t bytes)
     free(text);
 }
 
+/* The bytes as given, comments included. */
 static hone_status write_config(hone_trainer *t)
 {
     char *text = NULL, *path;
@@ -84,6 +89,7 @@ static hone_status write_config(hone_trainer *t)
     return status;
 }
 
+/* model.json is written before the first step: a checkpoint needs it to be loaded. */
 hone_status hone_trainer_write_pages(hone_trainer *t)
 {
     HONE_TRY(write_config(t));

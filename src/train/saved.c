@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "io/file.h"
 
+/* True when dir/name is a regular file; *path is it then, else NULL. */
 static bool exists(const char *dir, const char *name, char **path)
 {
     struct stat s;
@@ -53,6 +54,7 @@ static hone_status locate(const char *given, hone_saved *out)
                      "there is no model.json at %s", given);
 }
 
+/* From the named file, best.safetensors, or the newest checkpoint that verifies. */
 static hone_status load_weights(hone_saved *s)
 {
     hone_weights_report report = {0};
@@ -76,6 +78,7 @@ static hone_status load_weights(hone_saved *s)
     return status;
 }
 
+/* model.json makes the model, the weights fill it, resolved.yaml says where its data are. */
 hone_status hone_saved_open(const char *path, hone_saved *out)
 {
     char *file = NULL;

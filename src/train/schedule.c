@@ -13,6 +13,7 @@ static const double PI = 3.14159265358979323846;
 /* From `a` to `b` along half a cosine, t in 0..1. */
 static double half_cosine(double a, double b, double t) { return b + (a - b) * 0.5 * (1.0 + cos(PI * t)); }
 
+/* A share of the way, whatever step is asked for. */
 static double clamp01(double t) { return t < 0 ? 0 : t > 1 ? 1 : t; }
 
 /* OneCycleLR with its defaults: div_factor 25, final_div_factor 1e4, pct_start 0.3 unless a warm-up is

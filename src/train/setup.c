@@ -21,12 +21,14 @@ hone_status hone_setup_check(const hone_config *c)
 
 /* --- data and model ------------------------------------------------------------------------------------------- */
 
+/* The compute threads where the page says nothing. */
 static int decode_threads(const hone_trainer *t)
 {
     int n = t->config->data.decode_threads;
     return n > 0 ? n : t->backend->threads > 0 ? t->backend->threads : 1;
 }
 
+/* Named, counted, and listed in the run directory: never passed over in silence. */
 static void report_skipped(hone_trainer *t, hone_dataset *d, const char *split)
 {
     const char *const *reasons;
@@ -42,6 +44,7 @@ static void report_skipped(hone_trainer *t, hone_dataset *d, const char *split)
     free(list);
 }
 
+/* Train and val are decoded now; test waits for the end of the run. */
 static hone_status open_data(hone_trainer *t)
 {
     const hone_config *c = t->config;
@@ -65,6 +68,7 @@ static hone_status spread(const char *key, const float *from, int count, int cha
     return HONE_OK;
 }
 
+/* Moments are measured on the training split only, and stored in the model. */
 static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
 {
     const hone_config *c = t->config;
@@ -107,6 +111,7 @@ static void balanced_weights(hone_trainer *t)
     }
 }
 
+/* Classes that the page does not name have weight 1. */
 static hone_status given_weights(hone_trainer *t)
 {
     const hone_string_list *names = &t->config->train.loss.weight_class;
@@ -126,6 +131,7 @@ static hone_status given_weights(hone_trainer *t)
     return HONE_OK;
 }
 
+/* (C) floats, or nothing where all are 1. */
 static hone_status make_class_weights(hone_trainer *t)
 {
     if (t->config->train.loss.class_weights == HONE_WEIGHTS_NONE) return HONE_OK;
@@ -138,6 +144,7 @@ static hone_status make_class_weights(hone_trainer *t)
 
 /* --- programs ------------------------------------------------------------------------------------------------------ */
 
+/* The page's constants as the kernels want them. */
 static hone_update_attr update_attr(const hone_config *c)
 {
     return (hone_update_attr){.momentum = (float)c->train.optimizer.momentum,
@@ -176,6 +183,7 @@ hone_pass_opts hone_setup_train_opts(const hone_trainer *t)
                             .stop = t->opts->stop};
 }
 
+/* A step is an update: the last group of an epoch may have fewer micro-batches. */
 static void count_steps(hone_trainer *t)
 {
     int accumulate = t->config->train.accumulate;
@@ -185,6 +193,7 @@ static void count_steps(hone_trainer *t)
     if (most > 0 && (most < t->steps_total || t->config->train.epochs <= 0)) t->steps_total = most;
 }
 
+/* What the programs hold and the decoded pixels; for the display and run.json. */
 static void count_memory(hone_trainer *t)
 {
     const hone_pass *pass[] = {&t->train, &t->val};
@@ -216,6 +225,7 @@ static hone_status check_splits(const hone_trainer *t)
     return HONE_OK;
 }
 
+/* In the order of what is cheapest to get wrong: device, data, model, programs. */
 hone_status hone_setup_open(hone_trainer *t)
 {
     HONE_TRY(hone_backend_open(t->opts->device ? t->opts->device : "auto", t->opts->threads, &t->backend));
@@ -235,6 +245,7 @@ hone_status hone_setup_open(hone_trainer *t)
 
 /* --- starting weights ------------------------------------------------------------------------------------------------ */
 
+/* What came from the file, and line by line what did not. */
 static void say_init(hone_trainer *t, const char *path, const hone_weights_report *r)
 {
     hone_trainer_say(t, "note", "init: %d of %d parameters loaded from %s, %d of its arrays unused", r->loaded,
@@ -302,6 +313,7 @@ static hone_status start_average(hone_trainer *t)
     return HONE_OK;
 }
 
+/* The order init, upload, average: the average starts from what was loaded. */
 hone_status hone_setup_initial_weights(hone_trainer *t)
 {
     if (t->config->train.init) HONE_TRY(load_init(t, t->config->train.init));

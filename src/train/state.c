@@ -74,6 +74,7 @@ static const struct field {
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 
+/* Text for what JSON numbers can't carry exactly. */
 static json_t *field_to_json(const struct field *f, const hone_run_state *s)
 {
     const void *at = (const char *)s + f->offset;
@@ -89,6 +90,7 @@ static json_t *field_to_json(const struct field *f, const hone_run_state *s)
     return json_string(text);
 }
 
+/* False when the value is absent or of another type. */
 static bool field_from_json(const struct field *f, const json_t *v, hone_run_state *s)
 {
     void *at = (char *)s + f->offset;
@@ -105,6 +107,7 @@ static bool field_from_json(const struct field *f, const json_t *v, hone_run_sta
     return text && end != text && *end == '\0';
 }
 
+/* Indented: a state is read by people when something went wrong. */
 char *hone_run_state_json(const hone_run_state *s, const char *identity_json)
 {
     json_t *o = json_object(), *identity = json_loads(identity_json, 0, NULL);
@@ -120,6 +123,7 @@ char *hone_run_state_json(const hone_run_state *s, const char *identity_json)
     return text;
 }
 
+/* Every field must be there: a default would be a silent difference. */
 hone_status hone_run_state_parse(const char *text, hone_run_state *out)
 {
     json_error_t error;
@@ -173,18 +177,21 @@ static bool has_kind(const hone_trainer *t, const hone_param *p, int kind, hone_
     return kind < 3 ? hone_program_has_slot(program, kind) : t->s.micro > 0 && *tensor != HONE_NONE;
 }
 
+/* (count) floats in the program's memory layout. */
 static hone_status read_kind(hone_program *p, hone_tid tensor, int kind, float *value, int64_t count)
 {
     return kind < 3 ? hone_program_read_slot(p, tensor, kind, value)
                     : hone_program_read(p, tensor, value, (size_t)count * sizeof *value);
 }
 
+/* The way back. */
 static hone_status write_kind(hone_program *p, hone_tid tensor, int kind, const float *value, int64_t count)
 {
     return kind < 3 ? hone_program_write_slot(p, tensor, kind, value)
                     : hone_program_write(p, tensor, value, (size_t)count * sizeof *value);
 }
 
+/* One array of one parameter, where it has it. */
 static hone_status optim_add(hone_trainer *t, const hone_param *p, int kind, optim_arrays *a)
 {
     hone_text name = {0};
@@ -199,6 +206,7 @@ static hone_status optim_add(hone_trainer *t, const hone_param *p, int kind, opt
     return read_kind(t->train.full.program, tensor, kind, a->value[at], p->count);
 }
 
+/* Parameters in the model's order; the writer sorts by name anyway. */
 static hone_status optim_collect(hone_trainer *t, optim_arrays *a)
 {
     size_t most = (size_t)hone_model_param_count(t->model) * KINDS + 1;
@@ -213,6 +221,7 @@ static hone_status optim_collect(hone_trainer *t, optim_arrays *a)
     return status;
 }
 
+/* All that the run needs must be there, and nothing more: another optimizer's state is refused. */
 static hone_status optim_restore(hone_trainer *t, const hone_safetensors *file)
 {
     int used = 0;
@@ -240,6 +249,7 @@ static hone_status optim_restore(hone_trainer *t, const hone_safetensors *file)
 
 /* --- whole checkpoints ---------------------------------------------------------------------------------------- */
 
+/* Logs are flushed to disk before their lengths are recorded: a checkpoint never points past them. */
 static hone_status collect_state(hone_trainer *t, char **text)
 {
     HONE_TRY(hone_log_sync(&t->run.metrics));
@@ -254,6 +264,7 @@ static hone_status collect_state(hone_trainer *t, char **text)
     return *text ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "no memory to save the state of the run");
 }
 
+/* The same sequence for every save, whatever asked for it: a resumed run can't tell them apart. */
 hone_status hone_trainer_save(hone_trainer *t, bool initial)
 {
     optim_arrays optim = {0};
@@ -281,11 +292,13 @@ done:
     return status;
 }
 
+/* Callback of hone_checkpoint_latest. */
 static void rejected(void *arg, const char *text)
 {
     hone_trainer_say(arg, "warn", "a checkpoint was passed over: %s", text);
 }
 
+/* State, then identity, then weights: nothing of another experiment reaches a program. */
 hone_status hone_trainer_restore(hone_trainer *t, bool *found)
 {
     hone_checkpoint c;

@@ -13,6 +13,7 @@
 
 /* --- saying things ------------------------------------------------------------------------------------------ */
 
+/* Position and memory are the same for all kinds of events. */
 void hone_trainer_progress(hone_trainer *t, hone_progress *p)
 {
     p->step = t->s.step;
@@ -23,6 +24,7 @@ void hone_trainer_progress(hone_trainer *t, hone_progress *p)
     if (t->opts->progress) t->opts->progress(t->opts->progress_arg, p);
 }
 
+/* To the caller and to log.txt; for what happens now and then, not every step. */
 void hone_trainer_say(hone_trainer *t, const char *what, const char *fmt, ...)
 {
     hone_text text = {0};
@@ -48,6 +50,7 @@ double hone_trainer_seconds(const hone_trainer *t)
 
 /* --- the run --------------------------------------------------------------------------------------------------- */
 
+/* Reverse order of opening; everything is fine with being NULL. */
 static void close_all(hone_trainer *t)
 {
     hone_pass_close(&t->val); /* sharers before the owner of the arenas */
@@ -60,6 +63,7 @@ static void close_all(hone_trainer *t)
     free(t->started_text);
 }
 
+/* Setup and an earlier session are no part of this session's rates. */
 static void start_clock(hone_trainer *t)
 {
     t->session_seconds_before = t->s.seconds;
@@ -103,6 +107,7 @@ static hone_status go_on(hone_trainer *t)
     return hone_trainer_write_pages(t);
 }
 
+/* "finished" is written last: a kill before it means that the evaluation is done again. */
 static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
 {
     HONE_TRY(hone_trainer_write_run_json(t, "running"));
@@ -119,6 +124,7 @@ static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
     return HONE_OK;
 }
 
+/* Everything after the lock is taken. */
 static hone_status train_in(hone_trainer *t, hone_evaluation *final)
 {
     char status[32];
@@ -148,6 +154,7 @@ static void record_end(hone_trainer *t, hone_status status)
     hone_error_restore(&why);
 }
 
+/* One exit: whatever happened is in run.json and log.txt before the directory is unlocked. */
 hone_status hone_train(const hone_config *c, const hone_train_opts *o, hone_evaluation *final)
 {
     hone_evaluation ignored = {0}, *into = final ? final : &ignored;

@@ -20,6 +20,7 @@ static float half_to_float(uint16_t h)
     return f;
 }
 
+/* Any float type of a file to the fp32 of the model; false for integers. */
 static bool to_floats(const hone_blob *b, float *out, int64_t count)
 {
     switch (b->dtype) {
@@ -40,6 +41,7 @@ static bool to_floats(const hone_blob *b, float *out, int64_t count)
     }
 }
 
+/* Equal rank and dims, dims before `from` not looked at. */
 static bool same_shape(const hone_param *p, const hone_blob *b, int from)
 {
     if (p->rank != b->rank) return false;
@@ -56,6 +58,7 @@ static void add_shape(hone_text *t, int32_t rank, const int64_t *dim)
     hone_text_add(t, ")");
 }
 
+/* Names both shapes: a transposed array has the right size and is still wrong. */
 static hone_status fail_shape(const char *name, const hone_param *p, const hone_blob *b)
 {
     hone_text t = {0};
@@ -69,6 +72,7 @@ static hone_status fail_shape(const char *name, const hone_param *p, const hone_
     return HONE_ERR_DATA;
 }
 
+/* Names what is closest, for files whose names have a prefix or a typo. */
 static hone_status fail_missing(const hone_safetensors *file, const char *name, const hone_param *p)
 {
     int count = hone_safetensors_count(file);
@@ -88,6 +92,7 @@ static bool is_other_head(const hone_model *m, const hone_param *p, const hone_b
            same_shape(p, b, 1);
 }
 
+/* One parameter: loaded, left with a note, or an error. */
 static hone_status load_one(hone_model *m, hone_param *p, const hone_safetensors *file, const char *name, bool strict,
                             hone_weights_report *r, hone_text *notes)
 {
@@ -113,6 +118,7 @@ static hone_status load_one(hone_model *m, hone_param *p, const hone_safetensors
     return HONE_OK;
 }
 
+/* A file that fits nothing at all is another model's, strict or not. */
 hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const char *name, bool strict,
                               hone_weights_report *report)
 {
@@ -136,6 +142,7 @@ hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const
     return status;
 }
 
+/* Names and values stay the model's: valid until it is freed or downloaded into again. */
 hone_blob *hone_weights_blobs(hone_model *m, int *count)
 {
     *count = hone_model_param_count(m);
