@@ -84,9 +84,11 @@ hone_status hone_cpu_conv_prepare(hone_backend *b, const hone_graph *g, hone_nod
     c->isa = hone_cpu_isa_pick();
     const hone_cpu_conv_rows *const rows[] = HONE_CPU_EACH(&hone_cpu_conv_rows);
     c->rows = rows[c->isa];
+    /* threads by the work of the plain algorithm, whatever method will do it */
     c->parts = hone_cpu_parts(b, 2.0 * (double)(c->N * c->OH * c->OW) * (double)c->O * (double)c->K);
     c->method = choose(c);
     c->method->plan(c);
+    /* shared scratch first, then one piece a part */
     n->work_bytes = c->shared_bytes + (size_t)c->parts * c->part_bytes;
     n->state = c;
     n->choice = c->method->choice;
@@ -154,6 +156,7 @@ void hone_cpu_conv_dw(hone_backend *b, const hone_launch *l)
 static void product_plan(hone_cpu_conv *c)
 {
     int64_t pixels = c->N * c->H * c->W;
+    /* b is (K, n): columns are what the result has as channels */
     switch (c->direction) {
     case HONE_CPU_FORWARD: c->shared_bytes = hone_cpu_product_bytes(c->gemm, c->O, c->I); break;
     case HONE_CPU_DX: c->shared_bytes = hone_cpu_product_bytes(c->gemm, c->I, c->O); break;

@@ -45,6 +45,7 @@ static void fill_frame(const hone_cpu_conv *c, const float *x, float *to)
     frame f = frame_of(c);
     const int64_t row = c->W * c->I, edge = c->window.pad[1] * c->I;
     memset(to, 0, (size_t)(c->window.pad[0] * f.w * c->I + edge) * sizeof *to);
+    /* from here on: a row of x, then the right edge and the left one of the next row together */
     to += c->window.pad[0] * f.w * c->I + edge;
     for (int64_t h = 0; h < c->H; h++, x += row, to += row + 2 * edge) { /* right edge and the next left one */
         memcpy(to, x, (size_t)row * sizeof *to);
@@ -66,6 +67,7 @@ static void forward_part(void *arg, int part, int parts)
     for (; n < end; n++) {
         fill_frame(c, io->x + n * c->H * c->W * c->I, framed);
         for (int64_t oh = 0; oh < c->OH; oh++) {
+            /* row oh of image n: (OW, O) */
             float *y = io->y + (n * c->OH + oh) * c->OW * c->O;
             c->gemm->windows_by_panels(c->OW, c->O, v->kernel[0], v->kernel[1] * c->I,
                                        framed + oh * v->stride[0] * line, v->dilation[0] * line, v->stride[1] * c->I,

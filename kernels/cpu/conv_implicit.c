@@ -34,6 +34,7 @@ static int64_t dx_panels(const hone_cpu_conv *c)
 /* --- plan ----------------------------------------------------------------------------------------------- */
 static void plan(hone_cpu_conv *c)
 {
+    /* taps in equal blocks: a short last one would run at half speed */
     int64_t most = max64(1, TAP_FLOATS / c->Ig), blocks = (tap_count(c) + most - 1) / most, rows = c->gemm->rows;
     int64_t taps = (tap_count(c) + blocks - 1) / blocks;
     /* odd multiples of a cache line: rows of a tile must not share one cache set */
@@ -50,6 +51,7 @@ static void plan(hone_cpu_conv *c)
     case HONE_CPU_FORWARD: shared = groups * (size_t)(panel_count(c->gemm, c->Og) * c->K) * cols; break;
     case HONE_CPU_DX: shared = groups * (size_t)(dx_panels(c) * c->Og) * cols; break;
     default: /* partial sums, dw then db */
+             /* as many partial sums as memory allows, a divisor of parts; the others share by output channels */
         c->block[SUM_PARTS] = min64(c->parts, max64(1, PARTIAL_FLOATS / (c->O * (c->K + 1))));
         while (c->parts % c->block[SUM_PARTS]) c->block[SUM_PARTS]--;
         shared = (size_t)(c->block[SUM_PARTS] * round_up(c->O * (c->K + 1), 16));
@@ -119,6 +121,7 @@ static void pack_dx(void *arg, int part, int parts)
     int64_t each = dx_panels(c), in_block = dx_block_panels(c), first, last;
     hone_cpu_share(each * c->window.groups, part, parts, &first, &last);
     for (int64_t j = first; j < last; j++) {
+        /* group, block of taps, panel within it */
         int64_t q = j / each, block = j % each / in_block, i = j % in_block;
         int64_t from = block * c->block[TAPS] * c->Ig, n = min64(c->block[TAPS] * c->Ig, c->K - from);
         if (i * c->gemm->cols >= n) continue; /* the last block is shorter */
@@ -133,6 +136,7 @@ static void dx_block(const hone_cpu_conv_io *io, int64_t n, int64_t p0, int64_t 
     const hone_cpu_conv *c = io->plan;
     int64_t panel = c->Og * c->gemm->cols, ld = c->block[LD], taps = tap_count(c);
     float *image = io->dx + n * c->H * c->W * c->I;
+    /* operand a as it lies: rows of O channels */
     const float *dy = io->dy + (n * c->OH * c->OW + p0) * c->O, *b = (const float *)io->work;
     for (int64_t q = 0; q < c->window.groups; q++)
         for (int64_t t0 = 0; t0 < taps; t0 += c->block[TAPS], b += dx_block_panels(c) * panel) {
@@ -193,6 +197,7 @@ static void dw_part(void *arg, int part, int parts)
     int64_t p, end, o0, o1;
     hone_cpu_share(c->N * c->OH * c->OW, s, sums, &p, &end);
     hone_cpu_share(c->Og, part % cut, cut, &o0, &o1);
+    /* this range of pixels sums here */
     float *dw = (float *)io->work + s * partial_stride(c), *db = dw + c->O * c->K;
     if (part % cut == 0) memset(db, 0, (size_t)(c->O) * sizeof(float));
     /* a part without pixels still contributes: zeros */

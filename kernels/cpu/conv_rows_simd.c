@@ -31,6 +31,7 @@ SIMD_INLINE void zero_run(float *to, int64_t n)
 SIMD_INLINE void gather_run(const hone_cpu_conv *c, const float *line, int64_t left, int64_t s0, int64_t s1, float *to,
                             const float *end)
 {
+    /* taps [a, z) meet the image; left and right of them is padding */
     int64_t a = max64(s0, -left), z = min64(s1, c->W - left), I = c->I;
     if (a >= z) {
         zero_run(to, (s1 - s0) * I);
@@ -57,9 +58,11 @@ static void gather(const hone_cpu_conv *c, const float *x, int64_t p0, int64_t p
                    float *rows, int64_t ld)
 {
     const hone_window *v = &c->window;
+    /* kernel rows that the block of taps touches, whole or in part */
     const int64_t kw = v->kernel[1], r0 = t0 / kw, r1 = (t1 + kw - 1) / kw;
     /* whether the taps of a kernel row are one run of memory */
     const bool runs = v->dilation[1] == 1 && v->groups == 1;
+    /* whole-vector reads stop short of this */
     const float *end = x + c->N * c->H * c->W * c->I;
     int64_t ow = p0 % c->OW, oh = p0 / c->OW % c->OH, n = p0 / c->OW / c->OH;
     for (int64_t p = p0; p < p1; p++, rows += ld) {
@@ -74,6 +77,7 @@ static void gather(const hone_cpu_conv *c, const float *x, int64_t p0, int64_t p
             else gather_taps(c, line, left, s0, s1, q, to, end);
             to += (s1 - s0) * c->Ig;
         }
+        /* next pixel in memory order */
         if (++ow == c->OW) {
             ow = 0;
             if (++oh == c->OH) oh = 0, n++;
@@ -103,6 +107,7 @@ static void scatter_pixel(const hone_cpu_conv *c, float *image, int64_t oh, int6
         row += (s1 - s0) * c->Ig;
         if (ih < 0 || ih >= c->H) continue;
         if (runs) {
+            /* only the part inside the image has a gradient */
             int64_t a = max64(s0, -left), z = min64(s1, c->W - left);
             if (a < z) add_run(line + (left + a) * c->I, from + (a - s0) * c->I, (z - a) * c->I);
             continue;

@@ -97,6 +97,7 @@ static void dw_part(void *arg, int part, int parts)
     hone_cpu_share(c->N * c->OH, part, parts, &row, &end);
     for (; row < end; row++) {
         int64_t n = row / c->OH;
+        /* one row of dy: its products with x go to dw, its column sums to db */
         const float *dy = io->dy + n * c->OH * c->OW * c->O;
         row_functions(c)->weights(&d, io->x + n * c->H * c->W * c->I, dy, row % c->OH, dw, tap_stride(c));
         if (io->db) c->gemm->add_columns(c->OW, c->O, dy + row % c->OH * c->OW * c->O, c->O, dw + c->K * tap_stride(c));
@@ -107,6 +108,7 @@ static void dw_part(void *arg, int part, int parts)
 static void dw(const hone_cpu_conv_io *io)
 {
     const hone_cpu_conv *c = io->plan;
+    /* the first partial becomes the total */
     float *sum = (float *)io->work;
     hone_cpu_parallel(c->parts, dw_part, (void *)(uintptr_t)io);
     for (int part = 1; part < c->parts; part++) /* in order, into the first */

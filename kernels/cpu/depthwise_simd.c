@@ -32,6 +32,7 @@ static void list_forward(const hone_cpu_depthwise *d, int64_t oh, int64_t ow, ta
     l->count = 0;
     for (int r = 0; r < v->kernel[0]; r++)
         for (int s = 0; s < v->kernel[1]; s++) {
+            /* the input place of tap (r, s); padding has none */
             int64_t h = oh * v->stride[0] - v->pad[0] + r * v->dilation[0];
             int64_t w = ow * v->stride[1] - v->pad[1] + s * v->dilation[1];
             if (h < 0 || h >= d->H || w < 0 || w >= d->W) continue;
@@ -47,6 +48,7 @@ static void list_backward(const hone_cpu_depthwise *d, int64_t h, int64_t w, tap
     l->count = 0;
     for (int r = 0; r < v->kernel[0]; r++)
         for (int s = 0; s < v->kernel[1]; s++) {
+            /* the output whose tap (r, s) reads (h, w), if strides divide */
             int64_t a = h + v->pad[0] - r * v->dilation[0], b = w + v->pad[1] - s * v->dilation[1];
             if (a < 0 || b < 0 || a % v->stride[0] || b % v->stride[1]) continue;
             int64_t oh = a / v->stride[0], ow = b / v->stride[1];
@@ -66,6 +68,7 @@ SIMD_INLINE void pixel_sum(const tap_list *l, const float *image, const float *w
         sum[k] = (vfloat){0};
         if (e->bias) sum[k] = v_load_some(e->bias + c + k * LANES, left);
     }
+    /* taps in order: the sum of a channel is one chain, whatever the vector */
     for (int t = 0; t < l->count; t++)
 #pragma GCC unroll 4
         for (int k = 0; k < nv; k++)
@@ -79,6 +82,7 @@ static void pixel(const tap_list *l, int64_t C, const float *image, const float 
                   float *to)
 {
     int64_t c = 0;
+    /* four vectors at a time share the walk over the list */
     for (; c + 4 * LANES <= C; c += 4 * LANES) pixel_sum(l, image, w, e, 4, c, LANES, to);
     for (; c + LANES <= C; c += LANES) pixel_sum(l, image, w, e, 1, c, LANES, to);
     if (c < C) pixel_sum(l, image, w, e, 1, c, C - c, to);
@@ -142,6 +146,7 @@ static void weights(const hone_cpu_depthwise *d, const float *x, const float *dy
             int64_t first, last;
             columns(d, s, &first, &last);
             if (first >= last) continue;
+            /* first pixel of x and of dy that meet under this tap */
             const float *from = x + (h * d->W + first * v->stride[1] - v->pad[1] + s * v->dilation[1]) * d->C;
             const float *g = dy + (oh * d->OW + first) * d->C;
             float *to = dw + (r * v->kernel[1] + s) * ldw;

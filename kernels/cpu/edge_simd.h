@@ -16,6 +16,7 @@ SIMD_INLINE vint v_first(int64_t n)
     return lane < (int32_t)n;
 }
 
+/* Through a padded copy on the stack: what any machine can do. */
 SIMD_INLINE vfloat edge_load_copy(const float *p, int64_t n)
 {
     float x[LANES] = {0};
@@ -30,6 +31,7 @@ SIMD_INLINE void edge_store_copy(float *p, vfloat v, int64_t n)
     memcpy(p, x, (size_t)n * sizeof *p);
 }
 
+/* One pair a set; only the running set's pair is ever expanded, so the others need not compile. */
 #define EDGE_LOAD_base(p, n)       edge_load_copy(p, n)
 #define EDGE_STORE_base(p, v, n)   edge_store_copy(p, v, n)
 #define EDGE_LOAD_avx2(p, n)       __builtin_ia32_maskloadps256((const vfloat *)(p), v_first(n))

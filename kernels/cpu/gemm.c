@@ -34,6 +34,7 @@ size_t hone_cpu_product_bytes(const hone_cpu_gemm *g, int64_t n, int64_t k)
 static void cut(hone_cpu_product *p)
 {
     int64_t best = INT64_MAX;
+    /* every factorisation of parts; ties go to more row parts */
     for (int r = p->parts; r >= 1; r--) {
         if (p->parts % r) continue;
         int c = p->parts / r;
@@ -66,6 +67,7 @@ static void multiply_block(const hone_cpu_product *p, int64_t i, int64_t m, int6
     int add = p->add || p->k_begin > 0;
     if (p->a_turned) g->cols_by_panels(m, n, k, p->a + p->k_begin * p->m + i, p->m, b, g->cols, panel, c, p->n, add);
     else g->rows_by_panels(m, n, k, p->a + i * p->k + p->k_begin, p->k, b, g->cols, panel, c, p->n, add);
+    /* bias and activation only after the last block of k */
     if (p->k_end < p->k) return;
     hone_cpu_epilogue e = p->epilogue;
     if (e.bias) e.bias += j;
@@ -90,6 +92,7 @@ static void multiply_part(void *arg, int part, int parts)
     hone_cpu_share(panel_count(p->gemm, p->n), part % p->column_parts, p->column_parts, &q, &q_end);
     if (p->column_sum && q == 0) sum_part(p, i, i_end - i);
     int64_t j = q * cols, n = min64(q_end * cols, p->n) - j;
+    /* rows of a block: whole register tiles, at least one */
     int64_t step = ROW_BLOCK_FLOATS / (p->k_end - p->k_begin) / p->gemm->rows * p->gemm->rows;
     if (step < p->gemm->rows) step = p->gemm->rows;
     for (; n > 0 && i < i_end; i += step) multiply_block(p, i, min64(step, i_end - i), j, n);

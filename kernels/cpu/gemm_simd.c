@@ -39,7 +39,9 @@ SIMD_INLINE void put_row(vfloat first, vfloat second, const int nv, float *c, in
 SIMD_INLINE void tile(const int mr, const int nv, const int turned, const walk *k, const float *restrict a,
                       const float *restrict b, float *restrict c, int64_t n)
 {
+    /* copies in registers: c may alias the struct for all the compiler knows */
     const int64_t lda = k->lda, step = k->step, inner = k->inner;
+    /* the sums; constant indices after unrolling, so they never see memory */
     vfloat acc[TILE_ROWS][2];
 #pragma GCC unroll 16
     for (int i = 0; i < mr; i++)
@@ -48,6 +50,7 @@ SIMD_INLINE void tile(const int mr, const int nv, const int turned, const walk *
     for (int64_t r = 0; r < k->outer; r++, a += k->jump)
         for (int64_t p = 0; p < inner; p++, b += step) {
             const float *ap = turned ? a + p * lda : a + p;
+            /* two vectors of b serve all rows; each a is broadcast once and used twice */
             vfloat b0 = v_load(b), b1 = nv > 1 ? v_load(b + LANES) : b0;
 #pragma GCC unroll 16
             for (int i = 0; i < mr; i++) {
@@ -88,6 +91,7 @@ static tile_fn *const cols_tile[TILE_ROWS][2] = {EACH_ROW(TILE_ROWS)(COLS_ENTRY)
 SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, const walk *k, int64_t m, int64_t n,
                            const float *a, const float *b, int64_t panel, float *c)
 {
+    /* strips as equal as can be */
     int64_t strips = (m + TILE_ROWS - 1) / TILE_ROWS;
     for (int64_t j = 0; j < n; j += TILE_COLS, b += panel) {
         int64_t nj = n - j < TILE_COLS ? n - j : TILE_COLS;
@@ -148,6 +152,7 @@ static void pack(int64_t first, int64_t last, int64_t n, int64_t k, const float 
 static void pack_turned_half(int64_t n, int64_t k, const float *src, int64_t ld, float *dst)
 {
     int64_t p = 0;
+    /* squares of LANES x LANES; what is left goes one by one */
     for (; n >= LANES && p + LANES <= k; p += LANES) {
         vfloat x[LANES];
 #pragma GCC unroll 16
@@ -228,6 +233,7 @@ SIMD_INLINE void finish_rows(const hone_cpu_epilogue *e, const hone_act act, int
 /* No bias and no activation: nothing to do. */
 static void finish(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, int64_t ldc)
 {
+    /* the switch stands outside the loop: each case expands its own arithmetic */
     switch (e->act) { /* one copy of the loop per activation */
     case HONE_ACT_NONE:
         if (e->bias) finish_rows(e, HONE_ACT_NONE, m, n, c, ldc);
@@ -245,6 +251,7 @@ static void add_columns(int64_t m, int64_t n, const float *a, int64_t lda, float
 {
     int64_t j = 0;
     for (; j + LANES <= n; j += LANES) {
+        /* down the rows: one chain per column, in the order of the rows */
         vfloat s = v_load(sum + j);
         for (int64_t i = 0; i < m; i++) s += v_load(a + i * lda + j);
         v_store(sum + j, s);

@@ -22,6 +22,7 @@ hone_status hone_cpu_linear_prepare(hone_backend *b, const hone_graph *g, hone_n
     const hone_cpu_gemm *gemm = hone_cpu_gemm_pick();
     const hone_tensor *second = &g->tensor[n->in[1]];
     const hone_tensor *first = &g->tensor[n->in[0]];
+    /* operand b is (k, n): w turned forward, w for dx, x for dw */
     switch (n->op) {
     case HONE_OP_linear_dw: n->work_bytes = hone_cpu_product_bytes(gemm, width(first), height(first)); break;
     case HONE_OP_linear_dx:

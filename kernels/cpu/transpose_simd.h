@@ -29,6 +29,7 @@
 SIMD_INLINE void v_butterfly(vfloat x[LANES], const int d, vint low, vint high)
 {
 #pragma GCC unroll 16
+    /* rows i and i + d exchange their off-diagonal blocks of side d */
     for (int i = 0; i < LANES; i++)
         if (!(i & d)) {
             vfloat a = x[i], b = x[i + d];

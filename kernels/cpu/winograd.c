@@ -86,6 +86,7 @@ static void plan_correlation(hone_cpu_conv *c)
 {
     shape s = look(c);
     int64_t cols = c->gemm->cols, rows = c->gemm->rows;
+    /* few tiles and many weights: weights are used once a tile anyway, so they are made where used */
     bool whole = s.tiles <= WHOLE_TILES_MOST && s.panels >= c->parts && s.O * s.K >= 128 * 128;
     c->block[ORDER] = whole ? BY_OUTPUTS : BY_TILES;
     /* whole strips of the register tile, up to four, as L2 has room */
@@ -114,6 +115,7 @@ static void multiply(const hone_cpu_conv_io *io, const shape *s, int64_t t0, int
 {
     const hone_cpu_conv *c = io->plan;
     int64_t cols = c->gemm->cols, o0 = first * cols, o1 = min64(last * cols, s->O);
+    /* 36 products (tiles, K) (K, outputs), each a few panels wide */
     for (int i = 0; i < SLICES; i++)
         c->gemm->rows_by_panels(t1 - t0, o1 - o0, s->K, v.at + i * v.slice, v.step, u.at + i * u.slice, cols, u.panel,
                                 m.at + i * m.slice, m.step, 0);
@@ -150,6 +152,7 @@ static void tiles_part(void *arg, int part, int parts)
         int64_t t1 = min64(t + block, end);
         transforms(c)->input(&s.from, source(io), t, t1, v);
         for (int64_t j = 0; j < s.panels; j += step) {
+            /* the same slices, from panel j on */
             hone_cpu_slices uj = u;
             uj.at += j * u.panel;
             multiply(io, &s, t, t1, j, min64(j + step, s.panels), v, uj, m);
@@ -164,6 +167,7 @@ static void input_part(void *arg, int part, int parts)
     shape s = look(io->plan);
     hone_cpu_slices v = by_rows((float *)io->work, s.tiles, s.row);
     int64_t t0, t1;
+    /* rows of the shared array that this part fills */
     hone_cpu_share(s.tiles, part, parts, &t0, &t1);
     v.at += t0 * v.step;
     transforms(io->plan)->input(&s.from, source(io), t0, t1, v);
@@ -313,6 +317,7 @@ static void dw_outputs_part(void *arg, int part, int parts)
     for (; o < end; o += strip)
         for (int64_t i0 = 0; i0 < c->I; i0 += DW_CHANNELS) {
             int64_t o1 = min64(o + strip, end), i1 = min64(i0 + DW_CHANNELS, c->I);
+            /* dy turned (tiles, outputs) against x in panels (tiles, inputs): sums over tiles */
             for (int i = 0; i < SLICES; i++)
                 c->gemm->cols_by_panels(o1 - o, i1 - i0, s.tiles, dy.at + i * dy.slice + o, dy.step,
                                         x.at + i * x.slice + i0 / x.width * x.panel, x.step, x.panel,
