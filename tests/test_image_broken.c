@@ -335,7 +335,7 @@ static void test_jpeg_structure(void **state) /* I7 I8 I11 I12 I13 */
     refused(c, "JPEG");
     c = copy(b);
     memset(c.data + dht + 5, 0xFF, 16); /* more codes than a length can have */
-    refused(c, "JPEG");
+    refused(c, "Huffman");
     c = copy(b);
     c.data[dqt + 1] = 0x01; /* a marker without length where a table stood */
     refused(c, "out of place");

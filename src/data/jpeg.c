@@ -9,7 +9,7 @@
 
 #include "data/image.h"
 
-enum { EOI = 0xD9, SOS = 0xDA, APP1 = 0xE1 };
+enum { DHT = 0xC4, EOI = 0xD9, SOS = 0xDA, APP1 = 0xE1 };
 
 /* The usual fate of a file: a download or a copy that ended early. */
 static hone_status cut(size_t at)
@@ -39,6 +39,22 @@ static hone_status read_frame(const uint8_t *p, size_t length, int marker, hone_
     info->components = p[7];
     if (info->components != 1 && info->components != 3 && info->components != 4)
         return hone_fail(HONE_ERR_DATA, "re-encode the image", "JPEG: %d colour components", info->components);
+    return HONE_OK;
+}
+
+/* A DHT segment: tables of class and id, 16 counts of codes by length, then as many values. stb_image
+ * 2.27 writes past its table when the counts sum to more than 256, so no decoder gets to see that. */
+static hone_status check_huffman(const uint8_t *p, size_t length)
+{
+    for (size_t at = 2; at < length;) {
+        size_t values = 0;
+        if (length - at < 17) return hone_fail(HONE_ERR_DATA, "fetch the file again", "JPEG: cut Huffman table");
+        for (size_t k = 1; k <= 16; k++) values += p[at + k];
+        if (p[at] >> 4 > 1 || (p[at] & 15) > 3 || values > 256 || values > length - at - 17)
+            return hone_fail(HONE_ERR_DATA, "fetch the file again",
+                             "JPEG: broken Huffman table (class and id %02X, %zu codes)", p[at], values);
+        at += 17 + values;
+    }
     return HONE_OK;
 }
 
@@ -83,6 +99,7 @@ hone_status hone_jpeg_scan(const uint8_t *bytes, size_t count, hone_jpeg_info *i
         if (length < 2)
             return hone_fail(HONE_ERR_DATA, "the file is broken", "JPEG: segment of %zu bytes at byte %zu", length, at);
         if (is_frame(marker)) HONE_TRY(read_frame(bytes + body, length, marker, info));
+        if (marker == DHT) HONE_TRY(check_huffman(bytes + body, length));
         if (marker == APP1 && !exif && length >= 8 && memcmp(bytes + body + 2, "Exif\0", 6) == 0) {
             info->orientation = hone_exif_orientation(bytes + body + 8, length - 8);
             exif = true;

@@ -4,10 +4,8 @@
  * found EOI first (hone_jpeg_scan). Its pixels differ from libjpeg's by a few units (other DCT and
  * upsampling), and it knows neither arithmetic coding nor CMYK: those are refused. */
 #define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
 #define STBI_ONLY_JPEG
 #define STBI_NO_STDIO
-#define STBI_NO_THREAD_LOCALS
 #define STBI_NO_FAILURE_STRINGS
 #define STBI_MAX_DIMENSIONS 65535
 #define STBI_ASSERT(x)      ((void)(x))
