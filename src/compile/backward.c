@@ -159,10 +159,14 @@ hone_status hone_pass_backward(hone_program *p)
     backward b = {.p = p, .g = g};
     b.needs = calloc((size_t)tensors, sizeof *b.needs);
     b.grad = malloc((size_t)tensors * sizeof *b.grad);
+    if (!b.needs || !b.grad) {
+        free(b.needs);
+        free(b.grad);
+        return hone_fail(HONE_ERR_MEMORY, NULL, "backward: no host memory");
+    }
     hone_status status = HONE_OK;
-    if (!b.needs || !b.grad) status = hone_fail(HONE_ERR_MEMORY, NULL, "backward: no host memory");
-    for (hone_tid t = 0; status == HONE_OK && t < tensors; t++) b.grad[t] = HONE_NONE;
-    if (status == HONE_OK) find_needs(&b, tensors);
+    for (hone_tid t = 0; t < tensors; t++) b.grad[t] = HONE_NONE;
+    find_needs(&b, tensors);
     for (hone_nid i = nodes - 1; status == HONE_OK && i >= 0; i--) status = differentiate(&b, i);
     if (status == HONE_OK && p->opts.accumulate > 1) mark_accumulating(g, nodes);
     g->layer = -1;

@@ -319,18 +319,21 @@ hone_status hone_pass_fuse(hone_program *p)
     if (!p->backend->fuses || p->opts.no_fuse || p->graph->node_count == 0) return HONE_OK;
     f.dead = calloc((size_t)p->graph->node_count, sizeof *f.dead);
     f.readers = calloc((size_t)p->graph->tensor_count, sizeof *f.readers);
-    hone_status status = HONE_OK;
-    if (!f.dead || !f.readers) status = hone_fail(HONE_ERR_MEMORY, NULL, "fuse: no host memory");
-    if (status == HONE_OK) count_readers(&f);
-    for (size_t k = 0; status == HONE_OK && k < sizeof pairs / sizeof *pairs; k++) {
+    if (!f.dead || !f.readers) {
+        free(f.dead);
+        free(f.readers);
+        return hone_fail(HONE_ERR_MEMORY, NULL, "fuse: no host memory");
+    }
+    count_readers(&f);
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
         if (!p->backend->kernel[pairs[k].fused].launch) continue;
         for (hone_nid i = 0; i < p->graph->node_count; i++) {
             hone_nid first = match(&f, &pairs[k], i);
             if (first != HONE_NONE) rewrite(&f, &pairs[k], first, i);
         }
     }
-    if (status == HONE_OK) compact(&f);
+    compact(&f);
     free(f.dead);
     free(f.readers);
-    return status;
+    return HONE_OK;
 }

@@ -13,10 +13,10 @@
 #include <string.h>
 
 /* Where an input of a backward node comes from, and whose gradient an output is; 0 = absent. */
-#define X(k)  (1 + (k))  /* input k of the forward node  */
-#define Y(k)  (17 + (k)) /* output k of the forward node */
-#define D     33         /* gradient of its output 0     */
-#define TO(k) (1 + (k))  /* gradient of its input k      */
+#define X(k)  (1 + (k))               /* input k of the forward node  */
+#define Y(k)  (1 + HONE_MAX_IN + (k)) /* output k of the forward node */
+#define D     Y(HONE_MAX_OUT)         /* gradient of its output 0     */
+#define TO(k) (1 + (k))               /* gradient of its input k      */
 
 typedef struct grad_node {
     hone_op op;
@@ -145,7 +145,7 @@ static hone_status operand(hone_grad_call *c, int code, hone_tid *out)
         *out = c->dy;
         return HONE_OK;
     }
-    if (code <= X(HONE_MAX_IN - 1)) {
+    if (code < Y(0)) {
         *out = n->in[code - X(0)]; /* may be absent: a step block without dropout, no class weights */
         return HONE_OK;
     }

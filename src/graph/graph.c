@@ -247,7 +247,8 @@ static hone_status given_output(hone_graph *g, hone_nid id, const hone_shape_cal
     hone_tensor *t = &g->tensor[given];
     const hone_tensor *want = &c->out[k];
     char a[96], b[96];
-    if (t->dtype != want->dtype || t->rank != want->rank || memcmp(t->dim, want->dim, (size_t)t->rank * sizeof *t->dim))
+    if (t->dtype != want->dtype || t->rank != want->rank ||
+        memcmp(t->dim, want->dim, (size_t)t->rank * sizeof *t->dim) != 0)
         return hone_shape_fail(c, "output %s is %s, but tensor '%s' is %s", c->sig.out[k].name,
                                hone_tensor_shape_text(want, a, sizeof a), t->name,
                                hone_tensor_shape_text(t, b, sizeof b));
