@@ -41,6 +41,7 @@ typedef struct parse {
     hone_cli_request *request;
 } parse;
 
+/* Rows before the end of a table. */
 static int flag_count(const hone_cli_flag *flag)
 {
     int n = 0;
@@ -56,6 +57,7 @@ static int find_flag(const hone_cli_flag *flag, const char *name, size_t bytes)
     return -1;
 }
 
+/* Searches the flags that count here: the global ones and those of the command, if one was named. */
 static hone_status unknown_flag(const hone_cli *cli, const char *arg, size_t bytes)
 {
     const char *known[GLOBAL_COUNT + HONE_CLI_MAX_FLAGS];
@@ -73,6 +75,7 @@ static hone_status unknown_flag(const hone_cli *cli, const char *arg, size_t byt
                      near ? near : "", near ? "?)" : "");
 }
 
+/* The same strict integers as in a page: no sign tricks, no 1e3, no leading zeros. */
 hone_status hone_cli_parse_int(const char *name, const char *text, int64_t least, int64_t most, int64_t *out)
 {
     hone_yaml n = {.kind = HONE_YAML_SCALAR, .text = (char *)(uintptr_t)text};
@@ -84,6 +87,7 @@ hone_status hone_cli_parse_int(const char *name, const char *text, int64_t least
     return HONE_OK;
 }
 
+/* In the order of hone_log_format. */
 static hone_status parse_log_format(const char *value, hone_log_format *out)
 {
     static const char *const word[] = {"tty", "plain", "json"};
@@ -95,6 +99,7 @@ static hone_status parse_log_format(const char *value, hone_log_format *out)
     return hone_fail(HONE_ERR_USAGE, NULL, "--log-format expects tty, plain or json, found '%s'", value);
 }
 
+/* Values were checked for presence; here they get their meaning. */
 static hone_status set_global(parse *p, int flag, const char *value)
 {
     hone_cli *cli = p->cli;
@@ -138,7 +143,7 @@ static hone_status parse_flag(parse *p, int *at)
     size_t bytes = equals ? (size_t)(equals - arg) : strlen(arg);
     int global = find_flag(hone_cli_global_flags, arg, bytes);
     const hone_cli_flag *own_table = cli->command ? cli->command->flag : NULL;
-    int own = find_flag(own_table, arg, bytes);
+    int own = own_table ? find_flag(own_table, arg, bytes) : -1;
     if (global < 0 && own < 0) return unknown_flag(cli, arg, bytes);
     const hone_cli_flag *flag = own >= 0 ? &own_table[own] : &hone_cli_global_flags[global];
     if (flag->value) HONE_TRY(take_value(cli, flag, equals, at, &value));
@@ -153,13 +158,14 @@ static hone_status parse_flag(parse *p, int *at)
     return set_global(p, global, value);
 }
 
+/* The first word that is no flag. */
 static hone_status find_command(hone_cli *cli, const char *name)
 {
     cli->command = hone_cli_find(name);
     if (cli->command) return HONE_OK;
     const char *known[64];
     int count = 0;
-    for (; hone_cli_commands[count] && count < 64; count++) known[count] = hone_cli_commands[count]->name;
+    for (; count < 64 && hone_cli_commands[count]; count++) known[count] = hone_cli_commands[count]->name;
     const char *near = hone_did_you_mean(name, known, count);
     return hone_fail(HONE_ERR_USAGE, "hone help lists the commands", "unknown command '%.60s'%s%s%s", name,
                      near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
@@ -180,6 +186,7 @@ hone_status hone_cli_parse(hone_cli *cli, hone_cli_request *request)
     return HONE_OK;
 }
 
+/* Apart from parsing, because --help needs no arguments. */
 hone_status hone_cli_check_arguments(const hone_cli *cli)
 {
     const hone_cli_command *c = cli->command;

@@ -14,6 +14,7 @@
 
 enum { WARM_STEPS = 3, PROFILE_STEPS = 5 };
 
+/* hone_train opens a run directory; bench does not, so it closes what it opened itself. */
 static void close_trainer(hone_trainer *t)
 {
     hone_pass_close(&t->val); /* sharers before the owner of the arenas */
@@ -46,12 +47,14 @@ static hone_status one_step(hone_trainer *t, bool *full)
     return t->backend->sync(t->backend);
 }
 
+/* For qsort. */
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
 }
 
+/* Nearest rank; count >= 1. */
 static double quantile(const double *sorted, int count, double share)
 {
     return sorted[(int)(share * (double)(count - 1) + 0.5)];
@@ -84,6 +87,7 @@ static hone_status time_steps(hone_trainer *t, double *seconds, int count, doubl
     return HONE_OK;
 }
 
+/* Warm-up lets the record pass, caches and clock speeds settle; it is not counted. */
 static hone_status measure_steps(hone_trainer *t, hone_bench_result *r)
 {
     double *seconds = calloc((size_t)r->steps, sizeof *seconds), loss;

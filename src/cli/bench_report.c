@@ -11,12 +11,14 @@
 #include "cli/cli.h"
 #include "graph/graph_print.h"
 
+/* For qsort; ties in the order of ops.def. */
 static int slowest_first(const void *a, const void *b)
 {
     const hone_bench_op *x = a, *y = b;
     return x->seconds < y->seconds ? 1 : x->seconds > y->seconds ? -1 : (int)x->op - (int)y->op;
 }
 
+/* The row of an op and phase, made when it is first seen; r->op has room for every node. */
 static hone_bench_op *group_of(hone_bench_result *r, const hone_node *n)
 {
     for (int k = 0; k < r->op_count; k++)
@@ -47,6 +49,7 @@ hone_status hone_bench_group(const hone_graph *g, const double *seconds, hone_be
     return HONE_OK;
 }
 
+/* Sum over the nodes: more than a step, because each node is followed by a sync. */
 static double total_seconds(const hone_bench_result *r)
 {
     double sum = 0;
@@ -54,13 +57,16 @@ static double total_seconds(const hone_bench_result *r)
     return sum;
 }
 
+/* From the median step, as one slow step should not decide. */
 static double samples_per_second(const hone_bench_result *r)
 {
     return (double)r->batch * r->config->train.accumulate / r->step_median;
 }
 
+/* In units of 1e9 per second. */
 static double rate(double amount, double seconds) { return seconds > 0 ? amount / seconds * 1e-9 : 0; }
 
+/* 1 = the node runs as fast as arithmetic or memory allow. */
 static double roof_share(const hone_bench_op *o) { return o->seconds > 0 ? o->roof_seconds / o->seconds : 0; }
 
 static void print_ops(const hone_bench_result *r)
@@ -99,6 +105,7 @@ void hone_bench_print(const hone_bench_result *r)
     print_ops(r);
 }
 
+/* The rows of the table, in its order. */
 static json_t *ops_json(const hone_bench_result *r)
 {
     json_t *list = json_array();

@@ -23,6 +23,7 @@ static void hold_descriptors(void)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", mode[fd]) < 0) return;
 }
 
+/* Lines of a message stand alone, so that `file:line:col:` begins a line and editors can jump to it. */
 void hone_cli_print_error(hone_status status)
 {
     const char *message = hone_error_message(), *hint = hone_error_hint();
@@ -42,6 +43,7 @@ static int finish_stdout(int status)
     return status == HONE_OK ? HONE_ERR_RUNTIME : status;
 }
 
+/* Everything between the parsed line and the exit code. */
 static int dispatch(hone_cli *cli)
 {
     hone_cli_request request;

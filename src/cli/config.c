@@ -27,6 +27,7 @@ static int print_page(const hone_cli *cli, char *page)
     return print_text(hone_text_take(&t));
 }
 
+/* Reading checks the page, so a wrong one is never shown as if it were right. */
 static int show(const hone_cli *cli)
 {
     hone_config *c = NULL;
@@ -38,6 +39,7 @@ static int show(const hone_cli *cli)
     return print_page(cli, page);
 }
 
+/* Several keys in one go; without any, all of them. */
 static int explain(const hone_cli *cli)
 {
     char *text = NULL;

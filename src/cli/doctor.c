@@ -24,6 +24,7 @@ static void add_device(json_t *list, const char *name, int threads)
                           device ? device : json_pack("{s:s,s:b,s:s}", "name", name, "available", open, "detail", "?"));
 }
 
+/* All facts as one object: both forms of the report are made from it. */
 static json_t *examine(const hone_cli *cli)
 {
     struct utsname os;
@@ -40,12 +41,14 @@ static json_t *examine(const hone_cli *cli)
                      (json_int_t)hone_machine_free_memory(), "libraries", hone_machine_libraries(), "devices", devices);
 }
 
+/* A text of the report; "?" keeps a missing one visible. */
 static const char *text_of(const json_t *o, const char *key)
 {
     const char *s = json_string_value(json_object_get(o, key));
     return s ? s : "?";
 }
 
+/* One fact a line: name, value. */
 static void print_report(const json_t *r)
 {
     char total[32], free_text[32];
@@ -56,14 +59,14 @@ static void print_report(const json_t *r)
     printf("features   %s\n", text_of(r, "features"));
     printf("threads    %lld\n", (long long)json_integer_value(json_object_get(r, "threads")));
     printf("memory     %s, %s free\n", total, free_text);
-    const char *name;
-    json_t *value;
-    json_object_foreach(json_object_get(r, "libraries"), name, value)
-        printf("library    %-14s %s\n", name, json_string_value(value));
-    size_t k;
-    json_array_foreach(json_object_get(r, "devices"), k, value)
+    json_t *libraries = json_object_get(r, "libraries"), *devices = json_object_get(r, "devices");
+    for (void *i = json_object_iter(libraries); i; i = json_object_iter_next(libraries, i))
+        printf("library    %-14s %s\n", json_object_iter_key(i), json_string_value(json_object_iter_value(i)));
+    for (size_t k = 0; k < json_array_size(devices); k++) {
+        const json_t *value = json_array_get(devices, k);
         printf("device     %-5s %-8s %s\n", text_of(value, "name"),
                json_is_true(json_object_get(value, "available")) ? "ready" : "missing", text_of(value, "detail"));
+    }
 }
 
 static int doctor_run(const hone_cli *cli)

@@ -4,6 +4,7 @@
 #include "cli/args.h"
 #include "hone/hone.h"
 
+/* Synonyms have no help and are not listed. */
 static void print_flags(FILE *f, const hone_cli_flag *flag)
 {
     for (; flag && flag->name; flag++) {
@@ -24,6 +25,7 @@ static void print_indented(FILE *f, const char *text)
     }
 }
 
+/* Usage first: it is what most readers came for. */
 void hone_cli_help_command(FILE *f, const hone_cli_command *c)
 {
     fprintf(f, "hone %s %s\n\n%s.\n", c->name, c->arguments, c->summary);
@@ -41,6 +43,7 @@ void hone_cli_help_command(FILE *f, const hone_cli_command *c)
     print_indented(f, c->examples);
 }
 
+/* The exit codes stand here because scripts need them. */
 void hone_cli_help_all(FILE *f)
 {
     fprintf(f, "hone %s: trains classifiers that are written as a page of YAML\n\nhone COMMAND ... [flags]\n\n",

@@ -32,12 +32,14 @@ static size_t file_number(const char *path)
     return (size_t)strtoull(line, NULL, 10);
 }
 
+/* A container may be allowed less than the machine has (cgroup v2). */
 size_t hone_machine_memory(void)
 {
     size_t total = proc_kilobytes("/proc/meminfo", "MemTotal:"), limit = file_number("/sys/fs/cgroup/memory.max");
     return limit && limit < total ? limit : total;
 }
 
+/* The kernel's own estimate, or what the container has left, whichever is less. */
 size_t hone_machine_free_memory(void)
 {
     size_t available = proc_kilobytes("/proc/meminfo", "MemAvailable:");

@@ -41,6 +41,7 @@ hone_status hone_plan_program(const hone_trainer *t, hone_mode mode, int64_t bat
     return status;
 }
 
+/* Figures of one mode at the batch of the config. */
 static hone_status plan_mode(const hone_trainer *t, hone_mode mode, bool allocate, hone_plan_mode *out, char **nodes)
 {
     hone_program *p = NULL;
@@ -116,6 +117,7 @@ static void shape_free(shape *s)
     free(s->name_list);
 }
 
+/* Stand-in names: a plan depends on how many classes there are, not on what they are called. */
 static hone_status name_classes(shape *s, int classes)
 {
     s->name = calloc((size_t)classes, sizeof *s->name);
@@ -130,6 +132,7 @@ static hone_status name_classes(shape *s, int classes)
     return HONE_OK;
 }
 
+/* From the page where it says enough, else from the data (headers only). */
 static hone_status find_shape(const hone_config *c, int64_t classes, shape *s)
 {
     s->data = (hone_data){.height = c->image.height, .width = c->image.width, .channels = c->image.channels};
@@ -164,6 +167,7 @@ static int64_t count_parameters(hone_model *m)
     return count;
 }
 
+/* The table is that of the training graph, without the passes that fuse it. */
 static hone_status layer_table(const hone_trainer *t, char **table)
 {
     hone_graph *graph = NULL;
@@ -174,6 +178,7 @@ static hone_status layer_table(const hone_trainer *t, char **table)
     return *table ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the layer table");
 }
 
+/* Everything that can fail, in the order of its cost. */
 static hone_status make_plan(const hone_cli *cli, hone_trainer *t, hone_plan_result *r)
 {
     bool allocate = hone_cli_value(cli, "--allocate") != NULL, nodes = hone_cli_value(cli, "--nodes") != NULL;

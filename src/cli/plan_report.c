@@ -5,12 +5,14 @@
 
 #include "graph/graph_print.h"
 
+/* What reuse leaves of the activations, in percent. */
 static double saved(const hone_memory *m)
 {
     size_t act = m->role_bytes[HONE_ROLE_ACT];
     return m->act_no_reuse ? 100.0 * (double)act / (double)m->act_no_reuse : 100.0;
 }
 
+/* Bytes to the byte for scripts and comparisons, MiB for eyes; arenas that nobody has are left out. */
 static void print_arena(const char *name, size_t train, size_t infer)
 {
     char a[32], b[32];
@@ -19,6 +21,7 @@ static void print_arena(const char *name, size_t train, size_t infer)
            hone_cli_bytes((double)infer, b, sizeof b));
 }
 
+/* Training and inference side by side. */
 static void print_memory(const hone_plan_result *r)
 {
     const hone_memory *t = &r->train.planned, *i = &r->infer.planned;
@@ -45,6 +48,7 @@ void hone_plan_print(const hone_plan_result *r)
            (long long)r->largest_batch);
 }
 
+/* All arenas, also empty ones, so that readers need no special case. */
 static json_t *mode_json(const hone_plan_mode *m)
 {
     json_t *arenas = json_object();

@@ -11,6 +11,7 @@ static const hone_yaml *place(const hone_config *c, const char *key, const char 
     return n ? n : hone_page_place(c->page, other);
 }
 
+/* One place of the data, and splits only where the splits lie apart. */
 static void check_data(hone_config *c, hone_diag *d)
 {
     const hone_yaml *synthetic = hone_page_find(c->page, "data.synthetic");
@@ -30,6 +31,7 @@ static void check_data(hone_config *c, hone_diag *d)
                       "needs data.train (with data.path the splits are found in that folder)");
 }
 
+/* Synthetic samples are made at their final size: there is nothing to resize or to convert. */
 static void check_synthetic(const hone_config *c, hone_diag *d)
 {
     const int64_t *shape = c->data.synthetic.shape;
@@ -45,6 +47,7 @@ static void check_synthetic(const hone_config *c, hone_diag *d)
     }
 }
 
+/* A value per channel, or one for all where the number of channels is not said. */
 static void check_moments(const hone_config *c, const char *key, int count, hone_diag *d)
 {
     if (count && c->image.channels && count != c->image.channels)
@@ -52,6 +55,7 @@ static void check_moments(const hone_config *c, const char *key, int count, hone
                       count == 1 ? "" : "s", c->image.channels);
 }
 
+/* A crop may shift by less than a side, or a picture could be all border. */
 static void check_image(const hone_config *c, hone_diag *d)
 {
     int mean = c->image.mean_count, std = c->image.std_count, pad = c->augment.crop_pad;
@@ -66,6 +70,7 @@ static void check_image(const hone_config *c, hone_diag *d)
                       "%d is not below the side of the picture (image.size %d)", pad, side);
 }
 
+/* The keys of the random resized crop are read and checked, then refused until the op exists: never ignored. */
 static void check_crop(hone_config *c, hone_diag *d)
 {
     const hone_yaml *scale = hone_page_find(c->page, "augment.crop.scale");
@@ -75,6 +80,7 @@ static void check_crop(hone_config *c, hone_diag *d)
     hone_diag_add(d, scale, "augment.crop.scale", "random resized crops are not built yet (use augment.crop.pad)");
 }
 
+/* PyTorch refuses Nesterov without momentum too. */
 static void check_optimizer(hone_config *c, hone_diag *d)
 {
     const hone_yaml *nesterov = hone_page_find(c->page, "train.optimizer.nesterov");

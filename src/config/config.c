@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The one sentence for exhausted memory; config pages are small, so it says little. */
 static hone_status no_memory(void) { return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the config"); }
 
 /* --- places in a page --------------------------------------------------------------------------------- */
@@ -131,6 +132,7 @@ static void refuse_inapplicable(const hone_row *row, const hone_yaml *n, const h
     hone_text_free(&wanted);
 }
 
+/* In the order of the table, so that a row's condition reads a value that is already there. */
 static hone_status read_rows(hone_config *c, hone_diag *d)
 {
     hone_origins *origins = c->origins;
@@ -164,6 +166,7 @@ static hone_status apply_overrides(hone_config *c, const char *const *override, 
     return HONE_OK;
 }
 
+/* Mistakes do not stop it: only exhausted memory does. */
 static hone_status read_page(hone_config *c, const char *name, const char *const *override, int count, hone_diag *d)
 {
     if (c->page->kind != HONE_YAML_MAP) {
@@ -179,6 +182,7 @@ static hone_status read_page(hone_config *c, const char *name, const char *const
     return HONE_OK;
 }
 
+/* Parses and reads; frees everything unless there is no mistake at all. */
 static hone_status read_config(const char *name, const char *text, size_t bytes, const char *const *override, int count,
                                hone_config **out)
 {
@@ -210,13 +214,14 @@ hone_status hone_config_read(const char *path, const char *const *override, int 
     size_t bytes = 0;
     *out = NULL;
     HONE_TRY(hone_page_load(path, &text, &bytes));
-    hone_status status = read_config(path, text, bytes, override, override_count, out);
+    hone_config *c = NULL;
+    hone_status status = read_config(path, text, bytes, override, override_count, &c);
     free(text);
-    if (status == HONE_OK && !((*out)->file = hone_strdup(path))) {
-        hone_config_free(*out);
-        *out = NULL;
-        status = no_memory();
+    if (c && !(c->file = hone_strdup(path))) {
+        hone_config_free(c);
+        return no_memory();
     }
+    *out = c;
     return status;
 }
 
@@ -228,12 +233,9 @@ void hone_config_free(hone_config *c)
         void *field = (char *)c + row->offset;
         if (k > 0 && hone_schema_find(row->key) != row) continue; /* a second row of the same field */
         if (row->type == HONE_TYPE_STRING || row->type == HONE_TYPE_WORD) free(*(char **)field);
-        hone_string_list *list = row->type == HONE_TYPE_STRINGS   ? field
-                                 : row->type == HONE_TYPE_WEIGHTS ? &c->train.loss.weight_class
-                                                                  : NULL;
-        for (int i = 0; list && i < list->count; i++) free(list->item[i]);
-        if (list) free(list->item);
+        if (row->type == HONE_TYPE_STRINGS) hone_strings_free(field);
     }
+    hone_strings_free(&c->train.loss.weight_class);
     free(c->train.loss.weight_value);
     hone_yaml_free(c->model.tree);
     hone_yaml_free(c->page);

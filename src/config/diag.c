@@ -58,6 +58,7 @@ static void find_place(diag_line *l)
     }
 }
 
+/* For qsort, which is not stable: the index decides between equal places. */
 static int by_place(const void *a, const void *b)
 {
     const diag_line *x = a, *y = b;
@@ -67,6 +68,7 @@ static int by_place(const void *a, const void *b)
     return x->index - y->index;
 }
 
+/* One entry a mistake; returns how many (fewer than counted only where memory ran out). */
 static int split_lines(const hone_diag *d, diag_line *line)
 {
     int count = 0;
@@ -108,15 +110,17 @@ hone_status hone_diag_status(const hone_diag *d)
 /* --- the nearest word --------------------------------------------------------------------------------- */
 enum { WORD_BYTES = 64 };
 
+/* Users write learning-rate and LR; neither should hide the key that is meant. */
 static int lower(char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c == '-' ? '_' : c; }
 
+/* The smaller of the two. */
 static int least(int a, int b) { return a < b ? a : b; }
 
 /* Optimal string alignment: insert, delete, replace, and swap of neighbours cost 1 each. Letter case
  * and - or _ make no difference. Both words are shorter than WORD_BYTES. */
 static int edit_distance(const char *a, const char *b)
 {
-    int row[3][WORD_BYTES + 1], n = (int)strlen(b);
+    int row[3][WORD_BYTES + 1] = {{0}}, n = (int)strlen(b);
     for (int j = 0; j <= n; j++) row[0][j] = j;
     for (int i = 1; a[i - 1]; i++) {
         int *now = row[i % 3], *above = row[(i + 2) % 3], *two_above = row[(i + 1) % 3];
@@ -155,7 +159,7 @@ const char *hone_yaml_quote(const hone_yaml *n, char *text, size_t text_bytes)
 {
     const char *s = n->kind == HONE_YAML_SCALAR ? n->text : n->kind == HONE_YAML_MAP ? "a map" : "a list";
     size_t used = 0, most = text_bytes - 4 < 40 ? text_bytes - 4 : 40;
-    while (s[used] && used < most) {
+    while (used < most && s[used]) {
         text[used] = (unsigned char)s[used] < 0x20 ? '?' : s[used];
         used++;
     }

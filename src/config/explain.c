@@ -13,6 +13,7 @@ static void explain_default(const hone_row *row, hone_text *t)
     hone_text_add(t, "\n");
 }
 
+/* Help, accepted values, then the default of each row of that key. */
 static void explain_row(const hone_row *row, hone_text *t)
 {
     hone_text_add(t, "%s\n  %s\n  value    ", row->key, row->help);
@@ -97,6 +98,7 @@ static void add_default(json_t *schema, const hone_row *row)
     hone_yaml_free(value);
 }
 
+/* The layer language is not in the table: its keys are checked by src/model, so layers stay open here. */
 static json_t *model_schema(void)
 {
     return json_pack("{s:s, s:{s:{s:s}, s:{s:s,s:i}, s:{s:s}, s:{s:s}}, s:b}", "type", "object", "properties", "file",
@@ -104,6 +106,7 @@ static json_t *model_schema(void)
                      "type", "object", "additionalProperties", 0);
 }
 
+/* Type and range come from the type's own function, help and default from the row. */
 static json_t *schema_of(const hone_row *row)
 {
     json_t *schema = row->type == HONE_TYPE_TREE ? model_schema() : hone_type_table[row->type].schema(row);

@@ -10,6 +10,7 @@
 static const char *const config_keys[] = {"file", "layers", "with", "blocks"};
 static const char *const file_keys[] = {"layers", "with", "blocks"};
 
+/* Refuses keys that are not in `known`; `prefix` is "model." for the config, "" for a model file. */
 static void check_keys(const hone_yaml *map, const char *prefix, const char *const *known, int count, hone_diag *d)
 {
     for (int k = 0; k < map->count; k++) {
@@ -64,7 +65,7 @@ static hone_status merge_with(hone_yaml *tree, const hone_yaml *given, const cha
         word[count++] = own->key[k]->text;
     for (int k = 0; k < given->count; k++) {
         int at = hone_yaml_index(own, given->key[k]->text);
-        if (at < 0) {
+        if (!own || at < 0) {
             char key[96], shown[64];
             const char *near = hone_did_you_mean(given->key[k]->text, word, count);
             snprintf(key, sizeof key, "model.with.%s", hone_yaml_quote(given->key[k], shown, sizeof shown));

@@ -10,6 +10,7 @@
 
 #include "config/page.h"
 
+/* First character that is no digit. */
 static const char *digits(const char *s)
 {
     while (*s >= '0' && *s <= '9') s++;
@@ -71,6 +72,7 @@ static const char *shortest(double x, int most, bool (*same)(double read, double
     return text;
 }
 
+/* Acceptance tests of `shortest`: the value itself, or the float it stands for. */
 static bool same_double(double read, double x) { return read == x; }
 static bool same_float(double read, double x) { return (float)read == (float)x; }
 

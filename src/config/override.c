@@ -40,6 +40,7 @@ static hone_yaml *map_above(hone_yaml *page, const char *key, const hone_yaml *a
     return map;
 }
 
+/* Replaces what the page says; a group given as a whole replaces the whole group. */
 static hone_status put_value(hone_yaml *page, const char *key, const hone_yaml *at, hone_yaml *value, hone_diag *d)
 {
     hone_status status = HONE_OK;

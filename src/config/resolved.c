@@ -43,6 +43,7 @@ static void append_origin(hone_text *t, const hone_yaml *n)
     else hone_text_add(t, "  # %s\n", one_line(n->file, file, sizeof file)); /* "override key=value" */
 }
 
+/* The model file stands in place of its name, so that the page needs no other file. */
 static void append_model(hone_text *t, const hone_config *c)
 {
     const hone_yaml *model = hone_yaml_get(c->page, "model"), *file = hone_yaml_get(model, "file");

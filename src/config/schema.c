@@ -199,6 +199,7 @@ const hone_row hone_schema[] = {
 /* clang-format on */
 const int hone_schema_count = (int)(sizeof hone_schema / sizeof *hone_schema);
 
+/* A linear search: the table is short, and read a few hundred times at most. */
 const hone_row *hone_schema_find(const char *key)
 {
     for (int k = 0; k < hone_schema_count; k++)

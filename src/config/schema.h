@@ -77,6 +77,7 @@ typedef struct hone_type_ops {
     json_t *(*schema)(const hone_row *row);
 } hone_type_ops;
 extern const hone_type_ops hone_type_table[HONE_TYPE_COUNT];
+void hone_strings_free(hone_string_list *list); /* the list is empty afterwards */
 
 /* --- config.c and its helpers ----------------------------------------------------------------------- */
 /* c->origins: for each row of the table the node that its value was read from, NULL for the default. */

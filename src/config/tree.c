@@ -20,8 +20,10 @@ typedef struct page_name {
     char text[];
 } page_name;
 
+/* The counted name around the text that nodes point at. */
 static page_name *name_of(const char *file) { return (page_name *)(uintptr_t)(file - offsetof(page_name, text)); }
 
+/* A first use of a name; NULL without memory. */
 static const char *name_new(const char *file)
 {
     size_t bytes = strlen(file) + 1;
@@ -189,6 +191,7 @@ static const char *kind_of_file(mode_t mode)
                                             : "no file";
 }
 
+/* Reads to the end, not to st_size: the file may grow, and the cap holds for what is read. */
 static hone_status read_all(int fd, const char *path, char *text, size_t *bytes)
 {
     *bytes = 0;
@@ -220,7 +223,7 @@ hone_status hone_page_load(const char *path, char **text, size_t *bytes)
         status = hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory to read it", path);
     if (status == HONE_OK) status = read_all(fd, path, *text, bytes);
     close(fd);
-    if (status == HONE_OK) {
+    if (status == HONE_OK && *text) {
         (*text)[*bytes] = '\0';
         char *fit = realloc(*text, *bytes + 1);
         if (fit) *text = fit;

@@ -64,6 +64,7 @@ json_t *hone_schema_range(const hone_row *row, const char *type)
     return s;
 }
 
+/* Appends a number in the shortest form. */
 static void write_number(double x, hone_text *t)
 {
     char number[32];
@@ -77,6 +78,7 @@ static bool means_nothing(const hone_row *row, const hone_yaml *n)
     return (row->flags & HONE_ROW_NONE) && n->kind == HONE_YAML_SCALAR && !n->quoted && strcmp(n->text, "none") == 0;
 }
 
+/* Takes a copy; the earlier value of the field (its default) is freed. */
 static void set_string(const hone_row *row, hone_config *c, const char *value)
 {
     char **field = HONE_FIELD(c, row, char *);
@@ -84,6 +86,7 @@ static void set_string(const hone_row *row, hone_config *c, const char *value)
     *field = hone_strdup(value);
 }
 
+/* Any scalar but an empty one; numbers are taken as their text. */
 static void read_string(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     if (means_nothing(row, n)) set_string(row, c, NULL);
@@ -91,6 +94,7 @@ static void read_string(const hone_row *row, const hone_yaml *n, hone_config *c,
     else set_string(row, c, n->text);
 }
 
+/* NULL is written as the word that reads back as NULL. */
 static void write_string(const hone_row *row, const hone_config *c, hone_text *t)
 {
     const char *s = *HONE_FIELD(c, row, char *);
@@ -104,6 +108,7 @@ static void describe_string(const hone_row *row, hone_text *t)
     hone_text_add(t, row->flags & HONE_ROW_NONE ? "a text or none" : "a text");
 }
 
+/* JSON null stands for `~`. */
 static json_t *schema_string(const hone_row *row)
 {
     if (row->flags & HONE_ROW_OPTIONAL) return json_pack("{s:[ss],s:i}", "type", "string", "null", "minLength", 1);
@@ -132,6 +137,7 @@ static int read_choice(const hone_row *row, const hone_yaml *n, hone_diag *d)
     return -1;
 }
 
+/* "a, b or c". */
 static void describe_choice(const hone_row *row, hone_text *t)
 {
     char storage[256];
@@ -140,6 +146,7 @@ static void describe_choice(const hone_row *row, hone_text *t)
     for (int k = 0; k < count; k++) hone_text_add(t, "%s%s", k == 0 ? "" : k == count - 1 ? " or " : ", ", choice[k]);
 }
 
+/* The same list as an enum. */
 static json_t *schema_choice(const hone_row *row)
 {
     char storage[256];
@@ -150,17 +157,20 @@ static json_t *schema_choice(const hone_row *row)
     return json_pack("{s:o}", "enum", list);
 }
 
+/* Stored as the word itself. */
 static void read_word(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     if (read_choice(row, n, d) >= 0) set_string(row, c, n->text);
 }
 
+/* Stored as the place in the list, which is the value of the C enum (a test would fail on a gap). */
 static void read_enum(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     int index = read_choice(row, n, d);
     if (index >= 0) *HONE_FIELD(c, row, int) = index; /* all enums of hone_config are int-sized */
 }
 
+/* The word at that place. */
 static void write_enum(const hone_row *row, const hone_config *c, hone_text *t)
 {
     char storage[256];
@@ -198,6 +208,7 @@ static bool read_integer(const hone_row *row, const hone_yaml *n, hone_diag *d, 
     return ok;
 }
 
+/* 0 stands for "that of the data" in optional integers. */
 static void read_int(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     int64_t value = 0;
@@ -218,6 +229,7 @@ static void write_int64(const hone_row *row, const hone_config *c, hone_text *t)
 {
     hone_text_add(t, "%lld", (long long)*HONE_FIELD(c, row, int64_t));
 }
+/* A double that holds an integer: fractions come only through other keys. */
 static void read_whole(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     int64_t value = 0;
@@ -228,6 +240,7 @@ static void describe_integer(const hone_row *row, hone_text *t)
     if (row->choices) describe_choice(row, t);
     else hone_describe_range(row, "an integer", t);
 }
+/* The range, or the list where only some integers are meant. */
 static json_t *schema_integer(const hone_row *row)
 {
     if (row->choices) { /* the choices of an integer are integers */
@@ -240,6 +253,7 @@ static json_t *schema_integer(const hone_row *row)
     return hone_schema_range(row, "integer");
 }
 
+/* Finite numbers of the range; nan, inf and 1e309 are none. */
 static void read_float(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     double value;
@@ -268,6 +282,7 @@ static bool parse_time(const char *s, double *seconds)
     return true;
 }
 
+/* 0 needs no unit; every other number does, because 20 could be seconds or minutes. */
 static void read_time(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     double seconds;
@@ -277,6 +292,7 @@ static void read_time(const hone_row *row, const hone_yaml *n, hone_config *c, h
         *HONE_FIELD(c, row, double) = seconds;
     else hone_expected(row, n, d);
 }
+/* In seconds, which any time can be written in. */
 static void write_time(const hone_row *row, const hone_config *c, hone_text *t)
 {
     double seconds = *HONE_FIELD(c, row, double);
@@ -306,6 +322,7 @@ static bool parse_count(const char *s, double *count, const char **unit)
     return hone_number_read(number, count) && *count >= 1 && *count <= 1e15;
 }
 
+/* none, a time, or a count of epochs or steps; false leaves *out alone. */
 static bool parse_interval(const char *s, hone_interval *out)
 {
     const char *unit;
@@ -324,11 +341,13 @@ static bool parse_interval(const char *s, hone_interval *out)
     return true;
 }
 
+/* A bare number is refused: it could be epochs or steps. */
 static void read_interval(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     if (n->kind != HONE_YAML_SCALAR || !parse_interval(n->text, HONE_FIELD(c, row, hone_interval)))
         hone_expected(row, n, d);
 }
+/* As a page would say it: "1 epoch", "500 steps", "90s". */
 static void write_interval(const hone_row *row, const hone_config *c, hone_text *t)
 {
     const hone_interval *i = HONE_FIELD(c, row, hone_interval);

@@ -11,6 +11,7 @@ static void write_number(double x, hone_text *t)
     hone_text_add(t, "%s", hone_number_write(x, number, sizeof number));
 }
 
+/* A plain word of the language, not a quoted text that happens to equal it. */
 static bool is_word(const hone_yaml *n, const char *word)
 {
     return n->kind == HONE_YAML_SCALAR && !n->quoted && strcmp(n->text, word) == 0;
@@ -46,6 +47,7 @@ static bool read_integers(const hone_row *row, const hone_yaml *n, int count, in
     return true;
 }
 
+/* An array of `least` to `most` items; takes over `item`. */
 static json_t *schema_list(json_t *item, int least, int most)
 {
     return json_pack("{s:s,s:o,s:i,s:i}", "type", "array", "items", item, "minItems", least, "maxItems", most);
@@ -72,6 +74,7 @@ void hone_write_pair(const hone_row *row, const hone_config *c, hone_text *t)
 void hone_describe_pair(const hone_row *row, hone_text *t) { hone_describe_range(row, "[a, b], each a number", t); }
 json_t *hone_schema_pair(const hone_row *row) { return schema_list(hone_schema_range(row, "number"), 2, 2); }
 
+/* [a, b] in order, or none, which is stored as 0, 0. */
 void hone_read_int_pair(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     int64_t pair[2] = {0, 0};
@@ -132,6 +135,7 @@ json_t *hone_schema_size(const hone_row *row)
                      schema_list(hone_schema_range(row, "integer"), 2, 2), "type", "null");
 }
 
+/* [H, W, C]. */
 void hone_read_shape(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     int64_t shape[3];
@@ -163,6 +167,7 @@ static channels channels_of(const hone_row *row, hone_config *c)
                 : (channels){c->image.std, &c->image.std_count, &c->image.std_auto};
 }
 
+/* auto, a list with a value per channel, one value, or nothing (count 0). */
 void hone_read_channels(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     channels to = channels_of(row, c);
@@ -188,6 +193,7 @@ void hone_read_channels(const hone_row *row, const hone_yaml *n, hone_config *c,
     for (int k = 0; k < count; k++) to.value[k] = (float)value[k];
 }
 
+/* The values a page gave, in the shortest form that reads back as the same float. */
 void hone_write_channels(const hone_row *row, const hone_config *c, hone_text *t)
 {
     channels from = channels_of(row, (hone_config *)(uintptr_t)c);
@@ -214,7 +220,7 @@ json_t *hone_schema_channels(const hone_row *row)
 }
 
 /* --- lists of strings ----------------------------------------------------------------------------------- */
-static void free_strings(hone_string_list *list)
+void hone_strings_free(hone_string_list *list)
 {
     for (int k = 0; k < list->count; k++) free(list->item[k]);
     free(list->item);
@@ -228,6 +234,7 @@ static bool reserve_strings(hone_string_list *list, int count)
     return list->item != NULL;
 }
 
+/* A list, or one text for a list of one. */
 void hone_read_strings(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     hone_string_list *list = HONE_FIELD(c, row, hone_string_list);
@@ -237,7 +244,7 @@ void hone_read_strings(const hone_row *row, const hone_yaml *n, hone_config *c, 
         return;
     }
     int count = one ? 1 : n->count;
-    free_strings(list);
+    hone_strings_free(list);
     if (!reserve_strings(list, count)) return;
     for (int k = 0; k < count; k++) {
         const hone_yaml *item = one ? n : n->item[k];
@@ -246,6 +253,7 @@ void hone_read_strings(const hone_row *row, const hone_yaml *n, hone_config *c, 
     }
 }
 
+/* In flow style: [a, b]. */
 void hone_write_strings(const hone_row *row, const hone_config *c, hone_text *t)
 {
     const hone_string_list *list = HONE_FIELD(c, row, hone_string_list);
@@ -272,7 +280,7 @@ json_t *hone_schema_strings(const hone_row *row)
 /* --- class weights -------------------------------------------------------------------------------------- */
 static void clear_weights(hone_config *c)
 {
-    free_strings(&c->train.loss.weight_class);
+    hone_strings_free(&c->train.loss.weight_class);
     free(c->train.loss.weight_value);
     c->train.loss.weight_value = NULL;
 }
@@ -297,6 +305,7 @@ static void read_weight_map(const hone_row *row, const hone_yaml *n, hone_config
         hone_diag_add(d, n, row->key, "all weights are 0, so nothing would be learned");
 }
 
+/* The class names are checked by src/train, which knows the classes. */
 void hone_read_weights(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     clear_weights(c);
@@ -306,6 +315,7 @@ void hone_read_weights(const hone_row *row, const hone_yaml *n, hone_config *c, 
     else if (!is_word(n, "none")) hone_expected(row, n, d);
 }
 
+/* The word, or the map as it was given. */
 void hone_write_weights(const hone_row *row, const hone_config *c, hone_text *t)
 {
     (void)row;

@@ -33,6 +33,7 @@ void hone_scalar_append(hone_text *t, const char *s, bool quoted)
     }
 }
 
+/* On one line, whatever the depth. */
 static void append_flow(hone_text *t, const hone_yaml *n)
 {
     if (n->kind == HONE_YAML_SCALAR) {
@@ -54,6 +55,7 @@ static void append_flow(hone_text *t, const hone_yaml *n)
 
 static void new_line(hone_text *t, int indent) { hone_text_add(t, "\n%*s", indent, ""); }
 
+/* Empty maps and lists have no block form. */
 static bool is_block(const hone_yaml *n, int flow_depth)
 {
     return n->kind != HONE_YAML_SCALAR && n->count > 0 && flow_depth > 0;

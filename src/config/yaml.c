@@ -28,6 +28,7 @@ static hone_yaml place_of(const parser *p, size_t line, size_t column)
         .file = p->name, .line = p->placeless ? 0 : (int)line + 1, .column = p->placeless ? 0 : (int)column + 1};
 }
 
+/* Only the first syntax error is told: what follows it is read wrong anyway. */
 static void refuse(parser *p, yaml_mark_t mark, const char *what)
 {
     if (p->status != HONE_OK) return;
@@ -56,6 +57,7 @@ static void refuse_syntax(parser *p)
     refuse(p, p->yaml.problem_mark, what);
 }
 
+/* False after an error, which is then recorded in p->status. */
 static bool next_event(parser *p, yaml_event_t *event)
 {
     if (yaml_parser_parse(&p->yaml, event)) return true;
@@ -76,6 +78,7 @@ static hone_yaml *new_node(parser *p, const yaml_event_t *e, hone_yaml_kind kind
     return n;
 }
 
+/* Text as it is; whether it was quoted decides later if it can be a number. */
 static hone_yaml *parse_scalar(parser *p, const yaml_event_t *e)
 {
     if (e->data.scalar.anchor || e->data.scalar.tag) {
@@ -87,6 +90,7 @@ static hone_yaml *parse_scalar(parser *p, const yaml_event_t *e)
     return n;
 }
 
+/* For qsort: equal keys become neighbours, the first in the page first. */
 static int by_text_then_place(const void *a, const void *b)
 {
     const hone_yaml *x = *(hone_yaml *const *)a, *y = *(hone_yaml *const *)b;
@@ -118,6 +122,7 @@ static void check_repeats(parser *p, const hone_yaml *map)
 
 static hone_yaml *parse_value(parser *p, const yaml_event_t *e, int depth);
 
+/* Items up to the end of the list; NULL after an error. */
 static hone_yaml *parse_seq(parser *p, const yaml_event_t *start, int depth)
 {
     hone_yaml *seq = new_node(p, start, HONE_YAML_SEQ, NULL);
@@ -160,6 +165,7 @@ static bool parse_pair(parser *p, hone_yaml *map, int depth)
     return p->status == HONE_OK;
 }
 
+/* Pairs up to the end of the map, then the check for repeated keys; NULL after an error. */
 static hone_yaml *parse_map(parser *p, const yaml_event_t *start, int depth)
 {
     hone_yaml *map = new_node(p, start, HONE_YAML_MAP, NULL);
@@ -170,6 +176,7 @@ static hone_yaml *parse_map(parser *p, const yaml_event_t *start, int depth)
     return NULL;
 }
 
+/* Any value that begins with event `e`. `depth` bounds the recursion, and so the stack. */
 static hone_yaml *parse_value(parser *p, const yaml_event_t *e, int depth)
 {
     if (e->type == YAML_ALIAS_EVENT) {
@@ -212,6 +219,7 @@ static bool printable(unsigned c)
            (c >= 0xE000 && c <= 0xFFFD && c != 0xFEFF) || c >= 0x10000;
 }
 
+/* Names the first byte that YAML forbids, by line and column as libyaml counts them. */
 static void check_characters(parser *p, const unsigned char *s, size_t bytes)
 {
     yaml_mark_t mark = {0};
