@@ -180,6 +180,10 @@ static void test_resume_at_every_step(void **state)
         }
         assert_in_range(stops, 19, 20);
         compare_runs(whole, parts, s->last);
+        w = (watch){0}; /* the very last stop came before the last evaluation: done all the same */
+        assert_int_equal(train(parts, s->override, s->count, &w, NULL), HONE_OK);
+        assert_non_null(strstr(w.said, "is finished"));
+        compare_runs(whole, parts, s->last);
     }
 }
 
@@ -413,13 +417,13 @@ static void test_overfits_one_batch(void **state)
     watch w = {0};
     snprintf(run, sizeof run, "%s/run", (char *)*state);
     hone_config *c;
-    static const char text[] =
-        "task: image\n"
-        "data: {synthetic: {shape: [8, 8, 1], classes: 4, samples: 16}, val_fraction: 0}\n"
-        "model: {layers: [flatten, linear: 32, relu, linear: classes]}\n"
-        "train: {epochs: 200, batch: 16, optimizer: {name: adamw, lr: 0.01}, schedule: {name: constant}, loss: {label_smoothing: 0}}\n"
-        "checkpoint: {every: 200 epochs}\n"
-        "log: {every: 1}\n";
+    static const char text[] = "task: image\n"
+                               "data: {synthetic: {shape: [8, 8, 1], classes: 4, samples: 16}, val_fraction: 0}\n"
+                               "model: {layers: [flatten, linear: 32, relu, linear: classes]}\n"
+                               "train: {epochs: 200, batch: 16, optimizer: {name: adamw, lr: 0.01}, schedule: {name: "
+                               "constant}, loss: {label_smoothing: 0}}\n"
+                               "checkpoint: {every: 200 epochs}\n"
+                               "log: {every: 1}\n";
     hone_train_opts o = {.device = "cpu", .threads = 1, .out = run, .progress = on_progress, .progress_arg = &w};
     if (hone_config_read_text("page.yaml", text, NULL, 0, &c) != HONE_OK) fail_msg("%s", hone_error_message());
     hone_status status = hone_train(c, &o, NULL);

@@ -16,6 +16,9 @@ hone_status hone_setup_check(const hone_config *c)
         c->train.precision == HONE_PRECISION_TF32)
         return hone_fail(HONE_ERR_USAGE, "set train.precision: auto or fp32",
                          "train.precision: a CPU computes in fp32");
+    if (c->augment.crop.given) /* refused rather than silently trained without it */
+        return hone_fail(HONE_ERR_USAGE, "use augment.crop: {pad: N}",
+                         "augment.crop: this hone has no random resized crop yet");
     return HONE_OK;
 }
 

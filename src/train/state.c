@@ -283,7 +283,7 @@ hone_status hone_trainer_save(hone_trainer *t, bool initial)
     status = hone_checkpoint_save(t->run.path, t->s.step, model, count, optim.blob, optim.count, text,
                                   t->config->checkpoint.keep, t->config->checkpoint.initial);
     t->last_save = hone_now_seconds();
-    t->last_saved_step = t->s.step;
+    if (status == HONE_OK) t->last_saved_step = t->s.step;
     if (status == HONE_OK && !initial) hone_trainer_say(t, "checkpoint", "saved step %lld", (long long)t->s.step);
 done:
     free(model);

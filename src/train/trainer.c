@@ -84,6 +84,24 @@ static hone_status begin(hone_trainer *t)
     return hone_trainer_save(t, true);
 }
 
+/* A run that had ended goes on when it was given more steps; not after an early stop or out of time. */
+static bool has_more_to_do(const hone_trainer *t)
+{
+    double limit = t->config->train.max_time;
+    bool out_of_time = limit > 0 && t->s.seconds >= limit;
+    return !t->s.stopped_early && !out_of_time && t->s.step < t->steps_total;
+}
+
+/* Whether run.json says that all was done, and nothing was added since. The newest checkpoint may stand
+ * before the last evaluation, when that was interrupted: its step is what counts then. */
+static bool is_done(const hone_trainer *t)
+{
+    char status[32];
+    hone_trainer_read_status(t, status, sizeof status);
+    if (strcmp(status, "finished") != 0) return false;
+    return t->s.finished ? !has_more_to_do(t) : t->s.step >= t->steps_total;
+}
+
 /* A run that goes on: logs are cut back to where the checkpoint stood. */
 static hone_status go_on(hone_trainer *t)
 {
@@ -93,11 +111,9 @@ static hone_status go_on(hone_trainer *t)
     HONE_TRY(hone_run_dir_start_logs(&t->run, t->s.metrics_bytes, t->s.results_bytes, &lost));
     if (lost > 0)
         hone_trainer_say(t, "warn", "%lld bytes of the logs from before the checkpoint are lost", (long long)lost);
-    double limit = t->config->train.max_time;
-    bool out_of_time = limit > 0 && t->s.seconds >= limit;
-    /* more epochs than before: a finished run has more to do; fewer: it only has to be evaluated */
+    /* fewer epochs than before: it only has to be evaluated; more: a finished run has more to do */
     if (!t->s.finished && t->s.step >= t->steps_total) t->s.validation_due = true;
-    if (t->s.finished && !t->s.stopped_early && !out_of_time && t->s.step < t->steps_total) {
+    if (t->s.finished && has_more_to_do(t)) {
         t->s.finished = false;
         hone_trainer_say(t, "note", "the run had ended at step %lld and goes on to %lld", (long long)t->s.step,
                          (long long)t->steps_total);
@@ -127,18 +143,16 @@ static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
 /* Everything after the lock is taken. */
 static hone_status train_in(hone_trainer *t, hone_evaluation *final)
 {
-    char status[32];
     bool found = false;
     HONE_TRY(hone_setup_open(t));
-    hone_trainer_read_status(t, status, sizeof status);
     HONE_TRY(hone_trainer_restore(t, &found));
-    HONE_TRY(found ? go_on(t) : begin(t));
-    if (found && t->s.finished && strcmp(status, "finished") == 0) {
+    if (found && is_done(t)) { /* the logs are not touched */
         hone_trainer_say(t, "note",
                          "%s is finished (step %lld): nothing to do. Give another --out, or more train.epochs",
                          t->run.path, (long long)t->s.step);
         return HONE_OK;
     }
+    HONE_TRY(found ? go_on(t) : begin(t));
     return run_to_the_end(t, final);
 }
 
