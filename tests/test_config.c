@@ -354,6 +354,52 @@ static void every_row_is_explained_and_in_the_schema(void **state)
     free(text);
 }
 
+/* The place of a word in `choices` is the value of its C constant: the whole list of each enum. */
+static void enums_follow_their_choices(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *word;
+        int value;
+    } expected[] = {
+        {"task", "image", HONE_TASK_IMAGE},
+        {"task", "text", HONE_TASK_TEXT},
+        {"data.format", "auto", HONE_FORMAT_AUTO},
+        {"data.format", "idx", HONE_FORMAT_IDX},
+        {"data.format", "cifar", HONE_FORMAT_CIFAR},
+        {"data.format", "folder", HONE_FORMAT_FOLDER},
+        {"data.format", "csv", HONE_FORMAT_CSV},
+        {"data.format", "tsv", HONE_FORMAT_TSV},
+        {"data.format", "jsonl", HONE_FORMAT_JSONL},
+        {"data.format", "fasttext", HONE_FORMAT_FASTTEXT},
+        {"data.on_error", "stop", HONE_ON_ERROR_STOP},
+        {"data.on_error", "skip", HONE_ON_ERROR_SKIP},
+        {"image.resize", "stretch", HONE_RESIZE_STRETCH},
+        {"image.resize", "shorter", HONE_RESIZE_SHORTER},
+        {"train.schedule.name", "constant", HONE_SCHEDULE_CONSTANT},
+        {"train.schedule.name", "step", HONE_SCHEDULE_STEP},
+        {"train.schedule.name", "cosine", HONE_SCHEDULE_COSINE},
+        {"train.schedule.name", "onecycle", HONE_SCHEDULE_ONECYCLE},
+        {"train.schedule.name", "linear", HONE_SCHEDULE_LINEAR},
+        {"train.schedule.name", "plateau", HONE_SCHEDULE_PLATEAU},
+        {"train.precision", "auto", HONE_PRECISION_AUTO},
+        {"train.precision", "fp32", HONE_PRECISION_FP32},
+        {"train.precision", "tf32", HONE_PRECISION_TF32},
+        {"train.precision", "bf16", HONE_PRECISION_BF16},
+        {"train.precision", "fp16", HONE_PRECISION_FP16},
+    };
+    int words = 0;
+    for (size_t k = 0; k < sizeof expected / sizeof *expected; k++)
+        assert_int_equal(hone_choice_index(hone_schema_find(expected[k].key)->choices, expected[k].word),
+                         expected[k].value);
+    for (int k = 0; k < hone_schema_count; k++) {
+        if (hone_schema[k].type != HONE_TYPE_ENUM) continue;
+        words++;
+        for (const char *c = hone_schema[k].choices; *c; c++) words += *c == '|';
+    }
+    assert_int_equal(words, sizeof expected / sizeof *expected); /* a new word needs a row here */
+}
+
 /* A key that `only` names is read before the row that asks for it. */
 static void conditions_stand_after_what_they_name(void **state)
 {
@@ -534,6 +580,7 @@ int main(void)
         cmocka_unit_test(far_words_get_no_suggestion),
         cmocka_unit_test(nearest_word_needs_to_be_unique),
         cmocka_unit_test(every_row_is_explained_and_in_the_schema),
+        cmocka_unit_test(enums_follow_their_choices),
         cmocka_unit_test(conditions_stand_after_what_they_name),
         cmocka_unit_test(scalars_have_types),
         cmocka_unit_test(trees_write_back),

@@ -12,6 +12,7 @@
 enum { FMA_RUNS = 40, COPY_RUNS = 5, MAX_THREADS = 1024, ROUNDS = 200000 };
 static const size_t COPY_BYTES = (size_t)64 << 20; /* beyond the caches */
 
+/* Seconds of the monotonic clock; kernels include nothing of src. */
 static double now(void)
 {
     struct timespec t;
@@ -27,6 +28,7 @@ typedef struct work {
     const char *from; /* (COPY_BYTES) */
 } work;
 
+/* A part of hone_cpu_parallel: each thread has its own sink and count. */
 static void compute(void *arg, int part, int parts)
 {
     work *w = arg;
@@ -34,6 +36,7 @@ static void compute(void *arg, int part, int parts)
     w->flop[part] = w->fma(ROUNDS, &w->sink[part]);
 }
 
+/* Each thread copies its share, as a kernel would. */
 static void copy(void *arg, int part, int parts)
 {
     work *w = arg;
@@ -42,6 +45,7 @@ static void copy(void *arg, int part, int parts)
     memcpy(w->to + begin, w->from + begin, (size_t)(end - begin));
 }
 
+/* The best, since other processes can only slow a run down. */
 static double best_seconds(int threads, int runs, hone_cpu_job *job, work *w)
 {
     double best = 0;

@@ -200,18 +200,21 @@ hone_status hone_cli_check_arguments(const hone_cli *cli)
     return HONE_OK;
 }
 
+/* Names are those of the command's table, so a typo in the source shows as a flag that is never set. */
 const char *hone_cli_value(const hone_cli *cli, const char *flag)
 {
     int k = find_flag(cli->command->flag, flag, strlen(flag));
     return k < 0 ? NULL : cli->value[k];
 }
 
+/* Range and wording are those of the global flags. */
 hone_status hone_cli_int(const hone_cli *cli, const char *flag, int64_t least, int64_t most, int64_t *out)
 {
     const char *value = hone_cli_value(cli, flag);
     return value ? hone_cli_parse_int(flag, value, least, most, out) : HONE_OK;
 }
 
+/* Arguments behind the config are overrides; a second path there is a mistake, not ignored. */
 hone_status hone_cli_config(const hone_cli *cli, const char *path, int first, hone_config **out)
 {
     char seed[48];

@@ -142,6 +142,7 @@ static hone_status measure(hone_trainer *t, double started, hone_bench_result *r
     return measure_ops(t, r);
 }
 
+/* Nine digits: more is noise in a measurement. */
 static hone_status print_result(const hone_cli *cli, const hone_bench_result *r)
 {
     if (!cli->json) {
@@ -164,6 +165,7 @@ static void leave_out_validation(hone_config *c)
     if (c->train.schedule.name == HONE_SCHEDULE_PLATEAU) c->train.schedule.name = HONE_SCHEDULE_CONSTANT;
 }
 
+/* The clock starts before the config is read: first_step_seconds is what a user waits. */
 static int bench_run(const hone_cli *cli)
 {
     double started = hone_now_seconds();

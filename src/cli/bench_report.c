@@ -27,6 +27,7 @@ static hone_bench_op *group_of(hone_bench_result *r, const hone_node *n)
     return &r->op[r->op_count++];
 }
 
+/* Roof times are summed node by node: the slower of the two limits differs between nodes of an op. */
 hone_status hone_bench_group(const hone_graph *g, const double *seconds, hone_bench_result *r)
 {
     r->op = calloc((size_t)g->node_count + 1, sizeof *r->op);
@@ -69,6 +70,7 @@ static double rate(double amount, double seconds) { return seconds > 0 ? amount 
 /* 1 = the node runs as fast as arithmetic or memory allow. */
 static double roof_share(const hone_bench_op *o) { return o->seconds > 0 ? o->roof_seconds / o->seconds : 0; }
 
+/* Slowest first, so the first lines say where the time goes. */
 static void print_ops(const hone_bench_result *r)
 {
     double sum = total_seconds(r);
@@ -86,6 +88,7 @@ static void print_ops(const hone_bench_result *r)
     printf("%-22s %-9s %5s %10.4f\n", "sum", "", "", 1e3 * sum);
 }
 
+/* For eyes; scripts take --json. */
 void hone_bench_print(const hone_bench_result *r)
 {
     char peak[32], arenas[32];
@@ -121,6 +124,7 @@ static json_t *ops_json(const hone_bench_result *r)
     return list;
 }
 
+/* The contract is samples_per_second, step_ms, device, precision; the rest may grow. */
 json_t *hone_bench_json(const hone_bench_result *r)
 {
     double flop = 0;

@@ -74,6 +74,7 @@ static int dispatch(hone_cli *cli)
     return status;
 }
 
+/* Allocates the one array, dispatches, flushes. */
 int hone_cli_main(int argc, char **argv)
 {
     hold_descriptors();
@@ -103,6 +104,7 @@ static void append_word(hone_text *t, const char *word)
     hone_text_append(t, "'", 1);
 }
 
+/* Pasted into a shell it runs the same command again. */
 char *hone_cli_line(const hone_cli *cli)
 {
     hone_text t = {0};
@@ -113,6 +115,7 @@ char *hone_cli_line(const hone_cli *cli)
     return hone_text_take(&t);
 }
 
+/* Binary units: memory is what is shown. */
 const char *hone_cli_bytes(double bytes, char *text, size_t text_bytes)
 {
     static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};

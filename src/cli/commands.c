@@ -10,6 +10,7 @@ const hone_cli_command *const hone_cli_commands[] = {
     &hone_cli_doctor_command, &hone_cli_help_row,      NULL,
 };
 
+/* Exact names only, as for flags. */
 const hone_cli_command *hone_cli_find(const char *name)
 {
     for (int k = 0; hone_cli_commands[k]; k++)

@@ -54,6 +54,7 @@ static int explain(const hone_cli *cli)
     return HONE_OK;
 }
 
+/* The verb is an argument, so flags may stand anywhere. */
 static int config_run(const hone_cli *cli)
 {
     static const char *const verb[] = {"show", "explain", "schema"};

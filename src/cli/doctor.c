@@ -69,6 +69,7 @@ static void print_report(const json_t *r)
     }
 }
 
+/* Always succeeds: a missing device is an answer. */
 static int doctor_run(const hone_cli *cli)
 {
     json_t *report = examine(cli);

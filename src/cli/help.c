@@ -57,6 +57,7 @@ void hone_cli_help_all(FILE *f)
                "\n`hone help COMMAND` shows flags and examples of one.\n");
 }
 
+/* The same page as `hone COMMAND --help`. */
 static int help_run(const hone_cli *cli)
 {
     if (cli->arg_count == 0) {

@@ -47,6 +47,7 @@ size_t hone_machine_free_memory(void)
     return limit && limit > used && limit - used < available ? limit - used : available;
 }
 
+/* Of the whole process, libraries included: what a user would see in top. */
 size_t hone_machine_peak_memory(void)
 {
     struct rusage u;
@@ -69,6 +70,7 @@ static void cpuinfo(const char *key, char *value, size_t value_bytes)
     if (f) fclose(f);
 }
 
+/* The first core stands for all. */
 void hone_machine_cpu(char *name, size_t name_bytes, char *features, size_t features_bytes)
 {
     static const char *const of_interest[] = {"sse4_2",      "avx",         "avx2",     "fma",  "avx512f",
@@ -88,6 +90,7 @@ void hone_machine_cpu(char *name, size_t name_bytes, char *features, size_t feat
     }
 }
 
+/* The compute library tells its version through its backend, so none of its headers is needed here. */
 json_t *hone_machine_libraries(void)
 {
     json_t *list = json_object();

@@ -12,6 +12,7 @@
 #include "graph/graph_print.h"
 
 /* --- programs ----------------------------------------------------------------------------------------- */
+/* The graph that training would build, but for the pool: samples are not memory of the program. */
 static hone_status build_graph(const hone_trainer *t, hone_mode mode, int64_t batch, hone_graph **graph,
                                hone_model_io *io)
 {
@@ -56,6 +57,7 @@ static hone_status plan_mode(const hone_trainer *t, hone_mode mode, bool allocat
 }
 
 /* --- the largest batch ----------------------------------------------------------------------------------- */
+/* What a training program of that batch would allocate. */
 static hone_status training_bytes(const hone_trainer *t, int64_t batch, size_t *bytes)
 {
     hone_program *p = NULL;
@@ -110,6 +112,7 @@ typedef struct shape {
     char **name_list;
 } shape;
 
+/* Names that were made here, or the data that was opened for them. */
 static void shape_free(shape *s)
 {
     hone_data_free(s->opened);
@@ -157,6 +160,7 @@ static hone_status find_shape(const hone_config *c, int64_t classes, shape *s)
 }
 
 /* --- the command ------------------------------------------------------------------------------------------ */
+/* Learned values, frozen ones too; running statistics are not parameters. */
 static int64_t count_parameters(hone_model *m)
 {
     int64_t count = 0;
@@ -211,6 +215,7 @@ static hone_status compare(const hone_plan_result *r)
     return HONE_OK;
 }
 
+/* One exit: everything is freed whatever failed. */
 static int plan_run(const hone_cli *cli)
 {
     int64_t batch = 0, classes = 0;

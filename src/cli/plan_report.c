@@ -36,6 +36,7 @@ static void print_memory(const hone_plan_result *r)
                r->train.allocated.total, t->total, r->infer.allocated.total, i->total);
 }
 
+/* Layers, nodes where asked for, memory, and what fits. */
 void hone_plan_print(const hone_plan_result *r)
 {
     char free_text[32];
@@ -61,6 +62,7 @@ static json_t *mode_json(const hone_plan_mode *m)
     return o;
 }
 
+/* The layer table stays text: it is a picture, the figures beside it are for programs. */
 hone_status hone_plan_print_json(const hone_plan_result *r)
 {
     json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:o, s:s}", "config", r->path, "device",

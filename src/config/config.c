@@ -21,6 +21,7 @@ static const char *next_component(const char *key, char word[64])
     return key[n] ? key + n + 1 : NULL;
 }
 
+/* Maps only: a list on the way means that the key is not there. */
 const hone_yaml *hone_page_find(const hone_yaml *page, const char *key)
 {
     for (char word[64]; page && key;) {
@@ -61,6 +62,7 @@ bool hone_page_expand(hone_yaml *page)
 }
 
 /* --- unknown keys ---------------------------------------------------------------------------------------- */
+/* Every key of a map must be a row of the table; groups are entered, values are left to their rows. */
 static void check_keys(const hone_yaml *map, const char *group, hone_diag *d)
 {
     for (int k = 0; k < map->count; k++) {
@@ -87,6 +89,7 @@ static void check_keys(const hone_yaml *map, const char *group, hone_diag *d)
 }
 
 /* --- rows -------------------------------------------------------------------------------------------------- */
+/* Defaults go through the same reader as a page, so the table can hold no default that a page may not. */
 static hone_status read_default(const hone_row *row, hone_config *c)
 {
     hone_yaml *value = NULL;
@@ -157,6 +160,7 @@ static hone_status read_rows(hone_config *c, hone_diag *d)
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------------ */
+/* In the order of the command line: a later one may build on an earlier one. */
 static hone_status apply_overrides(hone_config *c, const char *const *override, int count, hone_diag *d)
 {
     for (int k = 0; k < count; k++) {
@@ -208,6 +212,7 @@ hone_status hone_config_read_text(const char *name, const char *text, const char
     return read_config(name, text, strlen(text), override, override_count, out);
 }
 
+/* The path is kept: model.file is relative to it, and messages begin with it. */
 hone_status hone_config_read(const char *path, const char *const *override, int override_count, hone_config **out)
 {
     char *text = NULL;
@@ -225,6 +230,7 @@ hone_status hone_config_read(const char *path, const char *const *override, int 
     return status;
 }
 
+/* By the table, so that a new string key is freed without a line here. */
 void hone_config_free(hone_config *c)
 {
     if (!c) return;

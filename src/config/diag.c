@@ -10,6 +10,7 @@
 
 enum { SHOWN_BYTES = 15000, SHOWN_LINES = 100 }; /* the error record holds 16 KiB */
 
+/* Appends to the text in place; hone_text doubles, so a page with many mistakes stays cheap. */
 void hone_diag_add(hone_diag *d, const hone_yaml *at, const char *path, const char *fmt, ...)
 {
     hone_text t = {.data = d->text, .bytes = d->bytes, .capacity = d->text ? d->bytes + 1 : 0};
@@ -88,6 +89,7 @@ static int split_lines(const hone_diag *d, diag_line *line)
     return count;
 }
 
+/* Cuts the list where the error record would, but says how many are left. */
 hone_status hone_diag_status(const hone_diag *d)
 {
     if (d->count == 0) return HONE_OK;
@@ -135,6 +137,7 @@ static int edit_distance(const char *a, const char *b)
     return row[strlen(a) % 3][n];
 }
 
+/* A tie is no suggestion: a wrong one costs more than none. */
 const char *hone_did_you_mean(const char *word, const char *const *candidates, int count)
 {
     const char *best = NULL;
@@ -155,6 +158,7 @@ const char *hone_did_you_mean(const char *word, const char *const *candidates, i
     return ties ? NULL : best;
 }
 
+/* Bytes of one character stay together, so that the message is valid UTF-8. */
 const char *hone_yaml_quote(const hone_yaml *n, char *text, size_t text_bytes)
 {
     const char *s = n->kind == HONE_YAML_SCALAR ? n->text : n->kind == HONE_YAML_MAP ? "a map" : "a list";

@@ -5,6 +5,7 @@
 #include "config/schema.h"
 
 /* --- explain -------------------------------------------------------------------------------------------- */
+/* One line a row: the default, and the choice for which it holds. */
 static void explain_default(const hone_row *row, hone_text *t)
 {
     if (row->flags & HONE_ROW_REQUIRED) hone_text_add(t, "  default  none, it must be given");
@@ -68,6 +69,7 @@ hone_status hone_config_explain(const char *key, char **text)
 }
 
 /* --- JSON Schema, draft 2020-12 ---------------------------------------------------------------------------- */
+/* A default of the table as JSON; maps do not occur there. */
 static json_t *json_of(const hone_yaml *n)
 {
     int64_t whole;

@@ -110,6 +110,7 @@ static hone_status read_file(const hone_yaml *file, const char *page_name, hone_
     return status;
 }
 
+/* Adds all mistakes of both pages; c->model.tree stays NULL where there is nothing to hand over. */
 hone_status hone_model_page_read(hone_config *c, const char *page_name, hone_diag *d)
 {
     const hone_yaml *model = hone_yaml_get(c->page, "model");

@@ -60,6 +60,7 @@ static hone_status put_value(hone_yaml *page, const char *key, const hone_yaml *
     return HONE_OK;
 }
 
+/* The value is a page of its own: [a, b] and {pad: 4} work as they do in the file. */
 hone_status hone_override_apply(hone_yaml *page, const char *text, hone_diag *d)
 {
     char name[96], key[160];
@@ -121,6 +122,7 @@ static const char *only_key_named(const char *word)
     return found;
 }
 
+/* Nearest sibling, else the same word elsewhere, else what other programs call it. */
 void hone_key_suggest(const char *group, const char *word, hone_text *t)
 {
     const char *sibling[128];

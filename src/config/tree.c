@@ -93,6 +93,7 @@ bool hone_yaml_put(hone_yaml *map, hone_yaml *key, hone_yaml *value)
     return true;
 }
 
+/* Recursion is bounded by the parser: 64 levels. */
 void hone_yaml_free(hone_yaml *root)
 {
     if (!root) return;
@@ -122,6 +123,7 @@ hone_yaml *hone_yaml_copy(const hone_yaml *node)
     return copy;
 }
 
+/* Linear: maps of a config are short; repeated keys were refused before. */
 int hone_yaml_index(const hone_yaml *map, const char *key)
 {
     if (!map || map->kind != HONE_YAML_MAP) return -1;
@@ -147,6 +149,7 @@ void hone_yaml_drop(hone_yaml *map, int k)
 }
 
 /* --- typed reads ------------------------------------------------------------------------------------ */
+/* Only plain scalars have types: what is quoted is text. */
 static bool is_plain(const hone_yaml *n) { return n && n->kind == HONE_YAML_SCALAR && !n->quoted; }
 
 /* Decimal without leading zeros: 010 means 8 to some readers of YAML, so it is no number here. */
@@ -168,8 +171,10 @@ bool hone_yaml_int(const hone_yaml *n, int64_t *out)
     return true;
 }
 
+/* An integer is a number too. */
 bool hone_yaml_float(const hone_yaml *n, double *out) { return is_plain(n) && hone_number_read(n->text, out); }
 
+/* Two words, as YAML 1.2 has it. */
 bool hone_yaml_bool(const hone_yaml *n, bool *out)
 {
     if (!is_plain(n)) return false;
@@ -183,6 +188,7 @@ bool hone_yaml_null(const hone_yaml *n)
 }
 
 /* --- files -------------------------------------------------------------------------------------------- */
+/* For messages: what a path is instead of a file. */
 static const char *kind_of_file(mode_t mode)
 {
     return S_ISDIR(mode)                    ? "a folder"
@@ -206,6 +212,7 @@ static hone_status read_all(int fd, const char *path, char *text, size_t *bytes)
     }
 }
 
+/* NONBLOCK and the check of the kind come before the first read: a pipe would block, /dev/zero never ends. */
 hone_status hone_page_load(const char *path, char **text, size_t *bytes)
 {
     struct stat st;

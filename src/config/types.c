@@ -25,6 +25,7 @@ static const char *fix_for(const hone_row *row, const hone_yaml *n)
     return "";
 }
 
+/* One sentence for all mistakes of a value. */
 void hone_expected(const hone_row *row, const hone_yaml *n, hone_diag *d)
 {
     hone_text t = {0};
@@ -35,6 +36,7 @@ void hone_expected(const hone_row *row, const hone_yaml *n, hone_diag *d)
     hone_text_free(&t);
 }
 
+/* Closed ranges read "from a to b"; open ends are spelt out. */
 void hone_describe_range(const hone_row *row, const char *noun, hone_text *t)
 {
     char low[32], high[32];
@@ -53,6 +55,7 @@ bool hone_in_range(const hone_row *row, double x)
     return row->flags & HONE_ROW_BELOW_MAX ? x < row->max : x <= row->max;
 }
 
+/* Integers are written as such: some editors reject 1.0 for an integer bound. */
 json_t *hone_schema_range(const hone_row *row, const char *type)
 {
     json_t *s = json_pack("{s:s}", "type", type);
@@ -72,6 +75,7 @@ static void write_number(double x, hone_text *t)
 }
 
 /* --- strings, words, choices ------------------------------------------------------------------------ */
+/* `~` for optional keys, the word none where the row has it; quoted, both are ordinary text. */
 static bool means_nothing(const hone_row *row, const hone_yaml *n)
 {
     if ((row->flags & HONE_ROW_OPTIONAL) && hone_yaml_null(n)) return true;
@@ -103,6 +107,7 @@ static void write_string(const hone_row *row, const hone_config *c, hone_text *t
         hone_scalar_append(t, s, strcmp(s, "none") == 0 || strcmp(s, "~") == 0 || strcmp(s, "null") == 0);
 }
 
+/* Any text. */
 static void describe_string(const hone_row *row, hone_text *t)
 {
     hone_text_add(t, row->flags & HONE_ROW_NONE ? "a text or none" : "a text");
@@ -180,10 +185,12 @@ static void write_enum(const hone_row *row, const hone_config *c, hone_text *t)
 }
 
 /* --- switches and numbers ----------------------------------------------------------------------------- */
+/* true and false only: yes, on and 1 mean different things to different readers of YAML. */
 static void read_bool(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     if (!hone_yaml_bool(n, HONE_FIELD(c, row, bool))) hone_expected(row, n, d);
 }
+/* As YAML reads it back. */
 static void write_bool(const hone_row *row, const hone_config *c, hone_text *t)
 {
     hone_text_add(t, *HONE_FIELD(c, row, bool) ? "true" : "false");
@@ -214,6 +221,7 @@ static void read_int(const hone_row *row, const hone_yaml *n, hone_config *c, ho
     int64_t value = 0;
     if (means_nothing(row, n) || read_integer(row, n, d, &value)) *HONE_FIELD(c, row, int) = (int)value;
 }
+/* Optional and 0: not given. */
 static void write_int(const hone_row *row, const hone_config *c, hone_text *t)
 {
     int value = *HONE_FIELD(c, row, int);
@@ -260,6 +268,7 @@ static void read_float(const hone_row *row, const hone_yaml *n, hone_config *c, 
     if (hone_yaml_float(n, &value) && hone_in_range(row, value)) *HONE_FIELD(c, row, double) = value;
     else hone_expected(row, n, d);
 }
+/* Shortest form. */
 static void write_float(const hone_row *row, const hone_config *c, hone_text *t)
 {
     write_number(*HONE_FIELD(c, row, double), t);
@@ -299,11 +308,13 @@ static void write_time(const hone_row *row, const hone_config *c, hone_text *t)
     write_number(seconds, t);
     if (seconds != 0) hone_text_add(t, "s");
 }
+/* With examples, because units are what is forgotten. */
 static void describe_time(const hone_row *row, hone_text *t)
 {
     (void)row;
     hone_text_add(t, "a time (90s, 20m, 3h) or 0");
 }
+/* Editors can check the form, not the range. */
 static json_t *schema_time(const hone_row *row)
 {
     (void)row;
@@ -359,11 +370,13 @@ static void write_interval(const hone_row *row, const hone_config *c, hone_text 
     const char *unit = i->kind == HONE_EVERY_EPOCHS ? " epoch" : i->kind == HONE_EVERY_STEPS ? " step" : "s";
     hone_text_add(t, "%s%s", unit, i->kind != HONE_EVERY_SECONDS && i->value != 1 ? "s" : "");
 }
+/* With examples, as above. */
 static void describe_interval(const hone_row *row, hone_text *t)
 {
     (void)row;
     hone_text_add(t, "`N epochs`, `N steps`, a time (90s, 20m, 3h) or none");
 }
+/* The pattern is the grammar of parse_interval. */
 static json_t *schema_interval(const hone_row *row)
 {
     (void)row;
@@ -371,6 +384,7 @@ static json_t *schema_interval(const hone_row *row)
 }
 
 /* --- groups and trees: read by config.c and model.c, never through here -------------------------------- */
+/* Some groups take one word for their most important key. */
 static void describe_group(const hone_row *row, hone_text *t)
 {
     hone_text_add(t, row->choices ? "a map, or one word for its `%s`" : "a map", row->choices);

@@ -54,6 +54,7 @@ static json_t *schema_list(json_t *item, int least, int most)
 }
 
 /* --- [a, b] ------------------------------------------------------------------------------------------- */
+/* [a, b]; where the row says so the first must not exceed the second. */
 void hone_read_pair(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     double pair[2];
@@ -62,6 +63,7 @@ void hone_read_pair(const hone_row *row, const hone_yaml *n, hone_config *c, hon
         hone_diag_add(d, n, row->key, "the first number must not exceed the second");
     else memcpy(HONE_FIELD(c, row, double), pair, sizeof pair);
 }
+/* [a, b]. */
 void hone_write_pair(const hone_row *row, const hone_config *c, hone_text *t)
 {
     const double *pair = HONE_FIELD(c, row, double);
@@ -71,6 +73,7 @@ void hone_write_pair(const hone_row *row, const hone_config *c, hone_text *t)
     write_number(pair[1], t);
     hone_text_add(t, "]");
 }
+/* Both numbers share the range. */
 void hone_describe_pair(const hone_row *row, hone_text *t) { hone_describe_range(row, "[a, b], each a number", t); }
 json_t *hone_schema_pair(const hone_row *row) { return schema_list(hone_schema_range(row, "number"), 2, 2); }
 
@@ -86,6 +89,7 @@ void hone_read_int_pair(const hone_row *row, const hone_yaml *n, hone_config *c,
     }
     for (int k = 0; k < 2; k++) HONE_FIELD(c, row, int)[k] = (int)pair[k];
 }
+/* 0, 0 is written as the word it was read from. */
 void hone_write_int_pair(const hone_row *row, const hone_config *c, hone_text *t)
 {
     const int *pair = HONE_FIELD(c, row, int);
@@ -104,6 +108,7 @@ json_t *hone_schema_int_pair(const hone_row *row)
 }
 
 /* --- sizes and shapes --------------------------------------------------------------------------------- */
+/* Height and width are neighbours in hone_config, so one row fills both. */
 void hone_read_size(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     int64_t side[2] = {0, 0};
@@ -118,6 +123,7 @@ void hone_read_size(const hone_row *row, const hone_yaml *n, hone_config *c, hon
     }
     for (int k = 0; k < 2; k++) HONE_FIELD(c, row, int)[k] = (int)side[k];
 }
+/* N where both sides are equal, as users write it. */
 void hone_write_size(const hone_row *row, const hone_config *c, hone_text *t)
 {
     const int *side = HONE_FIELD(c, row, int); /* height, then width: neighbours in hone_config */
@@ -129,6 +135,7 @@ void hone_describe_size(const hone_row *row, hone_text *t)
 {
     hone_describe_range(row, "N or [height, width], each an integer", t);
 }
+/* N, [H, W], or null for the size of the data. */
 json_t *hone_schema_size(const hone_row *row)
 {
     return json_pack("{s:[o,o,{s:s}]}", "anyOf", hone_schema_range(row, "integer"),
@@ -141,6 +148,7 @@ void hone_read_shape(const hone_row *row, const hone_yaml *n, hone_config *c, ho
     int64_t shape[3];
     if (read_integers(row, n, 3, shape, d)) memcpy(HONE_FIELD(c, row, int64_t), shape, sizeof shape);
 }
+/* [H, W, C]. */
 void hone_write_shape(const hone_row *row, const hone_config *c, hone_text *t)
 {
     const int64_t *s = HONE_FIELD(c, row, int64_t);
@@ -213,6 +221,7 @@ void hone_describe_channels(const hone_row *row, hone_text *t)
 {
     hone_describe_range(row, "auto or a list with, per channel, a number", t);
 }
+/* auto, a number, a list, or null. */
 json_t *hone_schema_channels(const hone_row *row)
 {
     return json_pack("{s:[{s:s},o,o,{s:s}]}", "anyOf", "const", "auto", hone_schema_range(row, "number"),
@@ -220,6 +229,7 @@ json_t *hone_schema_channels(const hone_row *row)
 }
 
 /* --- lists of strings ----------------------------------------------------------------------------------- */
+/* Frees the strings and the list; the list may be used again. */
 void hone_strings_free(hone_string_list *list)
 {
     for (int k = 0; k < list->count; k++) free(list->item[k]);
@@ -270,6 +280,7 @@ void hone_describe_strings(const hone_row *row, hone_text *t)
     (void)row;
     hone_text_add(t, "a list of texts");
 }
+/* A list or one text. */
 json_t *hone_schema_strings(const hone_row *row)
 {
     (void)row;
@@ -278,6 +289,7 @@ json_t *hone_schema_strings(const hone_row *row)
 }
 
 /* --- class weights -------------------------------------------------------------------------------------- */
+/* Back to "none", whatever was read before. */
 static void clear_weights(hone_config *c)
 {
     hone_strings_free(&c->train.loss.weight_class);
@@ -338,6 +350,7 @@ void hone_describe_weights(const hone_row *row, hone_text *t)
     (void)row;
     hone_text_add(t, "none, balanced or a map {class: weight}");
 }
+/* A word or a map from class to weight. */
 json_t *hone_schema_weights(const hone_row *row)
 {
     return json_pack("{s:[{s:[ss]},{s:s,s:o,s:i}]}", "anyOf", "enum", "none", "balanced", "type", "object",

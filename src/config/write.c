@@ -15,8 +15,9 @@ static bool plain_is_safe(const char *s)
         if (!negative_number) return false;
     }
     for (const char *p = s; *p; p++) {
-        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7F || strchr(",[]{}#\"'\\", *p)) return false;
-        if (*p == ':' && (p[1] == ' ' || p[1] == '\0')) return false;
+        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7F || strchr(",[]{}#?\"'\\", *p)) return false;
+        bool word = (p[1] >= '0' && p[1] <= '9') || ((p[1] | 32) >= 'a' && (p[1] | 32) <= 'z') || p[1] == '/';
+        if (*p == ':' && !word) return false; /* libyaml takes a:b in a flow map, but not a:? or a:, */
         if (*p == ' ' && (p[1] == ' ' || p[1] == '\0')) return false;
     }
     return strcmp(s, "---") != 0 && strcmp(s, "...") != 0;
@@ -53,6 +54,7 @@ static void append_flow(hone_text *t, const hone_yaml *n)
     hone_text_append(t, map ? "}" : "]", 1);
 }
 
+/* A line feed and the indentation of what follows. */
 static void new_line(hone_text *t, int indent) { hone_text_add(t, "\n%*s", indent, ""); }
 
 /* Empty maps and lists have no block form. */
@@ -61,6 +63,7 @@ static bool is_block(const hone_yaml *n, int flow_depth)
     return n->kind != HONE_YAML_SCALAR && n->count > 0 && flow_depth > 0;
 }
 
+/* A value that opens a block below its key starts on the next line; all others stay beside it. */
 void hone_yaml_append(hone_text *t, const hone_yaml *n, int indent, int flow_depth)
 {
     if (!is_block(n, flow_depth)) {
@@ -83,6 +86,7 @@ void hone_yaml_append(hone_text *t, const hone_yaml *n, int indent, int flow_dep
     }
 }
 
+/* For snapshots and model.json; resolved.yaml uses hone_yaml_append with an indentation. */
 char *hone_yaml_write(const hone_yaml *n, int flow_depth)
 {
     hone_text t = {0};

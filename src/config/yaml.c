@@ -66,6 +66,7 @@ static bool next_event(parser *p, yaml_event_t *event)
 }
 
 /* --- nodes ---------------------------------------------------------------------------------------- */
+/* Counts nodes: a page of 16 MiB could otherwise become a gigabyte of tree. */
 static hone_yaml *new_node(parser *p, const yaml_event_t *e, hone_yaml_kind kind, const char *text)
 {
     hone_yaml at = place_of(p, e->start_mark.line, e->start_mark.column);
@@ -268,6 +269,7 @@ static hone_yaml *parse_stream(parser *p)
     return root;
 }
 
+/* Encoding first, then characters, then YAML: each check may rely on the one before. */
 hone_status hone_page_parse(const char *name, const char *text, size_t bytes, bool placeless, hone_diag *d,
                             hone_yaml **out)
 {
@@ -295,6 +297,7 @@ hone_status hone_page_parse(const char *name, const char *text, size_t bytes, bo
     return p.status == HONE_ERR_MEMORY ? hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for the page", name) : HONE_OK;
 }
 
+/* For callers without a list of their own: all mistakes of the page in one error. */
 hone_status hone_yaml_read_text(const char *name, const char *text, size_t bytes, hone_yaml **out)
 {
     hone_diag d = {0};
@@ -308,6 +311,7 @@ hone_status hone_yaml_read_text(const char *name, const char *text, size_t bytes
     return status;
 }
 
+/* As above, for a regular file. */
 hone_status hone_yaml_read_file(const char *path, hone_yaml **out)
 {
     char *text = NULL;
