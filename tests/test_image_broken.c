@@ -138,7 +138,7 @@ static void test_cut_jpeg_with_eoi(void **state)
     bytes_add(&b, "\xFF\xD9", 2);
     bool turbo = strcmp(hone_jpeg_library(), "libjpeg-turbo") == 0;
     if (turbo) refused(b, "JPEG");
-    else free(b.data); /* stb_image cannot tell; README says so */
+    else free(b.data); /* stb_image cannot tell, see jpeg_stb.c */
 }
 
 /* PNGs: cut anywhere, or one bit of any byte flipped (CRC, structure or zlib must notice each). */

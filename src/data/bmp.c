@@ -59,6 +59,7 @@ static hone_status read_header(bmp *b)
     b->offset = get32(b->bytes + 10);
     b->header = get32(b->bytes + 14);
     const uint8_t *h = b->bytes + 14;
+    /* each header contains the one before it, so the fields below have one place in all of them */
     if (b->header == 12) { /* OS/2 1.x: 16-bit sizes, palette of three bytes */
         b->width = get16(h + 4);
         b->height = get16(h + 6);
@@ -82,6 +83,7 @@ static hone_status read_header(bmp *b)
 /* One stored row -> RGB or RGBA; false when an index is past the palette. */
 static bool read_row(const bmp *b, const uint8_t *row, uint8_t *to, int channels)
 {
+    /* indices of 1 and 4 bits stand in a byte from its high end down; channels are B, G, R (, A) */
     for (int64_t x = 0; x < b->width; x++, to += channels) {
         const uint8_t *bgr = row + x * (b->bits / 8);
         if (b->bits <= 8) {

@@ -104,9 +104,11 @@ hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *
     }
     if (s->raw) {
         size_t stored = (size_t)s->height * (size_t)s->width * (size_t)s->channels;
+        /* a view of the item: nothing is copied unless the shape differs */
         hone_image image = {s->height, s->width, s->channels, 1, s->raw + (size_t)item * stored};
         return hone_image_fit(&image, d->height, d->width, d->channels, d->resize, out);
     }
+    /* read anew in every epoch: the system's page cache is the only one between disk and decoder */
     char *path = hone_path_join(s->root, s->files.item[item]);
     if (!path) return hone_no_memory("a path", 0);
     hone_preprocess pre = {.height = d->height, .width = d->width, .channels = d->channels, .resize = d->resize};

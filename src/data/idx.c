@@ -199,6 +199,7 @@ static char *labels_of(const char *images)
         return NULL;
     }
     sprintf(path, "%.*slabels%s", (int)(word - images), images, word + strlen("images"));
+    /* idx3 or idx4 of the images is idx1 of the labels */
     char *rank = strstr(path + (word - images), "idx");
     if (rank && (rank[3] == '3' || rank[3] == '4')) rank[3] = '1';
     return path;

@@ -128,6 +128,7 @@ static hone_status add_entry(scan *s, const char *below, int label)
 static hone_status scan_class(scan *s, const char *prefix, int label)
 {
     const char *class_name = s->source->classes.item[label];
+    /* an empty class is noted, not refused: the class list belongs to the user */
     hone_names entries = {0};
     hone_text folder = {0};
     hone_text_add(&folder, "%s/%s%s", s->source->root, prefix, class_name);

@@ -34,6 +34,7 @@ static hone_status read_frame(const uint8_t *p, size_t length, int marker, hone_
     if (marker != 0xC0 && marker != 0xC1 && marker != 0xC2 && marker != 0xC9 && marker != 0xCA)
         return hone_fail(HONE_ERR_DATA, "re-encode as baseline JPEG",
                          "JPEG: lossless and hierarchical frames are not supported (SOF%d)", marker - 0xC0);
+    /* a height of 0 (to come later, in DNL) is refused with the other impossible sizes */
     info->height = p[3] << 8 | p[4];
     info->width = p[5] << 8 | p[6];
     info->components = p[7];

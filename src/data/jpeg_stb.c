@@ -2,7 +2,8 @@
  *
  * Only stb's JPEG reader is compiled, without file access. It accepts cut data, so the caller has
  * found EOI first (hone_jpeg_scan). Its pixels differ from libjpeg's by a few units (other DCT and
- * upsampling), and it knows neither arithmetic coding nor CMYK: those are refused. */
+ * upsampling), and it knows neither arithmetic coding nor CMYK: those are refused.
+ * A file that was cut and closed with a false EOI is beyond what it can tell; libjpeg-turbo can. */
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_JPEG
 #define STBI_NO_STDIO

@@ -1,7 +1,10 @@
 /* loader.c - batches of a data set: index lists where it is in memory, decoded pixels where not.
  *
  * The order is a function of (seed, epoch) alone, and a position is two integers, so seeking needs
- * no history. Over resident pixels a batch costs no copy: `row` points into the permutation. */
+ * no history and resume no saved state. Over resident pixels a batch costs no copy: `row` points into
+ * the permutation, and the first node of the step gathers. Every sample comes once an epoch, in the
+ * last short batch too. It must not draw augmentation: that is keyed by (seed, epoch, sample) in the
+ * kernels. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +98,7 @@ hone_status hone_loader_seek(hone_loader *l, int64_t epoch, int64_t index)
 /* Resident: row = sample, and pixels stay in the pool. Streaming: the stream's slot, row 0..count-1. */
 hone_status hone_loader_next(hone_loader *l, hone_batch *out)
 {
+    /* which of the two it is never changes: the set was loaded before */
     if (!l->d->pixels) { /* threads start with the first batch, so that a seek before it is free */
         if (!l->stream) HONE_TRY(hone_stream_open(l->d, &l->order, l->threads, l->prefetch, &l->stream));
         return hone_stream_next(l->stream, out, &l->wait_seconds);

@@ -183,6 +183,7 @@ static const char *item_place(const hone_source *s, int64_t item, char *text, si
 static hone_status map_labels(hone_source *s, const char *split, int classes, const char *const *class_name,
                               const char *whose)
 {
+    /* one search a class, one look-up a sample */
     int *map = malloc((size_t)s->classes.count * sizeof *map);
     if (!map) return hone_no_memory("class names", (size_t)s->classes.count * sizeof *map);
     for (int k = 0; k < s->classes.count; k++) map[k] = find_class(s->classes.item[k], k, classes, class_name);
@@ -203,6 +204,7 @@ static hone_status map_labels(hone_source *s, const char *split, int classes, co
 /* A class that a later split has and train names but has no sample of: it could never be learned. */
 static hone_status check_learnable(const hone_source *train, const hone_source *s, const char *split)
 {
+    /* being in the list is not enough: an empty folder puts a class there */
     bool *seen = calloc((size_t)train->classes.count, sizeof *seen);
     if (!seen) return hone_no_memory("class names", 0);
     for (int64_t i = 0; i < train->count; i++) seen[train->label[i]] = true;

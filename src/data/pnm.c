@@ -43,6 +43,7 @@ hone_status hone_pnm_decode(const uint8_t *bytes, size_t count, hone_image *out)
     if (bytes[1] != '5' && bytes[1] != '6')
         return hone_fail(HONE_ERR_DATA, "convert it to PNG",
                          "PNM: only binary PGM (P5) and PPM (P6) are supported, not P%c", bytes[1]);
+    /* comments may hide megabytes before the sizes: only the first 64 KiB are searched */
     size_t at = 2, header = count < HEADER_LIMIT ? count : HEADER_LIMIT;
     int64_t width = next_number(bytes, header, &at), height = next_number(bytes, header, &at),
             maxval = next_number(bytes, header, &at);

@@ -16,6 +16,7 @@ void hone_shuffle(uint64_t seed, int64_t epoch, int64_t count, int32_t *order)
     hone_philox4 r = {{0}};
     for (int64_t i = 0; i < count; i++) order[i] = (int32_t)i;
     for (int64_t i = count - 1, draw = 0; i > 0; i--, draw++) {
+        /* one Philox call is two draws of 64 bits */
         if (draw % 2 == 0) r = hone_philox(seed, HONE_STREAM_SHUFFLE, (uint64_t)draw / 2, (uint64_t)epoch);
         int64_t j = scale_draw(r.v[2 * (draw % 2)], r.v[2 * (draw % 2) + 1], (uint32_t)i + 1);
         int32_t t = order[i];

@@ -59,6 +59,7 @@ hone_status hone_source_number_classes(hone_source *s, int count)
 void hone_source_hash_raw(hone_source *s)
 {
     size_t pixels_bytes = (size_t)s->count * (size_t)s->height * (size_t)s->width * (size_t)s->channels;
+    /* names, labels and shape go in: other labels over the same pixels are other data */
     int shape[3] = {s->height, s->width, s->channels};
     uint64_t h = XXH3_64bits_withSeed(shape, sizeof shape, (uint64_t)s->count);
     for (int k = 0; k < s->classes.count; k++) /* with its NUL, so that "ab","c" is not "a","bc" */

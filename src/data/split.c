@@ -41,6 +41,7 @@ hone_status hone_split_stratified(const int32_t *label, int64_t count, int class
     for (int k = 0; k < classes; k++) {
         int64_t end = at;
         while (end < count && t[end].label == k) end++;
+        /* halves round up, so one sample of ten is taken at 0.05 and above */
         int64_t n = end - at, take = (int64_t)floor((double)n * fraction + 0.5);
         if (take >= n) take = n > 0 ? n - 1 : 0; /* a class must stay learnable */
         for (int64_t i = at; i < at + take; i++) in_val[t[i].sample] = true;
