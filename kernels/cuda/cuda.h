@@ -21,6 +21,8 @@ extern "C" {
 hone_status cuda_softmax_xent_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_batchnorm_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 
 /* Puts the rows of kernels/cuda/table.c into b->kernel. Rows without a kernel stay NULL: compile

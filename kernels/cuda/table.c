@@ -27,6 +27,9 @@ static const struct {
     PREPARED(grad_norm, grad_norm), ROW(sgd), ROW(adamw),
     /* linear.cu, conv.cu */
     ROW(linear), ROW(linear_act), ROW(linear_dx), ROW(linear_dx_act), ROW(linear_dw), ROW(conv), ROW(conv_act), ROW(conv_dx), ROW(conv_dw),
+    /* attention.cu, conv_pool.cu */
+    PREPARED(attention, attention), PREPARED(attention_dx, attention),
+    ROW(conv_act_maxpool), PREPARED(conv_act_maxpool_dw, conv_act_maxpool_dw), ROW(maxpool_act_dx),
     /* batchnorm.cu */
     PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),

@@ -1,0 +1,195 @@
+/* attention.cu - multi-head softmax attention over dense tokens, with dropout on the probabilities.
+ *
+ * qkv (B, T, 3C) = [q|k|v], y, dy (B, T, C), lse (B, heads, T), D = C / heads. Scores are never stored: a
+ * warp owns one query (or, backward, one key), lanes share the D channels, and keys pass by in order with
+ * a running maximum and sum (Milakov & Gimelshein, 2018; Dao et al., 2022). Backward makes P again from lse:
+ * one kernel walks keys for dq, another walks queries for dk and dv, so no sum is atomic. */
+#include "reduce.cuh"
+#include "launch.cuh"
+
+static const int HEAD_CHUNKS = 8; /* D up to 32 * HEAD_CHUNKS = 256 channels a head */
+
+template <typename T> struct attention_args {
+    const T *qkv, *y, *dy;
+    const float *lse;
+    const hone_step *step;
+    T *out;          /* y forward, dqkv backward */
+    float *lse_out;
+    int64_t rows;    /* B heads T */
+    int tokens, channels, heads, head; /* T, C, heads, D */
+    float scale, p;
+    uint32_t stream;
+};
+
+/* A row of B heads T: sample, head, token. */
+struct row_place { int64_t n; int h, t; };
+template <typename T> __device__ static inline row_place place_of(const attention_args<T> &a, int64_t row)
+{
+    return {row / a.tokens / a.heads, (int)(row / a.tokens % a.heads), (int)(row % a.tokens)};
+}
+
+/* Offset of part 0 = q, 1 = k, 2 = v of one token and head in qkv; and of the head in y. */
+template <typename T> __device__ static inline int64_t part_at(const attention_args<T> &a, row_place p, int t, int which)
+{
+    return (p.n * a.tokens + t) * 3 * a.channels + (int64_t)which * a.channels + p.h * a.head;
+}
+template <typename T> __device__ static inline int64_t head_at(const attention_args<T> &a, row_place p, int t)
+{
+    return (p.n * a.tokens + t) * a.channels + p.h * a.head;
+}
+
+/* This lane's share of D channels: element k * 32 + lane. */
+struct share { float v[HEAD_CHUNKS]; };
+template <typename T> __device__ static inline share load_share(const T *x, int head)
+{
+    share s;
+#pragma unroll
+    for (int k = 0; k < HEAD_CHUNKS; k++) {
+        int d = k * 32 + (int)(threadIdx.x & 31);
+        s.v[k] = d < head ? to_float(x[d]) : 0;
+    }
+    return s;
+}
+template <typename T> __device__ static inline void store_share(T *x, const share &s, int head, float scale)
+{
+#pragma unroll
+    for (int k = 0; k < HEAD_CHUNKS; k++) {
+        int d = k * 32 + (int)(threadIdx.x & 31);
+        if (d < head) x[d] = from_float<T>(s.v[k] * scale);
+    }
+}
+/* a . b over the warp; all lanes get it. */
+__device__ static inline float dot(const share &a, const share &b)
+{
+    float sum = 0;
+#pragma unroll
+    for (int k = 0; k < HEAD_CHUNKS; k++) sum += a.v[k] * b.v[k];
+    return warp_reduce<sum_op>(sum);
+}
+__device__ static inline void add_scaled(share &a, const share &b, float s)
+{
+#pragma unroll
+    for (int k = 0; k < HEAD_CHUNKS; k++) a.v[k] += b.v[k] * s;
+}
+
+/* 0, or the scale of what dropout kept, of probability (row, s); 1 without dropout. */
+template <typename T> __device__ static inline float mask(const attention_args<T> &a, int64_t row, int s)
+{
+    if (!a.step || !(a.p > 0)) return 1;
+    int keep = hone_dropout_keep(a.step->seed, a.stream, hone_step_draw(a.step), (uint64_t)(row * a.tokens + s), a.p);
+    return keep && a.p < 1 ? 1 / (1 - a.p) : 0;
+}
+
+template <typename T> HONE_KERNEL(MAP_THREADS) attention_k(attention_args<T> a)
+{
+    const int warps = (int)(blockDim.x / 32);
+    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows; row += (int64_t)gridDim.x * warps) {
+        const row_place p = place_of(a, row);
+        const share q = load_share(a.qkv + part_at(a, p, p.t, 0), a.head);
+        share sum = {};
+        float top = -INFINITY, total = 0;
+        for (int s = 0; s < a.tokens; s++) {
+            float score = dot(q, load_share(a.qkv + part_at(a, p, s, 1), a.head)) * a.scale;
+            float higher = score > top ? score : top, shrink = expf(top - higher), e = expf(score - higher);
+            total = total * shrink + e;
+#pragma unroll
+            for (int k = 0; k < HEAD_CHUNKS; k++) sum.v[k] *= shrink;
+            add_scaled(sum, load_share(a.qkv + part_at(a, p, s, 2), a.head), e * mask(a, row, s));
+            top = higher;
+        }
+        store_share(a.out + head_at(a, p, p.t), sum, a.head, 1 / total);
+        if (a.lse_out && (threadIdx.x & 31) == 0) a.lse_out[row] = top + logf(total);
+    }
+}
+
+/* dq of one query: sum over keys of dS k / sqrt(D), dS = P (mask dy.v - dy.y). */
+template <typename T> HONE_KERNEL(MAP_THREADS) attention_dq_k(attention_args<T> a)
+{
+    const int warps = (int)(blockDim.x / 32);
+    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows; row += (int64_t)gridDim.x * warps) {
+        const row_place p = place_of(a, row);
+        const share q = load_share(a.qkv + part_at(a, p, p.t, 0), a.head), dy = load_share(a.dy + head_at(a, p, p.t), a.head);
+        const float lse = a.lse[row], own = dot(dy, load_share(a.y + head_at(a, p, p.t), a.head));
+        share dq = {};
+        for (int s = 0; s < a.tokens; s++) {
+            const share k = load_share(a.qkv + part_at(a, p, s, 1), a.head);
+            float prob = expf(dot(q, k) * a.scale - lse);
+            float dp = dot(dy, load_share(a.qkv + part_at(a, p, s, 2), a.head)) * mask(a, row, s);
+            add_scaled(dq, k, prob * (dp - own));
+        }
+        store_share(a.out + part_at(a, p, p.t, 0), dq, a.head, a.scale);
+    }
+}
+
+/* dk and dv of one key: sums over queries t of dS q / sqrt(D) and of drop(P) dy. */
+template <typename T> HONE_KERNEL(MAP_THREADS) attention_dkv_k(attention_args<T> a)
+{
+    const int warps = (int)(blockDim.x / 32);
+    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows; row += (int64_t)gridDim.x * warps) {
+        const row_place p = place_of(a, row); /* p.t is the key here */
+        const share k = load_share(a.qkv + part_at(a, p, p.t, 1), a.head), v = load_share(a.qkv + part_at(a, p, p.t, 2), a.head);
+        share dk = {}, dv = {};
+        for (int t = 0; t < a.tokens; t++) {
+            const int64_t query = row - p.t + t;
+            const share q = load_share(a.qkv + part_at(a, p, t, 0), a.head), dy = load_share(a.dy + head_at(a, p, t), a.head);
+            const float own = dot(dy, load_share(a.y + head_at(a, p, t), a.head)), keep = mask(a, query, p.t);
+            float prob = expf(dot(q, k) * a.scale - a.lse[query]);
+            add_scaled(dv, dy, prob * keep);
+            add_scaled(dk, q, prob * (dot(dy, v) * keep - own));
+        }
+        store_share(a.out + part_at(a, p, p.t, 1), dk, a.head, a.scale);
+        store_share(a.out + part_at(a, p, p.t, 2), dv, a.head, 1);
+    }
+}
+
+template <typename T> static attention_args<T> args_of(const hone_launch *l)
+{
+    const hone_tensor *qkv = l->in_desc[0];
+    attention_args<T> a = {};
+    a.qkv = (const T *)l->in[0];
+    a.tokens = (int)qkv->dim[1];
+    a.channels = (int)qkv->dim[2] / 3;
+    a.heads = l->node->attr.attention.heads;
+    a.head = a.channels / a.heads;
+    a.rows = qkv->dim[0] * a.heads * a.tokens;
+    a.scale = 1 / sqrtf((float)a.head);
+    a.p = l->node->attr.attention.p;
+    a.stream = l->node->attr.attention.stream;
+    a.out = (T *)l->out[0];
+    return a;
+}
+
+extern "C" {
+/* More channels a head than the registers hold are refused here, before the first step. */
+hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    int64_t head = g->tensor[n->in[0]].dim[2] / 3 / n->attr.attention.heads;
+    if (head <= 32 * HEAD_CHUNKS) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "use more heads", "%s: attention with %lld channels a head, at most %d", b->name, (long long)head, 32 * HEAD_CHUNKS);
+}
+
+void cuda_attention(hone_backend *b, const hone_launch *l)
+{
+    with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        attention_args<T> a = args_of<T>(l);
+        a.step = (const hone_step *)l->in[1];
+        a.lse_out = (float *)l->out[1];
+        HONE_LAUNCH(b, attention_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
+    });
+}
+
+void cuda_attention_dx(hone_backend *b, const hone_launch *l)
+{
+    with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        attention_args<T> a = args_of<T>(l);
+        a.y = (const T *)l->in[1];
+        a.lse = (const float *)l->in[2];
+        a.dy = (const T *)l->in[3];
+        a.step = (const hone_step *)l->in[4];
+        HONE_LAUNCH(b, attention_dq_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
+        HONE_LAUNCH(b, attention_dkv_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
+    });
+}
+}
