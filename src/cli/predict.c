@@ -146,6 +146,7 @@ static int64_t sample_index(const char *input)
 /* Opens the set that `path` names: a folder, or a file of one (its name says which split). */
 static hone_status open_set(prediction *d, const char *path)
 {
+    /* many samples of one set are the common case */
     if (d->set && strcmp(d->set_path, path) == 0) return HONE_OK;
     hone_dataset_free(d->set);
     free(d->set_path);
@@ -160,6 +161,7 @@ static hone_status open_set(prediction *d, const char *path)
         return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     }
     for (int c = 0; c < d->classes; c++) names[c] = hone_model_class_name(d->model, c);
+    /* a bare IDX file is not a set: its labels lie beside it */
     bool is_idx = strstr(file, "idx") != NULL; /* images and labels are two files of one folder */
     const char *split = is_idx && strncmp(file, "train", 5) == 0 ? "train" : "test";
     if (is_idx && slash) *slash = '\0';
@@ -198,6 +200,7 @@ static hone_status take(prediction *d, const char *input)
     d->inputs++;
     hone_status status = index >= 0 ? read_sample(d, input, index, out) : hone_image_file(input, d->pre, out);
     if (status == HONE_ERR_MEMORY) return status;
+    /* said at once, in the order of the inputs */
     if (status != HONE_OK) {
         d->broken++;
         hone_cli_print_error(status);
@@ -277,6 +280,7 @@ static int run(const hone_cli *cli)
     prediction d = {.cli = cli};
     hone_status status = open_all(&d);
     if (status == HONE_OK) print_header(&d);
+    /* only a lone dash: a file of that name can be given as ./- */
     bool from_stdin = cli->arg_count == 2 && strcmp(cli->arg[1], "-") == 0;
     if (status == HONE_OK && from_stdin) status = take_stdin(&d);
     for (int k = 1; k < cli->arg_count && !from_stdin && status == HONE_OK; k++) status = take(&d, cli->arg[k]);

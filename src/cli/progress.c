@@ -97,6 +97,7 @@ static int figures(const hone_progress *p, figure out[12])
         out[n++] = (figure){"best", p->best};
         return n;
     }
+    /* what only a step line has */
     out[n++] = (figure){"grad_norm", p->grad_norm};
     out[n++] = (figure){"samples_per_second", p->samples_per_second};
     out[n++] = (figure){"data_wait", p->data_wait};
@@ -148,6 +149,7 @@ void hone_cli_progress_show(void *arg, const hone_progress *p)
         show_tty(c, p);
         return;
     }
+    /* ticks come several times a second: log files would drown */
     if (strcmp(p->what, "tick") == 0) return; /* for eyes only */
     if (c->format == HONE_LOG_JSON) show_json(p);
     else show_plain(p);

@@ -123,6 +123,7 @@ static hone_status remove_old(const char *run_dir, int64_t step, int keep, bool 
     hone_status status = hone_checkpoint_list(run_dir, &steps, &count);
     for (int k = count - 1; k >= 0 && status == HONE_OK && keep > 0; k--) { /* ascending: newest last */
         if (steps[k] > step || (protect_initial && steps[k] == 0)) continue;
+        /* the newest `keep` have been passed by now */
         if (kept++ < keep) continue;
         char *path = hone_checkpoint_path(run_dir, steps[k]);
         status = path ? retire(path) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
@@ -152,6 +153,7 @@ static hone_status save_folder(const char *checkpoints, const char *final, const
 {
     char *temporary = hone_path_temporary(final);
     if (!temporary) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    /* mkdir fails if the name exists, so nobody else's folder is ever written into */
     hone_status status = hone_io_mkdir(temporary);
     if (status == HONE_OK) {
         status = fill_folder(temporary, s);
@@ -181,6 +183,7 @@ hone_status hone_checkpoint_save(const char *run_dir, int64_t step, const hone_b
         status = hone_fail(HONE_ERR_MEMORY, NULL, "out of memory while saving step %lld", (long long)step);
         goto done;
     }
+    /* leftovers go first: they may be what fills the disk */
     HONE_GOTO(status, hone_make_dirs(checkpoints), done);
     remove_leftovers(checkpoints);
     if (lstat(final, &exists) == 0) {
@@ -193,6 +196,7 @@ hone_status hone_checkpoint_save(const char *run_dir, int64_t step, const hone_b
         HONE_GOTO(status, set_aside(final), done);
     }
     HONE_GOTO(status, save_folder(checkpoints, final, &s), done);
+    /* the new one is safe on disk before any older one is touched */
     status = remove_old(run_dir, step, keep, protect_initial);
 done:
     free(checkpoints);

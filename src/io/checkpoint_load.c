@@ -30,6 +30,7 @@ static bool step_of_name(const char *name, int64_t *step)
     char again[32];
     char *end;
     if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return false;
+    /* strtoll saturates: errno tells an overflow from a large step */
     errno = 0;
     *step = strtoll(name + 5, &end, 10);
     if (errno || *end) return false;
@@ -89,6 +90,7 @@ static hone_status explain_manifest(const char *path, const char *text, const ho
     json_t *m = json_loads(text, JSON_REJECT_DUPLICATES, &error), *files = json_object_get(m, "files");
     json_int_t version = json_integer_value(json_object_get(m, "version"));
     hone_status status = HONE_OK;
+    /* from the most general to the most particular reason */
     if (!m) {
         status = REJECT("%s/MANIFEST.json is not valid JSON: %s (line %d)", path, error.text, error.line);
     } else if (version > 1) {
@@ -154,6 +156,7 @@ hone_status hone_checkpoint_open(const char *run_dir, int64_t step, hone_checkpo
     }
     HONE_GOTO(status, check_manifest(out->path, step, found), done);
     status = hone_safetensors_from_memory(out->path, data[0], bytes[0], &out->model);
+    /* the handle frees it from now on */
     data[0] = NULL; /* taken over, whatever the result */
     if (status != HONE_OK) goto done;
     status = hone_safetensors_from_memory(out->path, data[1], bytes[1], &out->optim);
@@ -179,6 +182,7 @@ hone_status hone_checkpoint_latest(const char *run_dir, void (*report)(void *arg
         hone_status opened = hone_checkpoint_open(run_dir, steps[k], out);
         *found = opened == HONE_OK;
         if (opened == HONE_ERR_MEMORY) status = opened; /* an older one would not fit either */
+        /* the reason goes to whoever listens, and the search goes on */
         else if (opened != HONE_OK && report) report(arg, hone_error_message());
     }
     if (status == HONE_OK && !*found) hone_error_clear();

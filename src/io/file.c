@@ -183,6 +183,7 @@ static int write_all(int fd, const char *data, size_t bytes)
         /* one call moves at most about 2 GiB on Linux; 64 MiB keeps a signal's wait short */
         ssize_t n = switched_write(fd, data, bytes < (64u << 20) ? bytes : 64u << 20);
         if (n < 0 && errno == EINTR) continue;
+        /* no progress and no error would loop for ever */
         if (n == 0) errno = EIO;
         if (n <= 0) return -1;
         data += n;
@@ -196,6 +197,7 @@ hone_status hone_out_write(hone_out *o, const void *data, size_t bytes)
 {
     if (bytes == 0) return HONE_OK;
     if (write_all(o->fd, data, bytes) < 0) return fail_path("write", o->path, o->need_bytes);
+    /* only after the kernel took the bytes: hash and count describe the file */
     XXH3_64bits_update(o->hash, data, bytes);
     o->bytes += bytes;
     return HONE_OK;
@@ -305,6 +307,7 @@ static hone_status remove_entry(const char *path, int depth)
     struct stat s;
     if (lstat(path, &s) < 0) return fail_path("look at", path, 0);
     bool folder = S_ISDIR(s.st_mode);
+    /* nothing of ours is that deep: better to stop than to follow a surprise */
     if (folder && depth > 8) return hone_fail(HONE_ERR_RUNTIME, NULL, "%s: folders nest too deep to remove", path);
     if (folder) HONE_TRY(remove_children(path, depth));
     return switched_unlink(path, folder) < 0 ? fail_path("remove", path, 0) : HONE_OK;
@@ -345,6 +348,7 @@ static hone_status open_regular(const char *path, int *fd, size_t *bytes)
 {
     struct stat s;
     *bytes = 0;
+    /* O_NONBLOCK: opening a pipe must not wait for a writer */
     *fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (*fd < 0)
         return hone_fail(HONE_ERR_RUNTIME, errno == ENOENT ? "check the path" : NULL, "cannot read %s: %s", path,
@@ -395,6 +399,7 @@ hone_status hone_make_dirs(const char *path)
     char *part = hone_strdup(path);
     if (!part) return fail_memory(path);
     hone_status status = HONE_OK;
+    /* every slash, and the end, closes a prefix that must be a folder */
     for (char *p = part + 1; status == HONE_OK && p[-1]; p++) {
         if (*p != '/' && *p != '\0') continue;
         char end = *p;

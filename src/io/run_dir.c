@@ -40,6 +40,7 @@ hone_status hone_run_lock(const char *run_dir, int *fd)
         status = hone_fail(HONE_ERR_RUNTIME, "check that the run directory can be written", "cannot open %s: %s", path,
                            strerror(errno));
     } else if (flock(*fd, LOCK_EX | LOCK_NB) < 0) {
+        /* held by somebody: the number is what the user needs to find out who */
         ssize_t n = pread(*fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         status = hone_fail(HONE_ERR_RUNTIME, "wait for it to end, or give another --out",
@@ -120,6 +121,7 @@ static hone_status log_start(hone_log *log, const char *dir, const char *name, i
         *lost += bytes - log->bytes;
         return HONE_OK;
     }
+    /* lines of steps that the checkpoint does not know: they are written again, equal */
     if (log->bytes > bytes) HONE_TRY(hone_io_truncate(log->path, bytes));
     log->bytes = bytes;
     return HONE_OK;

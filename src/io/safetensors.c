@@ -68,6 +68,7 @@ static hone_status read_shape(const char *file, const char *name, const json_t *
     for (int k = 0; k < b->rank && !empty; k++)
         if (__builtin_mul_overflow(bytes, (size_t)b->dim[k], &bytes))
             return BROKEN("%s: tensor %s: its shape overflows", file, name);
+    /* 0 elements take 0 bytes, however large the other dimensions */
     b->bytes = empty ? 0 : bytes;
     return HONE_OK;
 }
@@ -89,6 +90,7 @@ static hone_status read_entry(const char *file, const char *name, const json_t *
         !whole(json_array_get(offsets, 1), &end))
         return BROKEN("%s: tensor %s: data_offsets is not a pair of whole numbers", file, name);
     if (end < begin) return BROKEN("%s: tensor %s: data_offsets run backwards", file, name);
+    /* end >= begin >= 0 is known here, so the casts keep the value */
     if ((size_t)end > data_bytes)
         return BROKEN("%s: tensor %s: its data end at byte %lld, the file has %zu: cut off?", file, name,
                       (long long)end, data_bytes);
@@ -167,6 +169,7 @@ static hone_status read_entries(const char *file, hone_safetensors *s, const cha
 {
     const char *name;
     json_t *entry;
+    /* one more than needed where there is metadata, and never 0 for calloc */
     size_t room = json_object_size(s->header);
     HONE_TRY(check_metadata(file, json_object_get(s->header, "__metadata__")));
     s->blob = calloc(room + 1, sizeof *s->blob);
@@ -178,6 +181,7 @@ static hone_status read_entries(const char *file, hone_safetensors *s, const cha
         HONE_TRY(read_entry(file, name, entry, base, data_bytes, &s->blob[s->count]));
         s->count++;
     }
+    /* the header's order means nothing; the data's order shows holes and overlaps */
     qsort(s->blob, (size_t)s->count, sizeof *s->blob, by_place);
     HONE_TRY(check_cover(file, s, base, data_bytes));
     return align_blobs(file, s);
@@ -199,6 +203,7 @@ hone_status hone_safetensors_from_memory(const char *name, char *data, size_t by
         goto fail;
     }
     for (int k = 7; k >= 0; k--) header_bytes = header_bytes << 8 | (unsigned char)data[k];
+    /* compared before any sum with it: N near 2^64 must not wrap */
     if (header_bytes > HEADER_LIMIT_BYTES || header_bytes > bytes - 8) {
         status = BROKEN("%s: the header claims %llu bytes, the file has %zu (limit %d)", name,
                         (unsigned long long)header_bytes, bytes - 8, HEADER_LIMIT_BYTES);

@@ -76,6 +76,7 @@ static void make_header(hone_text *t, const hone_blob **order, int count, const 
         at += b->bytes;
     }
     hone_text_add(t, "}");
+    /* spaces are the one padding that the format allows */
     while (t->bytes % 8 && !t->failed) hone_text_add(t, " ");
     *data_bytes = at;
 }
@@ -96,6 +97,7 @@ hone_status hone_safetensors_write_plain(const char *path, const hone_blob *blob
         status = hone_fail(HONE_ERR_MEMORY, NULL, "out of memory while saving %s", path);
         goto done;
     }
+    /* little-endian by hand: the same file on every machine */
     for (int k = 0; k < 8; k++) length[k] = (unsigned char)((uint64_t)header.bytes >> (8 * k));
     HONE_GOTO(status, hone_out_open(&o, path, 8 + header.bytes + data_bytes), done);
     HONE_GOTO(status, hone_out_write(&o, length, sizeof length), done);

@@ -47,6 +47,7 @@ hone_status hone_trainer_save_best(hone_trainer *t)
 static bool update_best(hone_trainer *t, double value)
 {
     bool better = hone_trainer_watches_loss(t) ? value < t->s.best : value > t->s.best;
+    /* the first finite value is the best so far, whatever the comparison says */
     if (!isfinite(value)) better = false;
     else if (!t->s.have_best) better = true;
     if (!better) {
@@ -156,10 +157,12 @@ hone_status hone_trainer_end_epoch(hone_trainer *t)
     } else {
         t->s.best_step = t->s.step;
     }
+    /* a full disk costs the best weights of this epoch, not the run */
     if (best && hone_trainer_save_best(t) != HONE_OK)
         hone_trainer_say(t, "warn", "best.safetensors was not saved: %s", hone_error_message());
     write_rows(t, t->data->val ? &e : NULL, best);
     hone_evaluation_free(&e);
+    /* only now: a stop before this line does the whole epoch end again */
     t->s.validation_due = false;
     t->s.epoch_loss_sum = 0;
     t->s.epoch_samples = t->s.epoch_correct = 0;

@@ -43,6 +43,7 @@ static hone_status collect(const hone_pass_program *w, const hone_batch *b, floa
     size_t rows = (size_t)b->count, classes = (size_t)e->classes;
     HONE_TRY(hone_program_read(w->program, w->io.probability, probability, rows * classes * sizeof(float)));
     HONE_TRY(hone_program_read(w->program, w->io.row_loss, e->row_loss + at, rows * sizeof(float)));
+    /* the host decides the winner, by the same rule as the kernel counts hits: first maximum */
     for (int k = 0; k < b->count; k++) {
         const float *row = probability + (size_t)k * classes;
         int32_t best = arg_max(row, e->classes);
@@ -84,6 +85,7 @@ hone_status hone_evaluation_run(hone_pass *pass, const volatile int *stop, hone_
         return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %d x %d probabilities", pass->full.batch, classes);
     status = hone_evaluation_make(hone_dataset_count(pass->data), classes, pass->model, out);
     if (status != HONE_OK) goto done;
+    /* training may be in the middle of a line: its sums are not ours to touch */
     HONE_GOTO(status, hone_program_get_step(pass->full.program, &block), done);
     status = round_over(pass, stop, probability, out);
     hone_error why;
@@ -133,6 +135,7 @@ static hone_status open_data(const hone_saved *s, const hone_eval_opts *o, evalu
         free(names);
         return status;
     }
+    /* weights alone: somebody has to say what to look at */
     if (!s->config)
         return hone_fail(HONE_ERR_USAGE, "name a data set: hone eval MODEL DATA",
                          "a model file does not know its data set");

@@ -136,6 +136,7 @@ static hone_status check_finite(hone_trainer *t, hone_program *last)
                          (long long)t->s.step, t->config->train.max_bad_steps);
     t->s.warned_bad = b.bad_total;
     if (b.bad_in_row < t->config->train.max_bad_steps) return HONE_OK;
+    /* the inputs of the last bad step still lie in its program */
     HONE_TRY(hone_program_find_nonfinite(last, &found, text, sizeof text));
     return hone_fail(HONE_ERR_DIVERGED,
                      "lower train.optimizer.lr, set train.clip_norm, or look at the data of that step",
@@ -164,10 +165,12 @@ static hone_status micro_batch(hone_trainer *t, bool *updated)
     hone_pass_program *w;
     HONE_TRY(hone_pass_feed(&t->train, &b, &w));
     HONE_TRY(set_block(t, w->program));
+    /* counted before it runs: what is saved after a stop is the position of the next batch */
     t->s.micro++;
     t->s.batch++;
     bool last = t->s.batch == t->train.batches;
     *updated = last || t->s.micro == t->config->train.accumulate;
+    /* whole steps may be recorded on a device; with accumulation the update stands apart */
     if (t->config->train.accumulate == 1) HONE_TRY(hone_program_step(w->program));
     else HONE_TRY(hone_program_forward_backward(w->program));
     if (t->config->train.accumulate > 1 && *updated) HONE_TRY(hone_program_update(w->program));
@@ -176,6 +179,7 @@ static hone_status micro_batch(hone_trainer *t, bool *updated)
         t->s.batch = 0;
         t->s.epoch++;
     }
+    /* from here on: a step is complete */
     if (!*updated) return HONE_OK;
     t->s.micro = 0;
     t->s.step++;
@@ -224,6 +228,7 @@ static void check_time(hone_trainer *t)
     double limit = t->config->train.max_time;
     if (limit <= 0 || t->s.validation_due || hone_trainer_seconds(t) < limit || t->s.micro > 0) return;
     hone_trainer_say(t, "note", "train.max_time is over at step %lld", (long long)t->s.step);
+    /* the schedule is cut off, not squeezed: rates so far were for the full length */
     t->steps_total = t->s.step;
     t->s.validation_due = true;
 }
@@ -232,7 +237,9 @@ static void check_time(hone_trainer *t)
 hone_status hone_trainer_loop(hone_trainer *t)
 {
     while (!t->s.finished) {
+        /* the one place where a stop is answered; evaluation answers by HONE_INTERRUPTED below */
         if (hone_trainer_stopped(t)) return save_and_stop(t);
+        /* an epoch end is work of its own, so that a run can be stopped and resumed before it */
         if (t->s.validation_due) {
             hone_status status = hone_trainer_end_epoch(t);
             if (status == HONE_INTERRUPTED) return save_and_stop(t);
@@ -244,9 +251,11 @@ hone_status hone_trainer_loop(hone_trainer *t)
         bool updated;
         HONE_TRY(micro_batch(t, &updated));
         if (!updated) continue;
+        /* lines at fixed steps, not at fixed times: a resumed run has the same ones */
         if (t->s.step % t->config->log.every == 0) HONE_TRY(hone_trainer_log_line(t));
         else HONE_TRY(tick(t));
         check_time(t);
+        /* at an epoch's end the checkpoint waits for the validation, to hold its verdict */
         if (!t->s.validation_due && save_is_due(t)) save_or_warn(t);
     }
     return t->s.step == t->last_saved_step ? HONE_OK : hone_trainer_save(t, false);

@@ -25,11 +25,13 @@ static hone_status compile_one(const hone_pass_opts *o, int batch, hone_program 
     if (o->stop && *o->stop) return hone_fail(HONE_INTERRUPTED, NULL, "interrupted while preparing");
     build.mode = o->mode;
     build.batch = batch;
+    /* resident: rows are sample ids; streamed: rows are 0..batch-1 of the batch's own pixels */
     build.pool_rows = hone_dataset_pixels(o->data) ? hone_dataset_count(o->data) : batch;
     build.pool_h = pre->height;
     build.pool_w = pre->width;
     HONE_TRY(hone_model_build(o->model, &build, &graph, &out->io));
     compile.loss = o->mode == HONE_MODE_TRAIN ? out->io.loss : HONE_NONE;
+    /* one set of parameters, gradients, sums and constants for all programs of a run */
     if (share) compile.share = share;
     hone_status status = hone_compile(graph, o->backend, &compile, &out->program);
     hone_graph_free(graph);
@@ -111,6 +113,7 @@ hone_status hone_pass_feed(hone_pass *p, hone_batch *b, hone_pass_program **whic
 {
     HONE_TRY(hone_loader_next(p->loader, b));
     hone_pass_program *w = b->count == p->full.batch ? &p->full : &p->tail;
+    /* a loader with other batches would read memory past the inputs */
     if (b->count != w->batch)
         return hone_fail(HONE_ERR_RUNTIME, NULL, "the loader gave a batch of %d, programs are for %d and %d", b->count,
                          p->full.batch, p->tail.batch);

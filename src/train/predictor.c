@@ -95,6 +95,7 @@ static hone_status run_some(hone_predictor *p, const uint8_t *pixels, int count,
     hone_program *program = single ? p->one : p->many;
     hone_tid result = single ? p->one_io.probability : p->many_io.probability;
     size_t rows = single ? 1 : BATCH;
+    /* rows past `count` keep older pixels: computed, never looked at */
     HONE_TRY(p->backend->upload(p->backend, p->pool, pixels, (size_t)count * image));
     HONE_TRY(hone_program_bind_pool(program, single ? p->one_io.pool : p->many_io.pool, p->pool));
     HONE_TRY(hone_program_forward_backward(program));

@@ -77,6 +77,7 @@ static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
     const hone_config *c = t->config;
     float mean[4] = {0}, std[4] = {1, 1, 1, 1};
     *pre = (hone_preprocess){t->data->height, t->data->width, t->data->channels, c->image.resize, {0}, {1, 1, 1, 1}};
+    /* pixels are in 0..1 here, as the page's own values are */
     if (c->image.mean_auto || c->image.std_auto) HONE_TRY(hone_dataset_moments(t->data->train, mean, std));
     HONE_TRY(spread("image.mean", c->image.mean_auto ? mean : c->image.mean,
                     c->image.mean_auto ? pre->channels : c->image.mean_count, pre->channels, pre->mean));
@@ -93,6 +94,7 @@ hone_status hone_setup_model(hone_trainer *t)
     HONE_TRY(make_preprocess(t, &pre));
     HONE_TRY(hone_model_new(t->config, &pre, t->data->classes, (const char *const *)t->data->class_name,
                             (uint64_t)t->config->train.seed, &t->model));
+    /* before any graph is built: frozen parameters get no gradient and no optimizer slots */
     HONE_TRY(hone_model_freeze(t->model, &t->config->train.freeze));
     for (int k = 0; k < hone_model_param_count(t->model) && t->config->train.optimizer.decay_all; k++)
         hone_model_param(t->model, k)->decay = true;
@@ -192,6 +194,7 @@ static void count_steps(hone_trainer *t)
     int accumulate = t->config->train.accumulate;
     t->steps_per_epoch = (t->train.batches + accumulate - 1) / accumulate;
     t->steps_total = (int64_t)(t->config->train.epochs * (double)t->steps_per_epoch + 0.999999);
+    /* whichever comes first; 0 means no limit */
     int64_t most = t->config->train.max_steps;
     if (most > 0 && (most < t->steps_total || t->config->train.epochs <= 0)) t->steps_total = most;
 }
@@ -306,6 +309,7 @@ static hone_status start_average(hone_trainer *t)
         hone_tid id = hone_graph_find(g, param->name);
         if (param->role != HONE_ROLE_PARAM || id == HONE_NONE || !(g->tensor[id].flags & HONE_TENSOR_TRAINABLE))
             continue;
+        /* slots are in the layout of the program, the model holds that of files */
         float *memory = malloc((size_t)param->count * sizeof *memory);
         if (!memory) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
         hone_layout_from_file(&g->tensor[id], param->value, memory);

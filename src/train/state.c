@@ -240,6 +240,7 @@ static hone_status optim_restore(hone_trainer *t, const hone_safetensors *file)
             used++;
         }
     }
+    /* arrays left over: slots of AdamW where the page now says SGD, or the other way round */
     if (used != hone_safetensors_count(file))
         return hone_fail(HONE_ERR_DATA, "the checkpoint is of another optimizer; give another --out",
                          "optim.safetensors holds %d arrays, this run has a place for %d", hone_safetensors_count(file),
@@ -256,7 +257,9 @@ static hone_status collect_state(hone_trainer *t, char **text)
     HONE_TRY(hone_log_sync(&t->run.results));
     t->s.metrics_bytes = t->run.metrics.bytes;
     t->s.results_bytes = t->run.results.bytes;
+    /* the only wall-clock value of a state; it steers nothing but max_time */
     t->s.seconds = hone_trainer_seconds(t);
+    /* metric sums that are still on the device, Adam's step count, the counters of bad steps */
     HONE_TRY(hone_program_get_step(t->train.full.program, &t->s.block));
     char *identity = hone_identity_json(t);
     *text = identity ? hone_run_state_json(&t->s, identity) : NULL;
@@ -273,6 +276,7 @@ hone_status hone_trainer_save(hone_trainer *t, bool initial)
     int count = 0;
     hone_status status;
     HONE_GOTO(status, collect_state(t, &text), done);
+    /* false: the weights being trained; the average is an array of its own (.ema) */
     HONE_GOTO(status, hone_model_download(t->model, t->train.full.program, false), done);
     HONE_GOTO(status, optim_collect(t, &optim), done);
     model = hone_weights_blobs(t->model, &count);
@@ -307,6 +311,7 @@ hone_status hone_trainer_restore(hone_trainer *t, bool *found)
     HONE_TRY(hone_checkpoint_latest(t->run.path, rejected, t, found, &c));
     if (!*found) return HONE_OK;
     HONE_GOTO(status, hone_run_state_parse(c.state_json, &t->s), done);
+    /* before the weights: a wrong --out must not leave a trace */
     HONE_GOTO(status, hone_identity_check(t, c.state_json), done);
     HONE_GOTO(status, hone_weights_load(t->model, c.model, c.path, true, &report), done);
     HONE_GOTO(status, hone_model_upload(t->model, t->train.full.program), done);

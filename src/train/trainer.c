@@ -76,6 +76,7 @@ static void start_clock(hone_trainer *t)
 static hone_status begin(hone_trainer *t)
 {
     t->s = (hone_run_state){.plateau_scale = 1.0, .plateau_best = INFINITY, .logged_step = 0};
+    /* step 0 counts as not saved */
     t->last_saved_step = -1;
     HONE_TRY(hone_trainer_write_pages(t));
     HONE_TRY(hone_run_dir_start_logs(&t->run, 0, 0, NULL));
@@ -126,6 +127,7 @@ static hone_status go_on(hone_trainer *t)
 /* "finished" is written last: a kill before it means that the evaluation is done again. */
 static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
 {
+    /* a run that is killed stays "running" here: only its lock says that it is not */
     HONE_TRY(hone_trainer_write_run_json(t, "running"));
     start_clock(t);
     HONE_TRY(hone_trainer_loop(t));

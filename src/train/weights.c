@@ -15,6 +15,7 @@ static float half_to_float(uint16_t h)
         f = (float)fraction * 5.9604644775390625e-8f;
         return sign ? -f : f;
     }
+    /* 112 = 127 - 15: the difference of the biases; 31 is infinity or NaN */
     bits = sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
     memcpy(&f, &bits, sizeof f);
     return f;
@@ -130,6 +131,7 @@ hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const
         status = load_one(m, hone_model_param(m, k), file, name, strict, report, &notes);
     for (int k = 0; k < hone_safetensors_count(file) && status == HONE_OK; k++)
         found += hone_model_find_param(m, hone_safetensors_blob(file, k)->name) != NULL;
+    /* counters such as num_batches_tracked and heads of other tasks end up here */
     report->unused = hone_safetensors_count(file) - found;
     report->notes = hone_text_take(&notes);
     if (status == HONE_OK && !report->notes) status = hone_fail(HONE_ERR_MEMORY, NULL, "%s: out of memory", name);
