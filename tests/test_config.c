@@ -455,9 +455,9 @@ static void scalars_have_types(void **state)
 static void trees_write_back(void **state)
 {
     (void)state;
-    static const char page[] =
-        "a: [1, 'x, y', \"q\\\"\\n\", ~, \"~\", '', '12', -3, é, '- x', 'a: b', '#c', [], {}]\n"
-        "b: {c: {d: {e: [f, {g: h}]}}}\n'k: l': |\n  two\n  lines\nm:\n  - - 1\n    - 2\n  - n: o\n    p: q\n";
+    static const char page[] = "a: [1, 'x, y', \"q\\\"\\n\", ~, \"~\", '', '12', -3, é, '- x', 'a: b', '#c', [], {}]\n"
+                               "b: {c: {d: {e: [f, {g: h}]}}}\n'k: l': |\n  two\n  lines\nr: a:? 2\ns: a?b\nt: "
+                               "http://x:80/y\nu: cuda:0\nm:\n  - - 1\n    - 2\n  - n: o\n    p: q\n";
     for (int depth = 0; depth < 6; depth++) {
         hone_yaml *m = parse(page), *copy = hone_yaml_copy(m);
         char *text = hone_yaml_write(copy, depth);

@@ -7,7 +7,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <xxhash.h>
+#include <yaml.h>
+#include <zlib.h>
 
+#include "data/image.h"
 #include "hone/backend.h"
 
 /* A number behind `key` in a file of "key: number kB" lines, in bytes; 0 if it is not there. */
@@ -101,6 +105,13 @@ json_t *hone_machine_libraries(void)
     const char *colon = strstr(text, ": "); /* "cpu: oneDNN 2.6.3, AVX2, 1 threads" */
     const char *end = colon ? strchr(colon, ',') : NULL;
     if (end) json_object_set_new(list, "compute", json_stringn(colon + 2, (size_t)(end - colon - 2)));
+    char xxhash[32];
+    unsigned version = XXH_versionNumber(); /* 802 is 0.8.2 */
+    snprintf(xxhash, sizeof xxhash, "%u.%u.%u", version / 10000, version / 100 % 100, version % 100);
+    json_object_set_new(list, "JPEG", json_string(hone_jpeg_library()));
+    json_object_set_new(list, "libyaml", json_string(yaml_get_version_string()));
     json_object_set_new(list, "jansson", json_string(jansson_version_str()));
+    json_object_set_new(list, "zlib", json_string(zlibVersion()));
+    json_object_set_new(list, "xxhash", json_string(xxhash));
     return list;
 }
