@@ -122,7 +122,8 @@ static void page_optimizer(hone_text *t, json_t *opt)
     hone_text_add(t, "  optimizer: {name: %s, lr: %g, weight_decay: %g", name, json_number_value(json_object_get(opt, "lr")),
                   json_number_value(json_object_get(opt, "weight_decay")));
     if (json_object_get(opt, "momentum")) hone_text_add(t, ", momentum: %g", json_number_value(json_object_get(opt, "momentum")));
-    if (json_is_true(json_object_get(opt, "nesterov"))) hone_text_add(t, ", nesterov: true");
+    if (strcmp(name, "sgd") == 0) /* hone's default is true, PyTorch's is false */
+        hone_text_add(t, ", nesterov: %s", json_is_true(json_object_get(opt, "nesterov")) ? "true" : "false");
     hone_text_add(t, "}\n");
 }
 
