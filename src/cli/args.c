@@ -146,6 +146,7 @@ static hone_status parse_flag(parse *p, int *at)
     int own = own_table ? find_flag(own_table, arg, bytes) : -1;
     if (global < 0 && own < 0) return unknown_flag(cli, arg, bytes);
     const hone_cli_flag *flag = own >= 0 ? &own_table[own] : &hone_cli_global_flags[global];
+    /* Order of the checks is the order in which a user would mend them. */
     if (flag->value) HONE_TRY(take_value(cli, flag, equals, at, &value));
     if (!flag->value && equals) return hone_fail(HONE_ERR_USAGE, NULL, "%s takes no value", flag->name);
     if (own >= 0 ? cli->value[own] != NULL : p->seen[global])
@@ -174,6 +175,7 @@ static hone_status find_command(hone_cli *cli, const char *name)
 hone_status hone_cli_parse(hone_cli *cli, hone_cli_request *request)
 {
     parse p = {.cli = cli, .request = request};
+    /* `--` lets a path begin with a dash. */
     bool flags = true;
     *request = HONE_CLI_WANTS_RUN;
     for (int at = 1; at < cli->argc; at++) {

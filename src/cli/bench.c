@@ -75,6 +75,7 @@ static hone_status take_loss(hone_trainer *t, double *loss)
 static hone_status time_steps(hone_trainer *t, double *seconds, int count, double *wait_share)
 {
     double wait = hone_loader_wait_seconds(t->train.loader), sum = 0;
+    /* A short batch takes its turn, as in training, but would blur the median. */
     for (int k = 0; k < count;) {
         bool full;
         double start = hone_now_seconds();

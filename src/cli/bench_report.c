@@ -43,6 +43,7 @@ hone_status hone_bench_group(const hone_graph *g, const double *seconds, hone_be
         to->flop += flop;
         to->bytes += bytes;
         if (r->flop_per_second <= 0) continue;
+        /* The slower of arithmetic and memory is the limit (roofline model, Williams et al. 2009). */
         double by_flop = flop / r->flop_per_second, by_bytes = bytes / r->bytes_per_second;
         to->roof_seconds += by_flop > by_bytes ? by_flop : by_bytes;
     }

@@ -18,6 +18,7 @@
  * write into a checkpoint. Standing in for stdout, /dev/null is open for reading only: writes fail. */
 static void hold_descriptors(void)
 {
+    /* stdin writable, stdout readable: each use of them then fails, as it would on a closed one. */
     static const int mode[3] = {O_WRONLY, O_RDONLY, O_WRONLY};
     for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", mode[fd]) < 0) return;
@@ -36,6 +37,7 @@ void hone_cli_print_error(hone_status status)
 static int finish_stdout(int status)
 {
     errno = 0;
+    /* ferror covers writes that failed before the last flush. */
     bool failed = fflush(stdout) != 0 || ferror(stdout);
     if (!failed || errno == EPIPE) return status;
     if (status == HONE_OK || status == HONE_INTERRUPTED)

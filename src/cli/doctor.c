@@ -16,6 +16,7 @@ static void add_device(json_t *list, const char *name, int threads)
 {
     char text[512];
     hone_backend *b = NULL;
+    /* Opening is the only honest test of a device. */
     bool open = hone_backend_open(name, threads, &b) == HONE_OK;
     snprintf(text, sizeof text, "%s", open ? hone_backend_describe(b, (char[256]){0}, 256) : hone_error_message());
     hone_backend_close(b);

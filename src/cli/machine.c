@@ -103,6 +103,7 @@ json_t *hone_machine_libraries(void)
     if (hone_backend_open("cpu", 1, &b) == HONE_OK) hone_backend_describe(b, text, sizeof text);
     hone_backend_close(b);
     const char *colon = strstr(text, ": "); /* "cpu: oneDNN 2.6.3, AVX2, 1 threads" */
+    /* Only the library; instruction set and threads stand elsewhere in the report. */
     const char *end = colon ? strchr(colon, ',') : NULL;
     if (end) json_object_set_new(list, "compute", json_stringn(colon + 2, (size_t)(end - colon - 2)));
     char xxhash[32];

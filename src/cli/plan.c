@@ -73,6 +73,7 @@ static hone_status training_bytes(const hone_trainer *t, int64_t batch, size_t *
  * from it in growing strides until it has one batch that fits and one that does not, and halves. */
 hone_status hone_plan_largest_batch(const hone_trainer *t, size_t limit, int64_t *batch)
 {
+    /* No batch above a million is looked for: train.batch takes none. */
     enum { MOST = 1 << 20 };
     size_t one = 0, bytes = 0;
     int64_t fits = 1, above = MOST + 1, known = t->config->train.batch > 1 ? t->config->train.batch : 2;
@@ -82,6 +83,7 @@ hone_status hone_plan_largest_batch(const hone_trainer *t, size_t limit, int64_t
     HONE_TRY(training_bytes(t, known, &bytes));
     if (bytes <= limit) fits = known;
     else above = known;
+    /* Bytes for one more sample. */
     double slope = bytes > one ? (double)(bytes - one) / (double)(known - 1) : 1,
            line = 1 + (double)(limit - one) / slope;
     int64_t at = line < MOST ? (int64_t)line : MOST, stride = 1 + at / 256;
@@ -139,6 +141,7 @@ static hone_status name_classes(shape *s, int classes)
 static hone_status find_shape(const hone_config *c, int64_t classes, shape *s)
 {
     s->data = (hone_data){.height = c->image.height, .width = c->image.width, .channels = c->image.channels};
+    /* Nothing is made or opened for synthetic data. */
     if (c->data.synthetic.given) {
         s->data.height = (int)c->data.synthetic.shape[0];
         s->data.width = (int)c->data.synthetic.shape[1];

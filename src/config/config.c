@@ -53,6 +53,7 @@ bool hone_page_expand(hone_yaml *page)
         const hone_yaml *map = dot ? hone_page_find(page, parent) : page;
         int at = hone_yaml_index(map, dot ? dot + 1 : row->key);
         if (at < 0 || map->item[at]->kind != HONE_YAML_SCALAR || hone_yaml_null(map->item[at])) continue;
+        /* The word keeps its place, so messages about it point at what the user wrote. */
         hone_yaml *word = map->item[at], *group = hone_yaml_new(HONE_YAML_MAP, NULL, word);
         if (!group) return false;
         map->item[at] = group; /* the arrays of a const map are not const */
@@ -139,6 +140,7 @@ static void refuse_inapplicable(const hone_row *row, const hone_yaml *n, const h
 static hone_status read_rows(hone_config *c, hone_diag *d)
 {
     hone_origins *origins = c->origins;
+    /* By row; the table is checked by a test to fit. */
     bool bad[128] = {false};
     for (int k = 0; k < hone_schema_count; k++) {
         const hone_row *row = &hone_schema[k];
@@ -149,6 +151,7 @@ static hone_status read_rows(hone_config *c, hone_diag *d)
             continue;
         }
         HONE_TRY(read_default(row, c));
+        /* A row that was refused must not lead to mistakes in the rows that depend on it. */
         int before = d->count;
         if (n) hone_type_table[row->type].read(row, n, c, d);
         if (!n && (row->flags & HONE_ROW_REQUIRED))

@@ -96,6 +96,7 @@ hone_status hone_diag_status(const hone_diag *d)
     diag_line *line = d->text ? calloc((size_t)d->count, sizeof *line) : NULL;
     if (!line) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory to list %d mistakes of the config", d->count);
     int count = split_lines(d, line), shown = 0;
+    /* Mistakes were found by key; readers go through the page by line. */
     qsort(line, (size_t)count, sizeof *line, by_place);
     hone_text t = {0};
     for (; shown < count && shown < SHOWN_LINES && t.bytes + (size_t)line[shown].bytes < SHOWN_BYTES; shown++)
@@ -145,6 +146,7 @@ const char *hone_did_you_mean(const char *word, const char *const *candidates, i
     size_t length = strlen(word);
     if (length == 0 || length >= WORD_BYTES) return NULL;
     for (int k = 0; k < count; k++) {
+        /* Rows of one key give the same candidate twice; that is no tie. */
         size_t other = strlen(candidates[k]);
         if (other >= WORD_BYTES || (best && strcmp(best, candidates[k]) == 0)) continue;
         /* a short word is near to everything, so the shorter of the two sets the allowance */

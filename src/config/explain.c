@@ -91,6 +91,7 @@ static json_t *json_of(const hone_yaml *n)
 static void add_default(json_t *schema, const hone_row *row)
 {
     hone_yaml *value = NULL;
+    /* Editors fill defaults in, so an ambiguous one must not be there. */
     bool first = hone_schema_find(row->key) == row, last = true;
     for (const hone_row *r = row + 1; r < hone_schema + hone_schema_count; r++)
         last = last && strcmp(r->key, row->key) != 0;
@@ -143,6 +144,7 @@ static void add_short_forms(json_t *root)
         if (row->type != HONE_TYPE_GROUP || !row->choices) continue;
         const char *dot = strrchr(row->key, '.'), *leaf = dot ? dot + 1 : row->key;
         json_t *above = properties_above(root, row->key), *group = json_object_get(above, leaf);
+        /* json_pack takes a reference of its own (O), the old entry is released by the set. */
         json_t *word = json_object_get(json_object_get(group, "properties"), row->choices);
         json_object_set_new(above, leaf, json_pack("{s:[O,O]}", "anyOf", word, group));
     }

@@ -73,6 +73,7 @@ static hone_status merge_with(hone_yaml *tree, const hone_yaml *given, const cha
                           near ? " (did you mean model.with." : "", near ? near : "", near ? "?)" : "");
             continue;
         }
+        /* A copy keeps its place in the config, so a wrong value is shown where it was written. */
         hone_yaml *value = hone_yaml_copy(given->item[k]);
         if (!value) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the config");
         hone_yaml_free(own->item[at]);
@@ -89,6 +90,7 @@ static hone_status read_file(const hone_yaml *file, const char *page_name, hone_
     *out = NULL;
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the config");
     hone_status status = hone_page_load(path, &text, &bytes);
+    /* Told beside the other mistakes, at the line that names the file. */
     if (status == HONE_ERR_USAGE) { /* one more mistake of the page, beside the others */
         hone_diag_add(d, file, "model.file", "%s", hone_error_message());
         status = HONE_OK;

@@ -47,6 +47,7 @@ static hone_status put_value(hone_yaml *page, const char *key, const hone_yaml *
     const char *last = NULL;
     hone_yaml *map = map_above(page, key, at, d, &last, &status);
     int k = map ? hone_yaml_index(map, last) : -1;
+    /* `data.path=~ data.train=x` moves a page from one way of naming data to the other. */
     bool remove = hone_yaml_null(value);
     if (map && remove && k < 0 && !hone_schema_find(key) && strncmp(key, "model.", 6) != 0)
         remove = false; /* an unknown key is refused even when it is taken out */
@@ -68,6 +69,7 @@ hone_status hone_override_apply(hone_yaml *page, const char *text, hone_diag *d)
     hone_yaml shown = {.kind = HONE_YAML_SCALAR, .text = (char *)(uintptr_t)text};
     char cut[64];
     snprintf(name, sizeof name, "override %s", hone_yaml_quote(&shown, cut, sizeof cut));
+    /* Line 0: messages then begin with the name alone. */
     hone_yaml at = {.file = name};
     if (!equals || equals == text || equals[-1] == '.' || text[0] == '.' || strstr(text, "..")) {
         hone_diag_add(d, &at, NULL, "an override reads key.sub=value");

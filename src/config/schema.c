@@ -15,15 +15,19 @@
     }
 
 enum { BIG = 1000000000, ABOVE = HONE_ROW_ABOVE_MIN, BELOW = HONE_ROW_BELOW_MAX, OPTIONAL = HONE_ROW_OPTIONAL };
+/* Conditions that several rows share. */
 static const char sgd[] = "train.optimizer.name=sgd", adamw[] = "train.optimizer.name=adamw";
 static const char image[] = "task=image", text[] = "task=text", synthetic[] = "data.synthetic";
 
 /* clang-format off: one row a line or two, columns: key, type, field, min, max, flags, default, choices, only, help */
 const hone_row hone_schema[] = {
+    /* What the run is about, and where it leaves its files. */
     {"task", HONE_TYPE_ENUM, AT(task), 0, 0, 0, "image", "image|text", NULL, "what the samples are"},
     {"out", HONE_TYPE_STRING, AT(out), 0, 0, OPTIONAL, "~", NULL, NULL,
      "run directory, relative to the working directory; --out wins"},
 
+    /* Paths are relative to the working directory, so a page can be shared between machines. The three ways to
+ * name data (path, train, synthetic) exclude each other: check.c. */
     GROUP("data", NULL, "where the samples and labels come from: path, or train (val, test), or synthetic"),
     {"data.path", HONE_TYPE_STRING, AT(data.path), 0, 0, OPTIONAL, "~", NULL, NULL,
      "folder or file that holds all splits; its format is seen from the content"},
@@ -39,6 +43,7 @@ const hone_row hone_schema[] = {
      "share of train that validates where the data has no validation split; stratified, a function of the seed"},
     {"data.on_error", HONE_TYPE_ENUM, AT(data.on_error), 0, 0, 0, "stop", "stop|skip", NULL,
      "a broken sample stops the run, or is named, counted and left out"},
+    /* NULL where not given: a table may then lack the weight column, while one that is named must be there. */
     GROUP("data.columns", NULL, "columns of a table (CSV, TSV, JSONL)"),
     {"data.columns.input", HONE_TYPE_STRING, AT(data.columns.input), 0, 0, OPTIONAL, "~", NULL, NULL,
      "column of the image path or the text; without it `path` or `text`"},
@@ -48,6 +53,7 @@ const hone_row hone_schema[] = {
      "column of the sample weight; without it `weight` where the table has one"},
     {"data.columns.split", HONE_TYPE_STRING, AT(data.columns.split), 0, 0, OPTIONAL, "~", NULL, NULL,
      "column that says train, val or test"},
+    /* The shape has no default: a benchmark that ran on a size nobody chose would mislead. */
     GROUP("data.synthetic", NULL, "random samples made on the spot: for speed measurements, nothing to fetch"),
     {"data.synthetic.shape", HONE_TYPE_SHAPE, AT(data.synthetic.shape), 1, 65536, HONE_ROW_REQUIRED, NULL, NULL,
      synthetic, "height, width and channels of a sample"},
@@ -55,6 +61,7 @@ const hone_row hone_schema[] = {
      "number of classes"},
     {"data.synthetic.samples", HONE_TYPE_INT64, AT(data.synthetic.samples), 1, BIG, 0, "8192", NULL, synthetic,
      "number of samples"},
+    /* How samples are kept and brought; no result depends on these three. */
     {"data.memory_limit_mb", HONE_TYPE_INT64, AT(data.memory_limit_mb), 0, 100000000, 0, "0", NULL, NULL,
      "decoded samples beyond this many MiB are streamed; 0 = half of the free memory"},
     {"data.decode_threads", HONE_TYPE_INT, AT(data.decode_threads), 0, 1024, 0, "0", NULL, NULL,
@@ -62,6 +69,8 @@ const hone_row hone_schema[] = {
     {"data.prefetch", HONE_TYPE_INT, AT(data.prefetch), 1, 1024, 0, "4", NULL, NULL,
      "batches decoded ahead when streaming"},
 
+    /* Preprocessing is the same in train, eval, predict and export, so nothing here is about training. Values
+ * that are not given are those of the data; mean 0 and std 1 leave pixels as they are. */
     GROUP("image", NULL, "what every picture is turned into before the net sees it"),
     {"image.size", HONE_TYPE_SIZE, AT(image.height), 1, 16384, OPTIONAL, "~", NULL, image,
      "side in pixels, or [height, width]; without it that of the data"},
@@ -74,19 +83,23 @@ const hone_row hone_schema[] = {
     {"image.std", HONE_TYPE_CHANNELS, AT(image.std), 0, 1, OPTIONAL | ABOVE, "~", NULL, image,
      "standard deviation per channel of pixels in 0..1, divided by; auto measures it; without it 1"},
 
+    /* Every key is off by default: an augmentation that nobody asked for changes results in silence. */
     GROUP("augment", NULL, "random changes of training pictures; nothing by default"),
     {"augment.flip", HONE_TYPE_FLOAT, AT(augment.flip), 0, 1, 0, "0", NULL, image, "probability of a horizontal flip"},
     GROUP("augment.crop", NULL, "random crop: {pad: N}, or {scale: [a, b], ratio: [a, b]}"),
     {"augment.crop.pad", HONE_TYPE_INT, AT(augment.crop_pad), 0, 4096, 0, "0", NULL, image,
      "random shift by up to this many pixels, black outside; 0 = off"},
+    /* Defaults of torchvision's RandomResizedCrop; refused by check.c until the op exists. */
     {"augment.crop.scale", HONE_TYPE_PAIR, AT(augment.crop.scale), 0, 1, ABOVE | HONE_ROW_ASCENDS, "[0.08, 1]", NULL,
      "augment.crop.scale", "share of the area that a random crop keeps"},
     {"augment.crop.ratio", HONE_TYPE_PAIR, AT(augment.crop.ratio), 0, 100, ABOVE | HONE_ROW_ASCENDS, "[0.75, 1.333]",
      NULL, "augment.crop.scale", "width over height of a random crop"},
 
+    /* Checked like all others; src/model refuses task: text until its layers are there. */
     GROUP("text", NULL, "how text becomes tokens"),
     {"text.tokenizer", HONE_TYPE_STRING, AT(text.tokenizer), 0, 0, 0, "ngram", NULL, text,
      "ngram, wordpiece, bpe, char, or a path to vocab.txt or tokenizer.json"},
+    /* Bags of words and of characters, as fastText counts them. */
     GROUP("text.ngram", NULL, "the ngram tokenizer"),
     {"text.ngram.words", HONE_TYPE_INT_PAIR, AT(text.ngram.words), 1, 16, 0, "[1, 2]", NULL, text,
      "least and greatest length of word n-grams"},
@@ -106,6 +119,7 @@ const hone_row hone_schema[] = {
     {"model", HONE_TYPE_TREE, AT(model.tree), 0, 0, HONE_ROW_REQUIRED, NULL, NULL, NULL,
      "the net: file (relative to this page) or layers here, with: parameters, blocks: macros"},
 
+    /* Which of epochs, max_steps and max_time comes first ends the run. */
     GROUP("train", NULL, "how the net learns"),
     {"train.epochs", HONE_TYPE_WHOLE, AT(train.epochs), 1, 1000000, 0, "12", NULL, NULL,
      "passes over the training split"},
@@ -118,6 +132,8 @@ const hone_row hone_schema[] = {
     {"train.accumulate", HONE_TYPE_INT, AT(train.accumulate), 1, 65536, 0, "1", NULL, NULL,
      "batches whose gradients are averaged before an update"},
 
+    /* Constants are those of torch.optim.SGD and AdamW; the rows come in pairs where the two differ in their
+ * default. Keys that the chosen rule does not have are refused, not ignored. */
     GROUP("train.optimizer", "name", "the update rule: a name, or a map with its constants"),
     {"train.optimizer.name", HONE_TYPE_WORD, AT(train.optimizer.name), 0, 0, 0, "sgd", "sgd|adamw", NULL,
      "the update rule; both as PyTorch defines them"},
@@ -140,6 +156,8 @@ const hone_row hone_schema[] = {
     {"train.optimizer.decay_all", HONE_TYPE_BOOL, AT(train.optimizer.decay_all), 0, 0, 0, "false", NULL, NULL,
      "weight decay touches biases and norm parameters too"},
 
+    /* Formulas of torch.optim.lr_scheduler, step by step. Only cosine warms up by default: a rate that is
+ * called constant must be constant. */
     GROUP("train.schedule", "name", "how the learning rate moves, step by step: a name, or a map"),
     {"train.schedule.name", HONE_TYPE_ENUM, AT(train.schedule.name), 0, 0, 0, "cosine",
      "constant|step|cosine|onecycle|linear|plateau", NULL, "shape of the learning rate over the run"},
@@ -157,6 +175,7 @@ const hone_row hone_schema[] = {
     {"train.schedule.plateau_patience", HONE_TYPE_INT, AT(train.schedule.plateau_patience), 0, 1000000, 0, "10", NULL,
      "train.schedule.name=plateau", "epochs without progress before a cut"},
 
+    /* torch.nn.CrossEntropyLoss with label_smoothing and weight. */
     GROUP("train.loss", NULL, "cross-entropy, as PyTorch defines it"),
     {"train.loss.label_smoothing", HONE_TYPE_FLOAT, AT(train.loss.label_smoothing), 0, 1, BELOW, "0.1", NULL, NULL,
      "share of the target that is spread over all classes"},
@@ -166,17 +185,20 @@ const hone_row hone_schema[] = {
      "longest gradient, all parameters together; 0 = off"},
     {"train.ema", HONE_TYPE_FLOAT, AT(train.ema), 0, 1, BELOW, "0", NULL, NULL,
      "decay of the moving average of the weights that evaluation uses; 0 = off"},
+    /* The metric also names the best weights, so it counts where patience is off. */
     GROUP("train.early_stop", NULL, "ends the run when validation stops improving"),
     {"train.early_stop.metric", HONE_TYPE_WORD, AT(train.early_stop.metric), 0, 0, 0, "accuracy", "accuracy|loss", NULL,
      "what is watched; also decides which weights are the best"},
     {"train.early_stop.patience", HONE_TYPE_INT, AT(train.early_stop.patience), 0, 1000000, 0, "0", NULL, NULL,
      "epochs without progress before the end; 0 = off"},
+    /* What guards a run, and what it starts from. */
     {"train.max_bad_steps", HONE_TYPE_INT, AT(train.max_bad_steps), 1, 1000000, 0, "10", NULL, NULL,
      "steps in a row with a non-finite loss or gradient (skipped and counted) that end the run"},
     {"train.init", HONE_TYPE_STRING, AT(train.init), 0, 0, OPTIONAL | HONE_ROW_NONE, "none", NULL, NULL,
      "safetensors file or run directory; names that match are loaded and counted"},
     {"train.freeze", HONE_TYPE_STRINGS, AT(train.freeze), 0, 0, 0, "[]", NULL, NULL,
      "patterns of parameter names that do not learn, as for file names"},
+    /* What decides whether two runs give the same bits. */
     {"train.shuffle", HONE_TYPE_BOOL, AT(train.shuffle), 0, 0, 0, "true", NULL, NULL,
      "a new order each epoch, a function of seed and epoch"},
     {"train.deterministic", HONE_TYPE_BOOL, AT(train.deterministic), 0, 0, 0, "true", NULL, NULL,
@@ -185,6 +207,7 @@ const hone_row hone_schema[] = {
      "auto = fp32 on a CPU, bf16 on sm_80 and later; fp16 uses a loss scale"},
     {"train.seed", HONE_TYPE_INT64, AT(train.seed), 0, 9e18, 0, "1", NULL, NULL, "key of every random draw"},
 
+    /* Saving costs time, losing an epoch costs more: one an epoch, two kept in case one is cut. */
     GROUP("checkpoint", NULL, "what is saved while training"),
     {"checkpoint.every", HONE_TYPE_INTERVAL, AT(checkpoint.every), 0, 0, 0, "1 epoch", NULL, NULL,
      "distance of two checkpoints: N epochs, N steps, a time (20m), or none"},

@@ -66,6 +66,7 @@ hone_yaml *hone_yaml_new(hone_yaml_kind kind, const char *text, const hone_yaml 
 static bool grow(hone_yaml ***array, int count)
 {
     if (count & (count - 1)) return true; /* not a power of two: there is room */
+                                          /* Doubling: a list of n items moves at most 2n of them. */
     hone_yaml **more = realloc(*array, (count ? (size_t)count * 2 : 1) * sizeof *more);
     if (!more) return false;
     *array = more;
@@ -143,6 +144,7 @@ void hone_yaml_drop(hone_yaml *map, int k)
     hone_yaml_free(map->item[k]);
     if (map->key) hone_yaml_free(map->key[k]);
     map->count--;
+    /* Order is kept: it is the order of messages and of resolved pages. */
     size_t after = (size_t)(map->count - k);
     memmove(map->item + k, map->item + k + 1, after * sizeof *map->item);
     if (map->key) memmove(map->key + k, map->key + k + 1, after * sizeof *map->key);
@@ -157,6 +159,7 @@ bool hone_yaml_int(const hone_yaml *n, int64_t *out)
 {
     if (!is_plain(n)) return false;
     const char *s = n->text;
+    /* strtoll would take spaces, and saturate where this must refuse. */
     bool negative = *s == '-';
     if (*s == '-' || *s == '+') s++;
     if (*s < '0' || *s > '9' || (s[0] == '0' && s[1] != '\0')) return false;

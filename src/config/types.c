@@ -12,6 +12,7 @@
 /* The fix, where the value itself tells it. */
 static const char *fix_for(const hone_row *row, const hone_yaml *n)
 {
+    /* YAML 1.1 reads these as booleans, JSON and YAML 1.2 do not: so they are refused with their meaning. */
     static const char *const truth[][2] = {{"yes", " (write true)"},  {"on", " (write true)"},
                                            {"True", " (write true)"}, {"no", " (write false)"},
                                            {"off", " (write false)"}, {"False", " (write false)"}};
@@ -127,6 +128,7 @@ static int read_choice(const hone_row *row, const hone_yaml *n, hone_diag *d)
         hone_expected(row, n, d);
         return -1;
     }
+    /* Quotes make no difference here: a choice is a word either way. */
     int index = hone_choice_index(row->choices, n->text);
     if (index >= 0) return index;
     char storage[256], found[64];
@@ -209,6 +211,7 @@ static json_t *schema_bool(const hone_row *row)
 /* An integer of the row's range, or one of its choices (1|3); false after a message. */
 static bool read_integer(const hone_row *row, const hone_yaml *n, hone_diag *d, int64_t *out)
 {
+    /* 1e6 is refused too: a count is written in full, or it was meant as something else. */
     bool ok = hone_yaml_int(n, out) && hone_in_range(row, (double)*out);
     if (ok && row->choices) ok = hone_choice_index(row->choices, n->text) >= 0;
     if (!ok) hone_expected(row, n, d);
@@ -283,6 +286,7 @@ static bool parse_time(const char *s, double *seconds)
     char number[32];
     size_t length = strlen(s);
     if (length < 2 || length > sizeof number) return false;
+    /* One letter, as in sleep(1); days are left out because no run should need them. */
     double unit = s[length - 1] == 's' ? 1 : s[length - 1] == 'm' ? 60 : s[length - 1] == 'h' ? 3600 : 0;
     memcpy(number, s, length - 1);
     number[length - 1] = '\0';
@@ -325,6 +329,7 @@ static json_t *schema_time(const hone_row *row)
 static bool parse_count(const char *s, double *count, const char **unit)
 {
     char number[24];
+    /* A count and its word stand apart: "500steps" is more often a typo than a wish. */
     size_t length = strspn(s, "0123456789");
     if (length == 0 || length >= sizeof number || s[length] != ' ') return false;
     memcpy(number, s, length);

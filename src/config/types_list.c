@@ -170,6 +170,7 @@ typedef struct channels {
 /* The two rows of this type keep their values in three fields each. */
 static channels channels_of(const hone_row *row, hone_config *c)
 {
+    /* By name, as the three fields do not stand in one struct. */
     bool mean = strcmp(row->key, "image.mean") == 0;
     return mean ? (channels){c->image.mean, &c->image.mean_count, &c->image.mean_auto}
                 : (channels){c->image.std, &c->image.std_count, &c->image.std_auto};
@@ -253,6 +254,7 @@ void hone_read_strings(const hone_row *row, const hone_yaml *n, hone_config *c, 
         hone_expected(row, n, d);
         return;
     }
+    /* The default was read into the list before, so it is emptied first. */
     int count = one ? 1 : n->count;
     hone_strings_free(list);
     if (!reserve_strings(list, count)) return;
@@ -301,6 +303,7 @@ static void clear_weights(hone_config *c)
 static void read_weight_map(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
     hone_string_list *name = &c->train.loss.weight_class;
+    /* Owned by the config from here on, whatever fails below. */
     double sum = 0, *value = calloc((size_t)n->count, sizeof *value);
     c->train.loss.weight_value = value;
     if (!value || !reserve_strings(name, n->count)) return;

@@ -145,6 +145,7 @@ static bool parse_pair(parser *p, hone_yaml *map, int depth)
 {
     yaml_event_t e;
     if (!next_event(p, &e)) return false;
+    /* A map or a list as key is YAML, but no config needs it. */
     if (e.type != YAML_SCALAR_EVENT) {
         if (e.type != YAML_MAPPING_END_EVENT) refuse(p, e.start_mark, "a key must be a plain word");
         yaml_event_delete(&e);
@@ -239,6 +240,7 @@ static void check_characters(parser *p, const unsigned char *s, size_t bytes)
             return;
         }
         k += n;
+        /* CRLF is one line end and a lone CR is one, as libyaml counts. */
         bool line_end = code == '\n' || (code == '\r' && (k == bytes || s[k] != '\n'));
         mark.column = line_end ? 0 : mark.column + 1;
         mark.line += line_end;
@@ -286,6 +288,7 @@ hone_status hone_page_parse(const char *name, const char *text, size_t bytes, bo
     if (p.status != HONE_OK) return HONE_OK;
     if (!yaml_parser_initialize(&p.yaml)) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory to parse it", name);
     yaml_parser_set_input_string(&p.yaml, (const unsigned char *)text, bytes);
+    /* Said, not guessed: the characters were checked as UTF-8. */
     yaml_parser_set_encoding(&p.yaml, YAML_UTF8_ENCODING);
     hone_yaml *root = parse_stream(&p);
     yaml_parser_delete(&p.yaml);
