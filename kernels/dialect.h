@@ -10,7 +10,7 @@
 void hone_ref32_fill(hone_backend *b);  /* kernels/ref in float: every op but reshape              */
 void hone_ref64_fill(hone_backend *b);  /* the same sources in double                              */
 void hone_cpu_overlay(hone_backend *b); /* kernels/cpu/table.c: puts its rows over those of ref    */
-hone_status hone_cpu_roof(int threads, double *flop_per_second, double *bytes_per_second); /* cpu/roof.c */
+hone_status hone_cpu_roof(const hone_backend *b, double *flop_per_second, double *bytes_per_second); /* cpu/roof.c */
 
 /* Entry symbol of libhone_cuda.so. Errors: DEVICE with the reason. */
 #define HONE_CUDA_ENTRY "hone_cuda_open"

@@ -6,7 +6,6 @@
 #include "dialect.h"
 
 #include <dlfcn.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,10 +186,7 @@ static const char *instruction_set(void)
 
 const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes)
 {
-    const dnnl_version_t *v = dnnl_version();
-    if (strcmp(b->name, "cpu") == 0)
-        snprintf(text, text_bytes, "cpu: oneDNN %d.%d.%d, %s, %d threads", v->major, v->minor, v->patch,
-                 instruction_set(), b->threads);
+    if (strcmp(b->name, "cpu") == 0) snprintf(text, text_bytes, "cpu: %s, %d threads", instruction_set(), b->threads);
     else
         snprintf(text, text_bytes, "%s: plain C, %s, %d threads", b->name, b->real == HONE_F64 ? "double" : "float",
                  b->threads);
@@ -200,6 +196,6 @@ const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes
 hone_status hone_backend_roof(hone_backend *b, double *flop_per_second, double *bytes_per_second)
 {
     if (strcmp(b->name, "cpu") == 0 || strncmp(b->name, "ref", 3) == 0)
-        return hone_cpu_roof(b->threads, flop_per_second, bytes_per_second);
+        return hone_cpu_roof(b, flop_per_second, bytes_per_second);
     return hone_fail(HONE_ERR_DEVICE, NULL, "%s: no measurement of the roof", b->name);
 }

@@ -63,7 +63,8 @@ static void write_init(const char *path, json_t *shapes)
     hone_blob *blob = calloc((size_t)count, sizeof *blob);
     const char *name;
     json_t *shape;
-    json_object_foreach (shapes, name, shape) {
+    json_object_foreach(shapes, name, shape)
+    {
         hone_blob *b = &blob[k++];
         *b = (hone_blob){.name = name, .dtype = HONE_F32, .rank = (int32_t)json_array_size(shape)};
         int64_t n = 1;
@@ -119,9 +120,11 @@ static void write_data(const char *dir, int channels, int samples)
 static void page_optimizer(hone_text *t, json_t *opt)
 {
     const char *name = json_string_value(json_object_get(opt, "name"));
-    hone_text_add(t, "  optimizer: {name: %s, lr: %g, weight_decay: %g", name, json_number_value(json_object_get(opt, "lr")),
+    hone_text_add(t, "  optimizer: {name: %s, lr: %g, weight_decay: %g", name,
+                  json_number_value(json_object_get(opt, "lr")),
                   json_number_value(json_object_get(opt, "weight_decay")));
-    if (json_object_get(opt, "momentum")) hone_text_add(t, ", momentum: %g", json_number_value(json_object_get(opt, "momentum")));
+    if (json_object_get(opt, "momentum"))
+        hone_text_add(t, ", momentum: %g", json_number_value(json_object_get(opt, "momentum")));
     if (strcmp(name, "sgd") == 0) /* hone's default is true, PyTorch's is false */
         hone_text_add(t, ", nesterov: %s", json_is_true(json_object_get(opt, "nesterov")) ? "true" : "false");
     hone_text_add(t, "}\n");
@@ -142,9 +145,12 @@ static char *page(const char *name, json_t *c, const char *dir)
     int channels = (int)json_integer_value(json_object_get(c, "channels"));
     hone_text_add(&t, "task: image\nout: %s/run\ndata: {path: %s, val_fraction: 0}\n", dir, dir);
     hone_text_add(&t, "image: {size: %d, channels: %d, mean: %s, std: %s}\nmodel: %s\n",
-                  (int)json_integer_value(json_object_get(c, "size")), channels, channels == 1 ? "[0.45]" : "[0.45, 0.45, 0.45]",
-                  channels == 1 ? "[0.25]" : "[0.25, 0.25, 0.25]", model_of(name));
-    hone_text_add(&t, "train:\n  epochs: 2\n  batch: %d\n  shuffle: false\n  init: %s/init.safetensors\n  schedule: {name: constant}\n",
+                  (int)json_integer_value(json_object_get(c, "size")), channels,
+                  channels == 1 ? "[0.45]" : "[0.45, 0.45, 0.45]", channels == 1 ? "[0.25]" : "[0.25, 0.25, 0.25]",
+                  model_of(name));
+    hone_text_add(&t,
+                  "train:\n  epochs: 2\n  batch: %d\n  shuffle: false\n  init: %s/init.safetensors\n  schedule: {name: "
+                  "constant}\n",
                   (int)json_integer_value(json_object_get(c, "batch")), dir);
     hone_text_add(&t, "  clip_norm: %g\n", json_number_value(json_object_get(c, "clip")));
     page_optimizer(&t, json_object_get(c, "optimizer"));
@@ -153,7 +159,8 @@ static char *page(const char *name, json_t *c, const char *dir)
     size_t k;
     if (json_is_array(weights)) {
         hone_text_add(&t, ", class_weights: {");
-        json_array_foreach (weights, k, w) hone_text_add(&t, "%s\"%d\": %g", k ? ", " : "", (int)k, json_number_value(w));
+        json_array_foreach(weights, k, w)
+            hone_text_add(&t, "%s\"%d\": %g", k ? ", " : "", (int)k, json_number_value(w));
         hone_text_add(&t, "}");
     }
     hone_text_add(&t, "}\nlog: {every: 1}\n");
@@ -172,7 +179,8 @@ static double follow(const char *metrics, json_t *losses)
         json_t *o = json_loads(line, 0, NULL);
         assert_non_null(o);
         if (strcmp(json_string_value(json_object_get(o, "split")), "train") == 0) {
-            double want = json_number_value(json_array_get(losses, seen)), got = json_number_value(json_object_get(o, "loss"));
+            double want = json_number_value(json_array_get(losses, seen)),
+                   got = json_number_value(json_object_get(o, "loss"));
             double error = fabs(got - want) / fabs(want);
             if (!(error <= worst)) worst = error; /* a NaN counts as the worst */
             seen++;
@@ -195,7 +203,8 @@ static double run_case(const char *name, json_t *c, const char *override)
 
     char *text = page(name, c, dir);
     hone_config *config = NULL;
-    hone_status s = hone_config_read_text(HONE_SOURCE_DIR "/configs/curves.yaml", text, &override, override ? 1 : 0, &config);
+    hone_status s =
+        hone_config_read_text(HONE_SOURCE_DIR "/configs/curves.yaml", text, &override, override ? 1 : 0, &config);
     hone_train_opts opts = {.device = "cpu"};
     if (s == HONE_OK) s = hone_train(config, &opts, NULL);
     if (s != HONE_OK) fail_msg("%s: %s", name, hone_error_message());
@@ -213,15 +222,21 @@ static json_t *golden;
 static void test_follow_pytorch(void **state)
 {
     (void)state;
+    int left = 0;
     const char *name, *slow = getenv("HONE_TEST_SLOW"); /* 0: only the small net, for sanitizer builds */
     json_t *c;
-    json_object_foreach (json_object_get(golden, "cases"), name, c) {
+    json_object_foreach(json_object_get(golden, "cases"), name, c)
+    {
         if (slow && slow[0] == '0' && strncmp(name, "lenet", 5) != 0) continue;
         double worst = run_case(name, c, NULL);
-        print_message("%-26s worst relative difference %.1e over %d steps (float32 itself drifts %.1e from float64)\n", name, worst,
-                      (int)json_array_size(json_object_get(c, "losses")), json_number_value(json_object_get(c, "drift")));
-        if (!(worst <= TOLERANCE)) fail_msg("%s leaves PyTorch's curve: %.3e > %.0e", name, worst, TOLERANCE);
+        print_message("%-26s worst relative difference %.1e over %d steps (float32 itself drifts %.1e from float64)\n",
+                      name, worst, (int)json_array_size(json_object_get(c, "losses")),
+                      json_number_value(json_object_get(c, "drift")));
+        if (worst <= TOLERANCE) continue;
+        print_error("%s leaves PyTorch's curve: %.3e > %.0e\n", name, worst, TOLERANCE); /* a NaN comes here too */
+        left++;
     }
+    assert_int_equal(left, 0);
 }
 
 /* Planted fault: half a percent more weight decay and a slightly other rate must be seen by the comparison. */

@@ -18,7 +18,7 @@ static void map(hone_backend *b, const hone_launch *l, int64_t weight, hone_cpu_
 {
     map_job job = {l->in[0], l->in[1], l->out[0], l->node->attr.leaky.slope};
     int64_t count = hone_tensor_count(l->out_desc[0]);
-    hone_cpu_ranges(hone_cpu_team(b, count * weight), count, 64, body, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, count * weight), count, 64, body, &job);
 }
 
 /* FORWARD: y from x. BACKWARD: dx from u (x or y, as ops.def says) and dy. */

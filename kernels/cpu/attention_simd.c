@@ -199,11 +199,11 @@ static attention_job describe(hone_backend *b, const hone_launch *l, const hone_
 void SIMD(cpu_attention)(hone_backend *b, const hone_launch *l)
 {
     attention_job job = describe(b, l, l->in[1]);
-    hone_cpu_each_part(job.parts, forward_part, &job);
+    hone_cpu_each_part(b, job.parts, forward_part, &job);
 }
 
 void SIMD(cpu_attention_dx)(hone_backend *b, const hone_launch *l)
 {
     attention_job job = describe(b, l, l->in[4]);
-    hone_cpu_each_part(job.parts, backward_part, &job);
+    hone_cpu_each_part(b, job.parts, backward_part, &job);
 }

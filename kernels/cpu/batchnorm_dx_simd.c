@@ -134,9 +134,9 @@ static void backward(hone_backend *b, const hone_launch *l, const float *y, cons
     job.C = hone_cpu_last(l->in_desc[0]);
     job.parts = hone_cpu_norm_team(b, job.R, job.C);
     job.affine = hone_cpu_norm_affine(l->work, job.C, job.parts);
-    hone_cpu_each_part(job.parts, sums_part, &job);
+    hone_cpu_each_part(b, job.parts, sums_part, &job);
     finish_sums(l, &job);
-    if (job.dx) hone_cpu_each_part(job.parts, write_part, &job);
+    if (job.dx) hone_cpu_each_part(b, job.parts, write_part, &job);
 }
 
 void SIMD(cpu_batchnorm_dx)(hone_backend *b, const hone_launch *l) { backward(b, l, NULL, l->in[4], NULL); }

@@ -185,10 +185,10 @@ static forward_job describe(hone_backend *b, const hone_launch *l, norm_tail tai
 static void forward(hone_backend *b, const hone_launch *l, norm_tail tail)
 {
     forward_job job = describe(b, l, tail);
-    hone_cpu_each_part(job.parts, statistics_part, &job);
+    hone_cpu_each_part(b, job.parts, statistics_part, &job);
     join_parts(&job);
     finish_statistics(l, &job);
-    hone_cpu_each_part(job.parts, affine_part, &job);
+    hone_cpu_each_part(b, job.parts, affine_part, &job);
 }
 
 static void infer(hone_backend *b, const hone_launch *l, norm_tail tail)
@@ -199,7 +199,7 @@ static void infer(hone_backend *b, const hone_launch *l, norm_tail tail)
         double rstd = 1 / sqrt((double)var[c] + (double)l->node->attr.norm.eps);
         set_affine(job.affine, c, (double)mean[c], rstd * (double)gamma[c], (double)beta[c]);
     }
-    hone_cpu_each_part(job.parts, affine_part, &job);
+    hone_cpu_each_part(b, job.parts, affine_part, &job);
 }
 
 void SIMD(cpu_batchnorm)(hone_backend *b, const hone_launch *l) { forward(b, l, NORM_PLAIN); }

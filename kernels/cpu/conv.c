@@ -134,7 +134,7 @@ void hone_cpu_conv_forward(hone_backend *b, const hone_launch *l)
     run(b, l, &io);
     if (!curved) return;
     io.epilogue = (hone_cpu_epilogue){.act = act};
-    hone_cpu_parallel(io.plan->parts, curve_part, &io);
+    hone_cpu_parallel(io.backend, io.plan->parts, curve_part, &io);
 }
 
 /* in dy (N, OH, OW, O), w; out dx (N, H, W, I) */

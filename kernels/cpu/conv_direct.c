@@ -80,8 +80,8 @@ static void forward_part(void *arg, int part, int parts)
 /* Weights first: every part reads all of them. */
 static void forward(const hone_cpu_conv_io *io)
 {
-    hone_cpu_parallel(io->plan->parts, pack_part, (void *)(uintptr_t)io);
-    hone_cpu_parallel(io->plan->parts, forward_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, pack_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, forward_part, (void *)(uintptr_t)io);
 }
 
 const hone_cpu_conv_method hone_cpu_conv_direct = {"direct", plan, {forward, NULL, NULL}};

@@ -108,8 +108,8 @@ static void forward_part(void *arg, int part, int parts)
 
 static void forward(const hone_cpu_conv_io *io)
 {
-    hone_cpu_parallel(io->plan->parts, pack_forward, (void *)(uintptr_t)io);
-    hone_cpu_parallel(io->plan->parts, forward_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, pack_forward, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, forward_part, (void *)(uintptr_t)io);
 }
 
 /* --- dx ---------------------------------------------------------------------------------------------------- */
@@ -165,8 +165,8 @@ static void dx_part(void *arg, int part, int parts)
 
 static void dx(const hone_cpu_conv_io *io)
 {
-    hone_cpu_parallel(io->plan->parts, pack_dx, (void *)(uintptr_t)io);
-    hone_cpu_parallel(io->plan->parts, dx_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, pack_dx, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, dx_part, (void *)(uintptr_t)io);
 }
 
 /* --- dw ---------------------------------------------------------------------------------------------------- */
@@ -237,7 +237,7 @@ void hone_cpu_reduce(const hone_cpu_conv_io *io, const float *partial, int64_t s
                      int64_t count)
 {
     reduction r = {partial, out, stride, count, parts, io->add};
-    hone_cpu_parallel(count < 32768 ? 1 : io->plan->parts, reduce_part, &r);
+    hone_cpu_parallel(io->backend, count < 32768 ? 1 : io->plan->parts, reduce_part, &r);
 }
 
 /* Partial sums first, then their sum; db rides in the same arrays. */
@@ -246,7 +246,7 @@ static void dw(const hone_cpu_conv_io *io)
     const hone_cpu_conv *c = io->plan;
     const float *partial = (const float *)io->work;
     int sums = (int)c->block[SUM_PARTS];
-    hone_cpu_parallel(c->parts, dw_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, c->parts, dw_part, (void *)(uintptr_t)io);
     hone_cpu_reduce(io, partial, partial_stride(c), sums, io->dw, c->O * c->K);
     if (io->db) hone_cpu_reduce(io, partial + c->O * c->K, partial_stride(c), sums, io->db, c->O);
 }

@@ -252,6 +252,6 @@ void SIMD(cpu_conv_act_maxpool_dw)(hone_backend *b, const hone_launch *l)
     job.s = hone_cpu_conv_pool_shape(job.a, l->in_desc[0], l->in_desc[1]);
     job.parts = hone_cpu_team(b, job.s.N * job.s.PH * job.s.PW * job.s.taps * job.s.O / 16);
     job.z = hone_cpu_conv_pool_dw_scratch(&job.s, job.parts);
-    hone_cpu_each_part(job.parts, dw_images, &job);
+    hone_cpu_each_part(b, job.parts, dw_images, &job);
     join(&job);
 }

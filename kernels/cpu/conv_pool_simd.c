@@ -305,5 +305,5 @@ void SIMD(cpu_conv_act_maxpool)(hone_backend *b, const hone_launch *l)
     job.z = hone_cpu_conv_pool_forward_scratch(&job.s, job.parts);
     pack_weights(&job);
     list_offsets(&job);
-    hone_cpu_each_part(job.parts, forward_part, &job);
+    hone_cpu_each_part(b, job.parts, forward_part, &job);
 }

@@ -43,9 +43,10 @@ typedef struct hone_cpu_row {
     hone_cpu_release_fn *release;
 } hone_cpu_row;
 
-/* Runs job(arg, part, parts) for every part, each on a thread of its own; returns when all are done. */
+/* Runs job(arg, part, parts) for every part, each on a thread of its own; returns when all are done. The number
+ * of parts decides who computes what, so a busy or restricted machine gives the same bits. */
 typedef void hone_cpu_job(void *arg, int part, int parts);
-void hone_cpu_parallel(int parts, hone_cpu_job *job, void *arg);
+void hone_cpu_parallel(const hone_backend *b, int parts, hone_cpu_job *job, void *arg);
 /* How many parts work of `flop` operations deserves on `b`: a function of the two alone. */
 int hone_cpu_parts(const hone_backend *b, double flop);
 /* The part's even share [begin, end) of `count` items. */

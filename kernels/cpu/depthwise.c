@@ -76,13 +76,13 @@ static void dx_part(void *arg, int part, int parts)
 static void forward(const hone_cpu_conv_io *io)
 {
     turn_weights(io);
-    hone_cpu_parallel(io->plan->parts, forward_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, forward_part, (void *)(uintptr_t)io);
 }
 
 static void dx(const hone_cpu_conv_io *io)
 {
     turn_weights(io);
-    hone_cpu_parallel(io->plan->parts, dx_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, dx_part, (void *)(uintptr_t)io);
 }
 
 /* The part's rows of dy against the inputs they read, into its own sum; db beside it. */
@@ -110,7 +110,7 @@ static void dw(const hone_cpu_conv_io *io)
     const hone_cpu_conv *c = io->plan;
     /* the first partial becomes the total */
     float *sum = (float *)io->work;
-    hone_cpu_parallel(c->parts, dw_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, c->parts, dw_part, (void *)(uintptr_t)io);
     for (int part = 1; part < c->parts; part++) /* in order, into the first */
         for (int64_t i = 0; i < partial_floats(c); i++) sum[i] += sum[part * partial_floats(c) + i];
     for (int64_t o = 0; o < c->O; o++)

@@ -48,7 +48,7 @@ static void dropout_range(const void *arg, int64_t begin, int64_t end)
 static void dropout(hone_backend *b, const hone_launch *l)
 {
     drop_job job = describe(l);
-    hone_cpu_ranges(hone_cpu_team(b, 4 * job.count), job.count, KEEP_BLOCK, dropout_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, 4 * job.count), job.count, KEEP_BLOCK, dropout_range, &job);
 }
 
 static void drop_path_range(const void *arg, int64_t begin, int64_t end)
@@ -71,7 +71,7 @@ static void drop_path(hone_backend *b, const hone_launch *l)
 {
     drop_job job = describe(l);
     int64_t samples = job.sample ? job.count / job.sample : 0;
-    hone_cpu_ranges(hone_cpu_team(b, job.count), samples, 1, drop_path_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, job.count), samples, 1, drop_path_range, &job);
 }
 
 void SIMD(cpu_dropout)(hone_backend *b, const hone_launch *l) { dropout(b, l); }

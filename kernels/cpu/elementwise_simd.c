@@ -57,7 +57,7 @@ static void pairwise(hone_backend *b, const hone_launch *l, hone_cpu_range_fn *b
 {
     pair_job job = {l->in[0], l->in[1], l->out[0], 0};
     int64_t count = hone_tensor_count(l->out_desc[0]);
-    hone_cpu_ranges(hone_cpu_team(b, count), count, 64, body, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, count), count, 64, body, &job);
 }
 
 void SIMD(cpu_add)(hone_backend *b, const hone_launch *l) { pairwise(b, l, add_range); }
@@ -68,7 +68,7 @@ void SIMD(cpu_add_rows)(hone_backend *b, const hone_launch *l)
 {
     pair_job job = {l->in[0], l->in[1], l->out[0], hone_tensor_count(l->in_desc[1])};
     int64_t count = hone_tensor_count(l->in_desc[0]);
-    hone_cpu_ranges(hone_cpu_team(b, count), job.row ? count / job.row : 0, 1, add_rows_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, count), job.row ? count / job.row : 0, 1, add_rows_range, &job);
 }
 
 /* --- add_rows_dp: dp (R) = sum over n of dy (N, R) -------------------------------------------------- */
@@ -101,5 +101,5 @@ void SIMD(cpu_add_rows_dp)(hone_backend *b, const hone_launch *l)
 {
     int64_t row = hone_tensor_count(l->out_desc[0]), count = hone_tensor_count(l->in_desc[0]);
     sum_job job = {l->in[0], l->out[0], row ? count / row : 0, row, l->node->accumulate};
-    hone_cpu_ranges(hone_cpu_team(b, count), row, SUM_COLUMNS, sum_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, count), row, SUM_COLUMNS, sum_range, &job);
 }

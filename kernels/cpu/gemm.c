@@ -105,7 +105,7 @@ void hone_cpu_product_run(const hone_backend *b, hone_cpu_product *p)
     cut(p);
     for (p->k_begin = 0; p->k_begin < p->k; p->k_begin = p->k_end) {
         p->k_end = min64(p->k, p->k_begin + K_BLOCK);
-        hone_cpu_parallel(p->parts, pack_part, p);
-        hone_cpu_parallel(p->parts, multiply_part, p);
+        hone_cpu_parallel(b, p->parts, pack_part, p);
+        hone_cpu_parallel(b, p->parts, multiply_part, p);
     }
 }

@@ -44,12 +44,12 @@ void SIMD(cpu_global_avgpool)(hone_backend *b, const hone_launch *l)
 {
     int64_t N = l->out_desc[0]->dim[0], count = hone_tensor_count(l->in_desc[0]);
     global_job job = {l->in[0], l->out[0], hone_cpu_rows(l->in_desc[0]) / N, l->out_desc[0]->dim[1]};
-    hone_cpu_ranges(hone_cpu_team(b, count), N, 1, average_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, count), N, 1, average_range, &job);
 }
 
 void SIMD(cpu_global_avgpool_dx)(hone_backend *b, const hone_launch *l)
 {
     int64_t rows = hone_cpu_rows(l->out_desc[0]), count = hone_tensor_count(l->out_desc[0]);
     global_job job = {l->in[0], l->out[0], rows / l->in_desc[0]->dim[0], l->in_desc[0]->dim[1]};
-    hone_cpu_ranges(hone_cpu_team(b, count), rows, 1, spread_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, count), rows, 1, spread_range, &job);
 }

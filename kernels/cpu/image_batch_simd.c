@@ -96,5 +96,5 @@ void SIMD(cpu_image_batch)(hone_backend *b, const hone_launch *l)
         for (int v = 0; v < 256; v++)
             job.table[c][v] = (float)((v / 255.0 - (double)job.a->mean[c]) / (double)job.a->std[c]);
     int64_t N = l->out_desc[0]->dim[0];
-    hone_cpu_ranges(hone_cpu_team(b, hone_tensor_count(l->out_desc[0])), N, 1, image_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, hone_tensor_count(l->out_desc[0])), N, 1, image_range, &job);
 }

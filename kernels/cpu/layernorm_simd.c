@@ -73,7 +73,7 @@ void SIMD(cpu_layernorm)(hone_backend *b, const hone_launch *l)
     job.R = hone_cpu_rows(l->in_desc[0]);
     job.C = hone_cpu_last(l->in_desc[0]);
     job.eps = (double)l->node->attr.norm.eps;
-    hone_cpu_ranges(hone_cpu_team(b, 2 * job.R * job.C), job.R, 1, forward_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, 2 * job.R * job.C), job.R, 1, forward_range, &job);
 }
 
 /* With xhat = (x - mean) rstd and g = dy gamma:  dx = rstd (g - avg(g) - xhat avg(g xhat)). */
@@ -143,7 +143,7 @@ void SIMD(cpu_layernorm_dx)(hone_backend *b, const hone_launch *l)
     job.R = hone_cpu_rows(l->in_desc[0]);
     job.C = hone_cpu_last(l->in_desc[0]);
     job.parts = hone_cpu_norm_team(b, job.R, 2 * job.C);
-    hone_cpu_each_part(job.parts, backward_part, &job);
+    hone_cpu_each_part(b, job.parts, backward_part, &job);
     for (int64_t c = 0; job.sums && c < job.C; c++) {
         double sum = 0, product = 0;
         for (int part = 0; part < job.parts; part++) {

@@ -1,22 +1,19 @@
-/* parallel.c - the one way the dense kernels use threads: a fixed number of parts, one a thread.
+/* parallel.c - how kernels share work among threads: a fixed number of parts, cut by shape alone.
  *
- * The number of parts, not the number of threads that OpenMP grants, decides who computes what, so a
- * busy or restricted machine gives the same bits. Builds without OpenMP run the parts in order. */
+ * The number of parts, not the number of threads that the system grants, decides who computes what, so a
+ * busy or restricted machine gives the same bits. The threads themselves are the crew of the backend. */
 #include "cpu/cpu.h"
+#include "cpu/crew.h"
 
-void hone_cpu_parallel(int parts, hone_cpu_job *job, void *arg)
+void hone_cpu_parallel(const hone_backend *b, int parts, hone_cpu_job *job, void *arg)
 {
-    if (parts <= 1) {
-        job(arg, 0, 1);
-        return;
-    }
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
-    for (int part = 0; part < parts; part++) job(arg, part, parts);
+    if (parts <= 1) job(arg, 0, 1);
+    else hone_cpu_crew_run(b->self, parts, job, arg);
 }
 
 int hone_cpu_parts(const hone_backend *b, double flop)
 {
-    const double flop_worth_a_thread = 4e5; /* some 4 us of work, twice what waking a thread costs */
+    const double flop_worth_a_thread = 4e5; /* some 4 us of work, more than waking a thread costs */
     double parts = flop / flop_worth_a_thread;
     if (parts >= b->threads) return b->threads < 1 ? 1 : b->threads;
     return parts < 1 ? 1 : (int)parts;

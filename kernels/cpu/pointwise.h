@@ -91,22 +91,41 @@ static inline int hone_cpu_team(const hone_backend *b, int64_t cost) { return co
 
 /* Runs body(arg, begin, end) on every part of [0, count). */
 typedef void hone_cpu_range_fn(const void *arg, int64_t begin, int64_t end);
-static inline void hone_cpu_ranges(int parts, int64_t count, int64_t grain, hone_cpu_range_fn *body, const void *arg)
+typedef struct hone_cpu_range_job {
+    hone_cpu_range_fn *body;
+    const void *arg;
+    int64_t count, grain;
+} hone_cpu_range_job;
+static inline void hone_cpu_range_part(void *arg, int part, int parts)
 {
-#pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
-    for (int part = 0; part < parts; part++) {
-        int64_t begin, end;
-        hone_cpu_cut(count, grain, part, parts, &begin, &end);
-        if (begin < end) body(arg, begin, end);
-    }
+    const hone_cpu_range_job *j = arg;
+    int64_t begin, end;
+    hone_cpu_cut(j->count, j->grain, part, parts, &begin, &end);
+    if (begin < end) j->body(j->arg, begin, end);
+}
+static inline void hone_cpu_ranges(const hone_backend *b, int parts, int64_t count, int64_t grain,
+                                   hone_cpu_range_fn *body, const void *arg)
+{
+    hone_cpu_range_job j = {body, arg, count, grain};
+    hone_cpu_parallel(b, parts, hone_cpu_range_part, &j);
 }
 
 /* Runs body(arg, part) for every part: where each thread keeps sums of its own in scratch. */
 typedef void hone_cpu_part_fn(const void *arg, int part);
-static inline void hone_cpu_each_part(int parts, hone_cpu_part_fn *body, const void *arg)
+typedef struct hone_cpu_part_job {
+    hone_cpu_part_fn *body;
+    const void *arg;
+} hone_cpu_part_job;
+static inline void hone_cpu_one_part(void *arg, int part, int parts)
 {
-#pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
-    for (int part = 0; part < parts; part++) body(arg, part);
+    (void)parts;
+    const hone_cpu_part_job *j = arg;
+    j->body(j->arg, part);
+}
+static inline void hone_cpu_each_part(const hone_backend *b, int parts, hone_cpu_part_fn *body, const void *arg)
+{
+    hone_cpu_part_job j = {body, arg};
+    hone_cpu_parallel(b, parts, hone_cpu_one_part, &j);
 }
 
 /* Elements of all axes but the last, and the last: a (.., C) tensor as (rows, C). */

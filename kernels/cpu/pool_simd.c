@@ -189,7 +189,7 @@ static void run(hone_backend *b, const hone_launch *l, const uint8_t *at, uint8_
     job.C = to[3];
     job.scale = scale;
     int64_t cost = hone_tensor_count(l->in_desc[0]) + hone_tensor_count(l->out_desc[0]);
-    hone_cpu_ranges(hone_cpu_team(b, cost), to[0] * to[1], 1, body, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, cost), to[0] * to[1], 1, body, &job);
 }
 
 /* --- max gradients with an activation below, and of windows that tile the image ------------------------- */
@@ -299,14 +299,14 @@ static void max_gradient(hone_backend *b, const hone_launch *l, const float *dy,
     job.work = l->work;
     int64_t count = hone_tensor_count(dyd), team = hone_cpu_team(b, count + hone_tensor_count(dxd));
     if (tiles(job.v)) {
-        hone_cpu_ranges((int)team, from[0] * from[1], 1, tile_range, &job);
+        hone_cpu_ranges(b, (int)team, from[0] * from[1], 1, tile_range, &job);
         return;
     }
     if (gate) {
-        hone_cpu_ranges((int)team, count, 64, gate_range, &job);
+        hone_cpu_ranges(b, (int)team, count, 64, gate_range, &job);
         job.x = l->work;
     }
-    hone_cpu_ranges((int)team, to[0] * to[1], 1, gradient_range, &job);
+    hone_cpu_ranges(b, (int)team, to[0] * to[1], 1, gradient_range, &job);
 }
 
 static float tap_share(const hone_launch *l)

@@ -46,20 +46,21 @@ static void copy(void *arg, int part, int parts)
 }
 
 /* The best, since other processes can only slow a run down. */
-static double best_seconds(int threads, int runs, hone_cpu_job *job, work *w)
+static double best_seconds(const hone_backend *b, int threads, int runs, hone_cpu_job *job, work *w)
 {
     double best = 0;
     for (int run = 0; run <= runs; run++) {
         double start = now();
-        hone_cpu_parallel(threads, job, w);
+        hone_cpu_parallel(b, threads, job, w);
         double seconds = now() - start;
         if (run == 1 || (run > 1 && seconds < best)) best = seconds; /* run 0 wakes threads, touches pages */
     }
     return best;
 }
 
-hone_status hone_cpu_roof(int threads, double *flop_per_second, double *bytes_per_second)
+hone_status hone_cpu_roof(const hone_backend *b, double *flop_per_second, double *bytes_per_second)
 {
+    int threads = b->threads;
     double (*const fma[])(int64_t, float *) = HONE_CPU_EACH(hone_cpu_roof_fma);
     if (threads > MAX_THREADS) threads = MAX_THREADS;
     work *w = calloc(1, sizeof *w);
@@ -73,10 +74,10 @@ hone_status hone_cpu_roof(int threads, double *flop_per_second, double *bytes_pe
     w->fma = fma[hone_cpu_isa_pick()];
     w->to = memory;
     w->from = memory + COPY_BYTES;
-    double seconds = best_seconds(threads, FMA_RUNS, compute, w), flop = 0;
+    double seconds = best_seconds(b, threads, FMA_RUNS, compute, w), flop = 0;
     for (int k = 0; k < threads; k++) flop += w->flop[k];
     *flop_per_second = flop / seconds;
-    *bytes_per_second = 2.0 * (double)COPY_BYTES / best_seconds(threads, COPY_RUNS, copy, w); /* read and written */
+    *bytes_per_second = 2.0 * (double)COPY_BYTES / best_seconds(b, threads, COPY_RUNS, copy, w); /* read and written */
     free(memory);
     free(w);
     return HONE_OK;

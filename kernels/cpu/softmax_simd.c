@@ -53,7 +53,7 @@ void SIMD(cpu_softmax)(hone_backend *b, const hone_launch *l)
 {
     int64_t rows = hone_cpu_rows(l->in_desc[0]), C = hone_cpu_last(l->in_desc[0]);
     softmax_job job = {l->in[0], l->out[0], C};
-    hone_cpu_ranges(hone_cpu_team(b, 8 * rows * C), rows, 1, softmax_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, 8 * rows * C), rows, 1, softmax_range, &job);
 }
 
 /* --- cross-entropy --------------------------------------------------------------------------------- */

@@ -3,8 +3,11 @@
  * Rows are grouped by owner file. A row whose launch is missing for the running instruction set is
  * skipped, so the ref kernel stays: slower, never wrong. */
 #include "cpu/cpu.h"
+#include "cpu/crew.h"
 #include "cpu/dense.h"
 #include "cpu/pointwise.h"
+
+#include <stdlib.h>
 
 /* same launch whatever the instruction set: the kernel picks in prepare */
 #define SAME(launch)                                                                                                   \
@@ -34,8 +37,17 @@ static void overlay(hone_backend *b, hone_cpu_isa isa, const hone_cpu_row *r)
             b->kernel[r->op] = (hone_kernel){.prepare = r->prepare, .launch = r->launch[isa], .release = r->release};
 }
 
+/* The verbs of host memory free the backend itself; the threads go first. */
+static void close_crew(hone_backend *b)
+{
+    hone_cpu_crew_close(b->self);
+    free(b);
+}
+
 void hone_cpu_overlay(hone_backend *b)
 {
+    b->self = hone_cpu_crew_open(b->threads);
+    b->close = close_crew;
     hone_cpu_isa isa = hone_cpu_isa_pick();
     overlay(b, isa, rows);
     overlay(b, isa, hone_cpu_pointwise_rows);

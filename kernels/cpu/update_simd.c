@@ -38,7 +38,7 @@ void SIMD(cpu_grad_norm)(hone_backend *b, const hone_launch *l)
     double parts[NORM_PARTS] = {0}, sum = 0;
     hone_step *step = l->in[1];
     norm_job job = {l->in[0], hone_tensor_count(l->in_desc[0]), parts};
-    hone_cpu_ranges(hone_cpu_team(b, job.K), NORM_PARTS, 1, norm_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, job.K), NORM_PARTS, 1, norm_range, &job);
     for (int part = 0; part < NORM_PARTS; part++) sum += parts[part];
     step->grad_norm = sqrt(sum);
     step->finite = isfinite(sum) ? 1 : 0;
@@ -163,7 +163,7 @@ static void update(hone_backend *b, const hone_launch *l, int adam)
     job.bias1 = adam ? 1 - pow((double)a->beta1, t) : 1;
     job.inverse_bias2 = adam ? (float)(1 / sqrt(1 - pow((double)a->beta2, t))) : 1;
     int64_t K = hone_tensor_count(l->in_desc[0]);
-    hone_cpu_ranges(hone_cpu_team(b, 2 * K), K, 64, update_range, &job);
+    hone_cpu_ranges(b, hone_cpu_team(b, 2 * K), K, 64, update_range, &job);
     count_step(step);
 }
 

@@ -194,8 +194,8 @@ static void outputs_part(void *arg, int part, int parts)
 static void correlate(const hone_cpu_conv_io *io)
 {
     bool whole = io->plan->block[ORDER] == BY_OUTPUTS;
-    hone_cpu_parallel(io->plan->parts, whole ? input_part : weights_part, (void *)(uintptr_t)io);
-    hone_cpu_parallel(io->plan->parts, whole ? outputs_part : tiles_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, whole ? input_part : weights_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, io->plan->parts, whole ? outputs_part : tiles_part, (void *)(uintptr_t)io);
 }
 
 /* --- dw ---------------------------------------------------------------------------------------------------- */
@@ -333,12 +333,12 @@ static void dw(const hone_cpu_conv_io *io)
     dw_shape s = look_dw(c);
     const float *sums = (const float *)io->work;
     if (c->block[ORDER] == BY_OUTPUTS) {
-        hone_cpu_parallel(c->parts, dw_transform_part, (void *)(uintptr_t)io);
-        hone_cpu_parallel(c->parts, dw_outputs_part, (void *)(uintptr_t)io);
+        hone_cpu_parallel(io->backend, c->parts, dw_transform_part, (void *)(uintptr_t)io);
+        hone_cpu_parallel(io->backend, c->parts, dw_outputs_part, (void *)(uintptr_t)io);
         if (io->db) hone_cpu_reduce(io, sums, s.partial, c->parts, io->db, c->O);
         return;
     }
-    hone_cpu_parallel(c->parts, dw_tiles_part, (void *)(uintptr_t)io);
+    hone_cpu_parallel(io->backend, c->parts, dw_tiles_part, (void *)(uintptr_t)io);
     hone_cpu_reduce(io, sums, s.partial, c->parts, io->dw, c->O * c->K);
     if (io->db) hone_cpu_reduce(io, sums + c->O * c->K, s.partial, c->parts, io->db, c->O);
 }
