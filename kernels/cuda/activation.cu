@@ -8,13 +8,29 @@
 #define SQRT_TWO_OVER_PI 0.79788456080286536f
 #define INV_SQRT_TWO_PI  0.39894228040143268f
 
-struct relu_f { __device__ float operator()(float x) const { return x < 0 ? 0 : x; } };
-struct relu_dx_f { __device__ float operator()(float y, float dy) const { return y > 0 ? dy : 0; } };
-struct relu6_f { __device__ float operator()(float x) const { return x < 0 ? 0 : x > 6 ? 6 : x; } };
-struct relu6_dx_f { __device__ float operator()(float y, float dy) const { return y > 0 && y < 6 ? dy : 0; } };
-struct leaky_f { float slope; __device__ float operator()(float x) const { return x < 0 ? slope * x : x; } };
-struct leaky_dx_f { float slope; __device__ float operator()(float y, float dy) const { return y > 0 ? dy : slope * dy; } };
-struct gelu_f { __device__ float operator()(float x) const { return 0.5f * x * (1 + erff(x * SQRT_HALF)); } };
+struct relu_f {
+    __device__ float operator()(float x) const { return x < 0 ? 0 : x; }
+};
+struct relu_dx_f {
+    __device__ float operator()(float y, float dy) const { return y > 0 ? dy : 0; }
+};
+struct relu6_f {
+    __device__ float operator()(float x) const { return x < 0 ? 0 : x > 6 ? 6 : x; }
+};
+struct relu6_dx_f {
+    __device__ float operator()(float y, float dy) const { return y > 0 && y < 6 ? dy : 0; }
+};
+struct leaky_f {
+    float slope;
+    __device__ float operator()(float x) const { return x < 0 ? slope * x : x; }
+};
+struct leaky_dx_f {
+    float slope;
+    __device__ float operator()(float y, float dy) const { return y > 0 ? dy : slope * dy; }
+};
+struct gelu_f {
+    __device__ float operator()(float x) const { return 0.5f * x * (1 + erff(x * SQRT_HALF)); }
+};
 struct gelu_dx_f {
     __device__ float operator()(float x, float dy) const
     {
@@ -22,7 +38,10 @@ struct gelu_dx_f {
     }
 };
 struct gelu_tanh_f {
-    __device__ float operator()(float x) const { return 0.5f * x * (1 + tanhf(SQRT_TWO_OVER_PI * (x + 0.044715f * x * x * x))); }
+    __device__ float operator()(float x) const
+    {
+        return 0.5f * x * (1 + tanhf(SQRT_TWO_OVER_PI * (x + 0.044715f * x * x * x)));
+    }
 };
 struct gelu_tanh_dx_f {
     __device__ float operator()(float x, float dy) const
@@ -32,9 +51,15 @@ struct gelu_tanh_dx_f {
         return dy * 0.5f * (1 + t + x * (1 - t * t) * inner);
     }
 };
-struct sigmoid_f { __device__ float operator()(float x) const { return 1 / (1 + expf(-x)); } };
-struct sigmoid_dx_f { __device__ float operator()(float y, float dy) const { return dy * y * (1 - y); } };
-struct silu_f { __device__ float operator()(float x) const { return x / (1 + expf(-x)); } };
+struct sigmoid_f {
+    __device__ float operator()(float x) const { return 1 / (1 + expf(-x)); }
+};
+struct sigmoid_dx_f {
+    __device__ float operator()(float y, float dy) const { return dy * y * (1 - y); }
+};
+struct silu_f {
+    __device__ float operator()(float x) const { return x / (1 + expf(-x)); }
+};
 struct silu_dx_f {
     __device__ float operator()(float x, float dy) const
     {
@@ -42,8 +67,12 @@ struct silu_dx_f {
         return dy * s * (1 + x * (1 - s));
     }
 };
-struct tanh_f { __device__ float operator()(float x) const { return tanhf(x); } };
-struct tanh_dx_f { __device__ float operator()(float y, float dy) const { return dy * (1 - y * y); } };
+struct tanh_f {
+    __device__ float operator()(float x) const { return tanhf(x); }
+};
+struct tanh_dx_f {
+    __device__ float operator()(float y, float dy) const { return dy * (1 - y * y); }
+};
 
 extern "C" {
 void cuda_relu(hone_backend *b, const hone_launch *l) { launch_map(b, l, relu_f{}); }
@@ -51,7 +80,10 @@ void cuda_relu_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, relu
 void cuda_relu6(hone_backend *b, const hone_launch *l) { launch_map(b, l, relu6_f{}); }
 void cuda_relu6_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, relu6_dx_f{}); }
 void cuda_leaky_relu(hone_backend *b, const hone_launch *l) { launch_map(b, l, leaky_f{l->node->attr.leaky.slope}); }
-void cuda_leaky_relu_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, leaky_dx_f{l->node->attr.leaky.slope}); }
+void cuda_leaky_relu_dx(hone_backend *b, const hone_launch *l)
+{
+    launch_zip(b, l, leaky_dx_f{l->node->attr.leaky.slope});
+}
 void cuda_gelu(hone_backend *b, const hone_launch *l) { launch_map(b, l, gelu_f{}); }
 void cuda_gelu_dx(hone_backend *b, const hone_launch *l) { launch_zip(b, l, gelu_dx_f{}); }
 void cuda_gelu_tanh(hone_backend *b, const hone_launch *l) { launch_map(b, l, gelu_tanh_f{}); }

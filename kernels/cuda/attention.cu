@@ -13,23 +13,27 @@ template <typename T> struct attention_args {
     const T *qkv, *y, *dy;
     const float *lse;
     const hone_step *step;
-    T *out;          /* y forward, dqkv backward */
+    T *out; /* y forward, dqkv backward */
     float *lse_out;
-    int64_t rows;    /* B heads T */
+    int64_t rows;                      /* B heads T */
     int tokens, channels, heads, head; /* T, C, heads, D */
     float scale, p;
     uint32_t stream;
 };
 
 /* A row of B heads T: sample, head, token. */
-struct row_place { int64_t n; int h, t; };
+struct row_place {
+    int64_t n;
+    int h, t;
+};
 template <typename T> __device__ static inline row_place place_of(const attention_args<T> &a, int64_t row)
 {
     return {row / a.tokens / a.heads, (int)(row / a.tokens % a.heads), (int)(row % a.tokens)};
 }
 
 /* Offset of part 0 = q, 1 = k, 2 = v of one token and head in qkv; and of the head in y. */
-template <typename T> __device__ static inline int64_t part_at(const attention_args<T> &a, row_place p, int t, int which)
+template <typename T>
+__device__ static inline int64_t part_at(const attention_args<T> &a, row_place p, int t, int which)
 {
     return (p.n * a.tokens + t) * 3 * a.channels + (int64_t)which * a.channels + p.h * a.head;
 }
@@ -39,7 +43,9 @@ template <typename T> __device__ static inline int64_t head_at(const attention_a
 }
 
 /* This lane's share of D channels: element k * 32 + lane. */
-struct share { float v[HEAD_CHUNKS]; };
+struct share {
+    float v[HEAD_CHUNKS];
+};
 template <typename T> __device__ static inline share load_share(const T *x, int head)
 {
     share s;
@@ -83,7 +89,8 @@ template <typename T> __device__ static inline float mask(const attention_args<T
 template <typename T> HONE_KERNEL(MAP_THREADS) attention_k(attention_args<T> a)
 {
     const int warps = (int)(blockDim.x / 32);
-    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows; row += (int64_t)gridDim.x * warps) {
+    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows;
+         row += (int64_t)gridDim.x * warps) {
         const row_place p = place_of(a, row);
         const share q = load_share(a.qkv + part_at(a, p, p.t, 0), a.head);
         share sum = {};
@@ -106,9 +113,11 @@ template <typename T> HONE_KERNEL(MAP_THREADS) attention_k(attention_args<T> a)
 template <typename T> HONE_KERNEL(MAP_THREADS) attention_dq_k(attention_args<T> a)
 {
     const int warps = (int)(blockDim.x / 32);
-    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows; row += (int64_t)gridDim.x * warps) {
+    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows;
+         row += (int64_t)gridDim.x * warps) {
         const row_place p = place_of(a, row);
-        const share q = load_share(a.qkv + part_at(a, p, p.t, 0), a.head), dy = load_share(a.dy + head_at(a, p, p.t), a.head);
+        const share q = load_share(a.qkv + part_at(a, p, p.t, 0), a.head),
+                    dy = load_share(a.dy + head_at(a, p, p.t), a.head);
         const float lse = a.lse[row], own = dot(dy, load_share(a.y + head_at(a, p, p.t), a.head));
         share dq = {};
         for (int s = 0; s < a.tokens; s++) {
@@ -125,13 +134,16 @@ template <typename T> HONE_KERNEL(MAP_THREADS) attention_dq_k(attention_args<T> 
 template <typename T> HONE_KERNEL(MAP_THREADS) attention_dkv_k(attention_args<T> a)
 {
     const int warps = (int)(blockDim.x / 32);
-    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows; row += (int64_t)gridDim.x * warps) {
+    for (int64_t row = (int64_t)blockIdx.x * warps + threadIdx.x / 32; row < a.rows;
+         row += (int64_t)gridDim.x * warps) {
         const row_place p = place_of(a, row); /* p.t is the key here */
-        const share k = load_share(a.qkv + part_at(a, p, p.t, 1), a.head), v = load_share(a.qkv + part_at(a, p, p.t, 2), a.head);
+        const share k = load_share(a.qkv + part_at(a, p, p.t, 1), a.head),
+                    v = load_share(a.qkv + part_at(a, p, p.t, 2), a.head);
         share dk = {}, dv = {};
         for (int t = 0; t < a.tokens; t++) {
             const int64_t query = row - p.t + t;
-            const share q = load_share(a.qkv + part_at(a, p, t, 0), a.head), dy = load_share(a.dy + head_at(a, p, t), a.head);
+            const share q = load_share(a.qkv + part_at(a, p, t, 0), a.head),
+                        dy = load_share(a.dy + head_at(a, p, t), a.head);
             const float own = dot(dy, load_share(a.y + head_at(a, p, t), a.head)), keep = mask(a, query, p.t);
             float prob = expf(dot(q, k) * a.scale - a.lse[query]);
             add_scaled(dv, dy, prob * keep);
@@ -165,7 +177,8 @@ hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_no
 {
     int64_t head = g->tensor[n->in[0]].dim[2] / 3 / n->attr.attention.heads;
     if (head <= 32 * HEAD_CHUNKS) return HONE_OK;
-    return hone_fail(HONE_ERR_USAGE, "use more heads", "%s: attention with %lld channels a head, at most %d", b->name, (long long)head, 32 * HEAD_CHUNKS);
+    return hone_fail(HONE_ERR_USAGE, "use more heads", "%s: attention with %lld channels a head, at most %d", b->name,
+                     (long long)head, 32 * HEAD_CHUNKS);
 }
 
 void cuda_attention(hone_backend *b, const hone_launch *l)

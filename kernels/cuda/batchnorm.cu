@@ -16,7 +16,9 @@ static int bn_slices(int64_t rows, int channels)
     return (int)(slices < 1 ? 1 : slices > BN_SLICES_MOST ? BN_SLICES_MOST : slices);
 }
 
-struct moments { float count, mean, m2; }; /* m2: sum of squared distances from the mean */
+struct moments {
+    float count, mean, m2;
+}; /* m2: sum of squared distances from the mean */
 
 __device__ static inline moments merge(moments a, moments b)
 {
@@ -33,7 +35,8 @@ __device__ static inline int64_t slice_begin(int64_t rows, int slices, int s) { 
 template <typename T> HONE_KERNEL(256) bn_moments_k(const T *x, float *part, int64_t rows, int channels)
 {
     HONE_SHARED(moments, shared, 32 * BN_WARPS);
-    const int c = (int)(blockIdx.x * 32 + threadIdx.x), w = (int)threadIdx.y, slices = (int)gridDim.y, s = (int)blockIdx.y;
+    const int c = (int)(blockIdx.x * 32 + threadIdx.x), w = (int)threadIdx.y, slices = (int)gridDim.y,
+              s = (int)blockIdx.y;
     const int64_t end = slice_begin(rows, slices, s + 1);
     moments m = {0, 0, 0};
     if (c < channels)
@@ -82,8 +85,9 @@ HONE_KERNEL(MAP_THREADS) bn_finish_k(bn_finish a)
 /* y = tail((x - mean) scale + beta), tail: 0 plain, 1 ReLU, 2 + r then ReLU. `rstd` is 1/sqrt(var + eps), or the
  * variance itself where `eps` >= 0 (inference). */
 template <typename T>
-HONE_KERNEL(MAP_THREADS) bn_apply_k(const T *x, const float *gamma, const float *beta, const float *mean, const float *rstd, const T *r, T *y,
-                                    int64_t n, int channels, int relu, float eps)
+HONE_KERNEL(MAP_THREADS)
+bn_apply_k(const T *x, const float *gamma, const float *beta, const float *mean, const float *rstd, const T *r, T *y,
+           int64_t n, int channels, int relu, float eps)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
@@ -97,10 +101,13 @@ HONE_KERNEL(MAP_THREADS) bn_apply_k(const T *x, const float *gamma, const float 
 
 /* part (S, 2, C): sum dy and sum dy xhat of each slice; y (R, C) gates dy where a ReLU follows. */
 template <typename T>
-HONE_KERNEL(256) bn_dx_sums_k(const T *x, const float *mean, const float *rstd, const T *y, const T *dy, float *part, int64_t rows, int channels)
+HONE_KERNEL(256)
+bn_dx_sums_k(const T *x, const float *mean, const float *rstd, const T *y, const T *dy, float *part, int64_t rows,
+             int channels)
 {
     HONE_SHARED(float2, shared, 32 * BN_WARPS);
-    const int c = (int)(blockIdx.x * 32 + threadIdx.x), w = (int)threadIdx.y, slices = (int)gridDim.y, s = (int)blockIdx.y;
+    const int c = (int)(blockIdx.x * 32 + threadIdx.x), w = (int)threadIdx.y, slices = (int)gridDim.y,
+              s = (int)blockIdx.y;
     const int64_t end = slice_begin(rows, slices, s + 1);
     float2 sum = make_float2(0, 0);
     if (c < channels)
@@ -122,7 +129,8 @@ HONE_KERNEL(256) bn_dx_sums_k(const T *x, const float *mean, const float *rstd, 
 }
 
 /* Adds the slices into total (2, C) and into the parameters' gradients. */
-HONE_KERNEL(MAP_THREADS) bn_dx_finish_k(const float *part, float *total, float *dgamma, float *dbeta, int slices, int channels, int accumulate)
+HONE_KERNEL(MAP_THREADS)
+bn_dx_finish_k(const float *part, float *total, float *dgamma, float *dbeta, int slices, int channels, int accumulate)
 {
     int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
     if (c >= channels) return;
@@ -139,15 +147,17 @@ HONE_KERNEL(MAP_THREADS) bn_dx_finish_k(const float *part, float *total, float *
 
 /* dx = gamma rstd (g - sum/R - xhat sum_xhat/R), dr = g */
 template <typename T>
-HONE_KERNEL(MAP_THREADS) bn_dx_k(const T *x, const float *gamma, const float *mean, const float *rstd, const T *y, const T *dy,
-                                 const float *total, T *dx, T *dr, int64_t n, int channels)
+HONE_KERNEL(MAP_THREADS)
+bn_dx_k(const T *x, const float *gamma, const float *mean, const float *rstd, const T *y, const T *dy,
+        const float *total, T *dx, T *dr, int64_t n, int channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     const float per_row = (float)channels / (float)n;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
         int c = (int)(i % channels);
         float g = !y || to_float(y[i]) > 0 ? to_float(dy[i]) : 0, xhat = (to_float(x[i]) - mean[c]) * rstd[c];
-        if (dx) dx[i] = from_float<T>(gamma[c] * rstd[c] * (g - total[c] * per_row - xhat * total[channels + c] * per_row));
+        if (dx)
+            dx[i] = from_float<T>(gamma[c] * rstd[c] * (g - total[c] * per_row - xhat * total[channels + c] * per_row));
         if (dr) dr[i] = from_float<T>(g);
     }
 }
@@ -159,16 +169,26 @@ static void bn_forward(hone_backend *b, const hone_launch *l, int relu, const vo
     const hone_tensor *x = l->in_desc[0];
     int channels = channels_of(x), slices = bn_slices(hone_tensor_count(x) / channels, channels);
     int64_t n = hone_tensor_count(x), rows = n / channels;
-    float *part = (float *)l->work, *spare = part + (size_t)slices * 3 * (size_t)channels; /* mean, rstd that nobody asked for */
+    float *part = (float *)l->work,
+          *spare = part + (size_t)slices * 3 * (size_t)channels; /* mean, rstd that nobody asked for */
     float *mean = l->out[1] ? (float *)l->out[1] : spare, *rstd = l->out[2] ? (float *)l->out[2] : spare + channels;
-    bn_finish f = {part, mean, rstd, (float *)l->in[3], (float *)l->in[4], l->node->attr.norm.eps, l->node->attr.norm.momentum, slices, channels};
+    bn_finish f = {part,
+                   mean,
+                   rstd,
+                   (float *)l->in[3],
+                   (float *)l->in[4],
+                   l->node->attr.norm.eps,
+                   l->node->attr.norm.momentum,
+                   slices,
+                   channels};
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, bn_moments_k<T>, dim3((unsigned)(channels + 31) / 32, (unsigned)slices), dim3(32, BN_WARPS), 0, (const T *)l->in[0], part,
-                    rows, channels);
+        HONE_LAUNCH(b, bn_moments_k<T>, dim3((unsigned)(channels + 31) / 32, (unsigned)slices), dim3(32, BN_WARPS), 0,
+                    (const T *)l->in[0], part, rows, channels);
         HONE_LAUNCH(b, bn_finish_k, (unsigned)(channels + MAP_THREADS - 1) / MAP_THREADS, MAP_THREADS, 0, f);
-        HONE_LAUNCH(b, bn_apply_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const float *)l->in[1], (const float *)l->in[2],
-                    (const float *)mean, (const float *)rstd, (const T *)r, (T *)l->out[0], n, channels, relu, -1.0f);
+        HONE_LAUNCH(b, bn_apply_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const float *)l->in[1],
+                    (const float *)l->in[2], (const float *)mean, (const float *)rstd, (const T *)r, (T *)l->out[0], n,
+                    channels, relu, -1.0f);
     });
 }
 
@@ -178,9 +198,9 @@ static void bn_infer(hone_backend *b, const hone_launch *l, int relu, const void
     int64_t n = hone_tensor_count(x);
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, bn_apply_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const float *)l->in[1], (const float *)l->in[2],
-                    (const float *)l->in[3], (const float *)l->in[4], (const T *)r, (T *)l->out[0], n, channels_of(x), relu,
-                    l->node->attr.norm.eps);
+        HONE_LAUNCH(b, bn_apply_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const float *)l->in[1],
+                    (const float *)l->in[2], (const float *)l->in[3], (const float *)l->in[4], (const T *)r,
+                    (T *)l->out[0], n, channels_of(x), relu, l->node->attr.norm.eps);
     });
 }
 
@@ -194,13 +214,14 @@ static void bn_backward(hone_backend *b, const hone_launch *l, const void *y, co
         using T = std::remove_pointer_t<decltype(type)>;
         const T *x_ = (const T *)l->in[0], *y_ = (const T *)y, *dy_ = (const T *)dy;
         const float *gamma = (const float *)l->in[1], *mean = (const float *)l->in[2], *rstd = (const float *)l->in[3];
-        HONE_LAUNCH(b, bn_dx_sums_k<T>, dim3((unsigned)(channels + 31) / 32, (unsigned)slices), dim3(32, BN_WARPS), 0, x_, mean, rstd, y_, dy_, part,
-                    rows, channels);
-        HONE_LAUNCH(b, bn_dx_finish_k, (unsigned)(channels + MAP_THREADS - 1) / MAP_THREADS, MAP_THREADS, 0, (const float *)part, total,
-                    (float *)l->out[1], (float *)l->out[2], slices, channels, l->node->accumulate);
+        HONE_LAUNCH(b, bn_dx_sums_k<T>, dim3((unsigned)(channels + 31) / 32, (unsigned)slices), dim3(32, BN_WARPS), 0,
+                    x_, mean, rstd, y_, dy_, part, rows, channels);
+        HONE_LAUNCH(b, bn_dx_finish_k, (unsigned)(channels + MAP_THREADS - 1) / MAP_THREADS, MAP_THREADS, 0,
+                    (const float *)part, total, (float *)l->out[1], (float *)l->out[2], slices, channels,
+                    l->node->accumulate);
         if (l->out[0] || dr)
-            HONE_LAUNCH(b, bn_dx_k<T>, map_blocks(n), MAP_THREADS, 0, x_, gamma, mean, rstd, y_, dy_, (const float *)total, (T *)l->out[0],
-                        (T *)dr, n, channels);
+            HONE_LAUNCH(b, bn_dx_k<T>, map_blocks(n), MAP_THREADS, 0, x_, gamma, mean, rstd, y_, dy_,
+                        (const float *)total, (T *)l->out[0], (T *)dr, n, channels);
     });
 }
 
@@ -211,7 +232,8 @@ hone_status cuda_batchnorm_prepare(hone_backend *b, const hone_graph *g, hone_no
     (void)b;
     const hone_tensor *x = &g->tensor[n->in[0]];
     size_t channels = (size_t)channels_of(x);
-    n->work_bytes = ((size_t)bn_slices(hone_tensor_count(x) / (int64_t)channels, (int)channels) * 3 + 2) * channels * sizeof(float);
+    n->work_bytes =
+        ((size_t)bn_slices(hone_tensor_count(x) / (int64_t)channels, (int)channels) * 3 + 2) * channels * sizeof(float);
     return HONE_OK;
 }
 
@@ -223,5 +245,8 @@ void cuda_batchnorm_infer_relu(hone_backend *b, const hone_launch *l) { bn_infer
 void cuda_batchnorm_infer_add_relu(hone_backend *b, const hone_launch *l) { bn_infer(b, l, 1, l->in[5]); }
 void cuda_batchnorm_dx(hone_backend *b, const hone_launch *l) { bn_backward(b, l, nullptr, l->in[4], nullptr); }
 void cuda_batchnorm_relu_dx(hone_backend *b, const hone_launch *l) { bn_backward(b, l, l->in[4], l->in[5], nullptr); }
-void cuda_batchnorm_add_relu_dx(hone_backend *b, const hone_launch *l) { bn_backward(b, l, l->in[4], l->in[5], l->out[3]); }
+void cuda_batchnorm_add_relu_dx(hone_backend *b, const hone_launch *l)
+{
+    bn_backward(b, l, l->in[4], l->in[5], l->out[3]);
+}
 }

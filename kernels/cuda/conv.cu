@@ -8,17 +8,30 @@
 
 struct conv_shape {
     hone_window v;
-    int h, w, oh, ow;   /* image and output                         */
-    int in, out;        /* channels of one group                    */
+    int h, w, oh, ow; /* image and output                         */
+    int in, out;      /* channels of one group                    */
     int64_t samples;
-    __device__ int64_t x_at(int64_t n, int hh, int ww, int c) const { return ((n * h + hh) * w + ww) * ((int64_t)in * v.groups) + c; }
-    __device__ int64_t y_at(int64_t n, int hh, int ww, int c) const { return ((n * oh + hh) * ow + ww) * ((int64_t)out * v.groups) + c; }
+    __device__ int64_t x_at(int64_t n, int hh, int ww, int c) const
+    {
+        return ((n * h + hh) * w + ww) * ((int64_t)in * v.groups) + c;
+    }
+    __device__ int64_t y_at(int64_t n, int hh, int ww, int c) const
+    {
+        return ((n * oh + hh) * ow + ww) * ((int64_t)out * v.groups) + c;
+    }
 };
 
 static conv_shape shape_of(const hone_launch *l, const hone_tensor *x, const hone_tensor *y)
 {
     const hone_window &v = l->node->attr.window;
-    return {v, (int)x->dim[1], (int)x->dim[2], (int)y->dim[1], (int)y->dim[2], (int)x->dim[3] / v.groups, (int)y->dim[3] / v.groups, x->dim[0]};
+    return {v,
+            (int)x->dim[1],
+            (int)x->dim[2],
+            (int)y->dim[1],
+            (int)y->dim[2],
+            (int)x->dim[3] / v.groups,
+            (int)y->dim[3] / v.groups,
+            x->dim[0]};
 }
 
 /* a(m, k) of forward: m is an output place, k a tap and input channel; 0 outside the image. */
@@ -27,8 +40,10 @@ template <typename T> struct windows_of {
     conv_shape s;
     __device__ float operator()(int g, int64_t m, int64_t k) const
     {
-        int ow = (int)(m % s.ow), oh = (int)(m / s.ow % s.oh), c = (int)(k % s.in), q = (int)(k / s.in % s.v.kernel[1]), r = (int)(k / s.in / s.v.kernel[1]);
-        int h = oh * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0], w = ow * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
+        int ow = (int)(m % s.ow), oh = (int)(m / s.ow % s.oh), c = (int)(k % s.in), q = (int)(k / s.in % s.v.kernel[1]),
+            r = (int)(k / s.in / s.v.kernel[1]);
+        int h = oh * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0],
+            w = ow * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
         if (h < 0 || h >= s.h || w < 0 || w >= s.w) return 0;
         return to_float(x[s.x_at(m / s.ow / s.oh, h, w, g * s.in + c)]);
     }
@@ -40,7 +55,8 @@ template <typename T> struct outputs_of {
     conv_shape s;
     __device__ float operator()(int g, int64_t m, int64_t k) const
     {
-        int w = (int)(m % s.w), h = (int)(m / s.w % s.h), o = (int)(k % s.out), q = (int)(k / s.out % s.v.kernel[1]), r = (int)(k / s.out / s.v.kernel[1]);
+        int w = (int)(m % s.w), h = (int)(m / s.w % s.h), o = (int)(k % s.out), q = (int)(k / s.out % s.v.kernel[1]),
+            r = (int)(k / s.out / s.v.kernel[1]);
         int a = h + s.v.pad[0] - r * s.v.dilation[0], b = w + s.v.pad[1] - q * s.v.dilation[1];
         if (a < 0 || a % s.v.stride[0] || b < 0 || b % s.v.stride[1]) return 0;
         int oh = a / s.v.stride[0], ow = b / s.v.stride[1];
@@ -74,7 +90,10 @@ template <typename T> struct filters_turned {
 template <typename T> struct places_of_dy {
     const T *dy;
     conv_shape s;
-    __device__ float operator()(int g, int64_t m, int64_t k) const { return to_float(dy[k * ((int64_t)s.out * s.v.groups) + (int64_t)g * s.out + m]); }
+    __device__ float operator()(int g, int64_t m, int64_t k) const
+    {
+        return to_float(dy[k * ((int64_t)s.out * s.v.groups) + (int64_t)g * s.out + m]);
+    }
 };
 template <typename T> struct places_of_x {
     windows_of<T> windows;
@@ -96,7 +115,10 @@ template <typename T> struct put_y {
 template <typename T> struct put_x {
     T *dx;
     int64_t in, channels;
-    __device__ void operator()(int g, int64_t m, int64_t n, float v) const { dx[m * channels + g * in + n] = from_float<T>(v); }
+    __device__ void operator()(int g, int64_t m, int64_t n, float v) const
+    {
+        dx[m * channels + g * in + n] = from_float<T>(v);
+    }
 };
 struct put_w {
     float *dw;
@@ -115,9 +137,10 @@ static void forward(hone_backend *b, const hone_launch *l, hone_act act)
     int64_t taps = (int64_t)s.v.kernel[0] * s.v.kernel[1];
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        launch_tile(b, tile_size{s.samples * s.oh * s.ow, s.out, taps * s.in}, s.v.groups, windows_of<T>{(const T *)l->in[0], s},
-                    filters_of<T>{(const T *)l->in[1], s},
-                    put_y<T>{(T *)l->out[0], (const T *)l->in[2], s.out, (int64_t)s.out * s.v.groups, act, l->node->attr.leaky.slope});
+        launch_tile(b, tile_size{s.samples * s.oh * s.ow, s.out, taps * s.in}, s.v.groups,
+                    windows_of<T>{(const T *)l->in[0], s}, filters_of<T>{(const T *)l->in[1], s},
+                    put_y<T>{(T *)l->out[0], (const T *)l->in[2], s.out, (int64_t)s.out * s.v.groups, act,
+                             l->node->attr.leaky.slope});
     });
 }
 
@@ -131,8 +154,9 @@ void cuda_conv_dx(hone_backend *b, const hone_launch *l)
     int64_t taps = (int64_t)s.v.kernel[0] * s.v.kernel[1];
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        launch_tile(b, tile_size{s.samples * s.h * s.w, s.in, taps * s.out}, s.v.groups, outputs_of<T>{(const T *)l->in[0], s},
-                    filters_turned<T>{(const T *)l->in[1], s}, put_x<T>{(T *)l->out[0], s.in, (int64_t)s.in * s.v.groups});
+        launch_tile(b, tile_size{s.samples * s.h * s.w, s.in, taps * s.out}, s.v.groups,
+                    outputs_of<T>{(const T *)l->in[0], s}, filters_turned<T>{(const T *)l->in[1], s},
+                    put_x<T>{(T *)l->out[0], s.in, (int64_t)s.in * s.v.groups});
     });
 }
 
@@ -144,8 +168,10 @@ void cuda_conv_dw(hone_backend *b, const hone_launch *l)
         using T = std::remove_pointer_t<decltype(type)>;
         if (l->out[0])
             launch_tile(b, tile_size{s.out, taps * s.in, places}, s.v.groups, places_of_dy<T>{(const T *)l->in[1], s},
-                        places_of_x<T>{windows_of<T>{(const T *)l->in[0], s}}, put_w{(float *)l->out[0], s.out, taps * s.in, l->node->accumulate});
-        launch_column_sum<T>(b, (const T *)l->in[1], (float *)l->out[1], places, (int64_t)s.out * s.v.groups, l->node->accumulate);
+                        places_of_x<T>{windows_of<T>{(const T *)l->in[0], s}},
+                        put_w{(float *)l->out[0], s.out, taps * s.in, l->node->accumulate});
+        launch_column_sum<T>(b, (const T *)l->in[1], (float *)l->out[1], places, (int64_t)s.out * s.v.groups,
+                             l->node->accumulate);
     });
 }
 }

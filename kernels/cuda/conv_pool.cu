@@ -19,21 +19,24 @@ struct conv_pool {
 static conv_pool shape_of(const hone_launch *l, const hone_tensor *x, const hone_tensor *y)
 {
     const hone_attrs &a = l->node->attr;
-    conv_pool s = {a.window, a.pool, a.act, a.leaky.slope, x->dim[0], (int)x->dim[1], (int)x->dim[2], (int)x->dim[3], 0, 0,
-                   (int)y->dim[1], (int)y->dim[2], (int)y->dim[3]};
+    conv_pool s = {a.window,       a.pool, a.act, a.leaky.slope,  x->dim[0],      (int)x->dim[1], (int)x->dim[2],
+                   (int)x->dim[3], 0,      0,     (int)y->dim[1], (int)y->dim[2], (int)y->dim[3]};
     s.ch = (s.h + 2 * s.v.pad[0] - s.v.dilation[0] * (s.v.kernel[0] - 1) - 1) / s.v.stride[0] + 1;
     s.cw = (s.w + 2 * s.v.pad[1] - s.v.dilation[1] * (s.v.kernel[1] - 1) - 1) / s.v.stride[1] + 1;
     return s;
 }
 
 /* The convolution at one place, bias included. */
-template <typename T> __device__ static float conv_at(const conv_pool &s, const T *x, const T *w, const T *bias, int64_t n, int oh, int ow, int o)
+template <typename T>
+__device__ static float conv_at(const conv_pool &s, const T *x, const T *w, const T *bias, int64_t n, int oh, int ow,
+                                int o)
 {
     const int per_group = s.in / s.v.groups, first = o / (s.out / s.v.groups) * per_group;
     float sum = 0;
     for (int r = 0; r < s.v.kernel[0]; r++)
         for (int q = 0; q < s.v.kernel[1]; q++) {
-            int h = oh * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0], ww = ow * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
+            int h = oh * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0],
+                ww = ow * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
             if (h < 0 || h >= s.h || ww < 0 || ww >= s.w) continue;
             const T *pixel = x + ((n * s.h + h) * s.w + ww) * s.in + first;
             const T *filter = w + (((int64_t)o * s.v.kernel[0] + r) * s.v.kernel[1] + q) * per_group;
@@ -42,7 +45,9 @@ template <typename T> __device__ static float conv_at(const conv_pool &s, const 
     return bias ? sum + to_float(bias[o]) : sum;
 }
 
-template <typename T> HONE_KERNEL(MAP_THREADS) conv_act_maxpool_k(conv_pool s, const T *x, const T *w, const T *bias, T *y, uint8_t *at, int64_t count)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+conv_act_maxpool_k(conv_pool s, const T *x, const T *w, const T *bias, T *y, uint8_t *at, int64_t count)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
@@ -65,11 +70,15 @@ template <typename T> HONE_KERNEL(MAP_THREADS) conv_act_maxpool_k(conv_pool s, c
 }
 
 /* part (SLICES, O, row): row = taps * I/g sums, then the bias. Block (o, slice), a thread an element of the row. */
-template <typename T> HONE_KERNEL(MAP_THREADS) conv_act_maxpool_dw_k(conv_pool s, const T *x, const T *y, const uint8_t *at, const T *dy, float *part)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+conv_act_maxpool_dw_k(conv_pool s, const T *x, const T *y, const uint8_t *at, const T *dy, float *part)
 {
-    const int o = (int)blockIdx.x, per_group = s.in / s.v.groups, taps = s.v.kernel[0] * s.v.kernel[1], row = taps * per_group + 1;
+    const int o = (int)blockIdx.x, per_group = s.in / s.v.groups, taps = s.v.kernel[0] * s.v.kernel[1],
+              row = taps * per_group + 1;
     const int first = o / (s.out / s.v.groups) * per_group;
-    const int64_t places = s.samples * s.ph * s.pw, begin = places * blockIdx.y / SLICES, end = places * (blockIdx.y + 1) / SLICES;
+    const int64_t places = s.samples * s.ph * s.pw, begin = places * blockIdx.y / SLICES,
+                  end = places * (blockIdx.y + 1) / SLICES;
     for (int e = (int)threadIdx.x; e < row; e += (int)blockDim.x) {
         const int c = e % per_group, q = e / per_group % s.v.kernel[1], r = e / per_group / s.v.kernel[1];
         float sum = 0;
@@ -83,26 +92,32 @@ template <typename T> HONE_KERNEL(MAP_THREADS) conv_act_maxpool_dw_k(conv_pool s
             }
             int oh = ph * s.pool.stride[0] - s.pool.pad[0] + at[k] / s.pool.kernel[1] * s.pool.dilation[0];
             int ow = pw * s.pool.stride[1] - s.pool.pad[1] + at[k] % s.pool.kernel[1] * s.pool.dilation[1];
-            int h = oh * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0], w = ow * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
-            if (h >= 0 && h < s.h && w >= 0 && w < s.w) sum += g * to_float(x[((n * s.h + h) * s.w + w) * s.in + first + c]);
+            int h = oh * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0],
+                w = ow * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
+            if (h >= 0 && h < s.h && w >= 0 && w < s.w)
+                sum += g * to_float(x[((n * s.h + h) * s.w + w) * s.in + first + c]);
         }
         part[((int64_t)blockIdx.y * s.out + o) * row + e] = sum;
     }
 }
 
-HONE_KERNEL(MAP_THREADS) conv_act_maxpool_dw_add_k(const float *part, float *dw, float *db, int out, int row, int accumulate)
+HONE_KERNEL(MAP_THREADS)
+conv_act_maxpool_dw_add_k(const float *part, float *dw, float *db, int out, int row, int accumulate)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x, count = (int64_t)out * row;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
         float sum = 0;
         for (int k = 0; k < SLICES; k++) sum += part[k * count + i];
-        float *to = i % row == row - 1 ? (db ? db + i / row : nullptr) : (dw ? dw + i / row * (row - 1) + i % row : nullptr);
+        float *to =
+            i % row == row - 1 ? (db ? db + i / row : nullptr) : (dw ? dw + i / row * (row - 1) + i % row : nullptr);
         if (to) *to = accumulate ? *to + sum : sum;
     }
 }
 
 /* dx (N, H, W, C) of a max-pooling whose input came from an activation: (y, at, dy) pooled */
-template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_act_dx_k(conv_pool s, const T *y, const uint8_t *at, const T *dy, T *dx, int64_t count)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+maxpool_act_dx_k(conv_pool s, const T *y, const uint8_t *at, const T *dy, T *dx, int64_t count)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
@@ -110,8 +125,11 @@ template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_act_dx_k(conv_pool s, con
         const int64_t n = i / s.out / s.w / s.h;
         float sum = 0;
         for (int t = 0; t < s.v.kernel[0] * s.v.kernel[1]; t++) {
-            int a = h + s.v.pad[0] - t / s.v.kernel[1] * s.v.dilation[0], b = w + s.v.pad[1] - t % s.v.kernel[1] * s.v.dilation[1];
-            if (a < 0 || a % s.v.stride[0] || a / s.v.stride[0] >= s.ph || b < 0 || b % s.v.stride[1] || b / s.v.stride[1] >= s.pw) continue;
+            int a = h + s.v.pad[0] - t / s.v.kernel[1] * s.v.dilation[0],
+                b = w + s.v.pad[1] - t % s.v.kernel[1] * s.v.dilation[1];
+            if (a < 0 || a % s.v.stride[0] || a / s.v.stride[0] >= s.ph || b < 0 || b % s.v.stride[1] ||
+                b / s.v.stride[1] >= s.pw)
+                continue;
             int64_t k = ((n * s.ph + a / s.v.stride[0]) * s.pw + b / s.v.stride[1]) * s.out + c;
             if (at[k] == t) sum += act_backward(s.act, s.slope, to_float(y[k]), to_float(dy[k]));
         }
@@ -128,8 +146,8 @@ void cuda_conv_act_maxpool(hone_backend *b, const hone_launch *l)
     int64_t count = hone_tensor_count(l->out_desc[0]);
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, conv_act_maxpool_k<T>, map_blocks(count), MAP_THREADS, 0, s, (const T *)l->in[0], (const T *)l->in[1], (const T *)l->in[2],
-                    (T *)l->out[0], (uint8_t *)l->out[1], count);
+        HONE_LAUNCH(b, conv_act_maxpool_k<T>, map_blocks(count), MAP_THREADS, 0, s, (const T *)l->in[0],
+                    (const T *)l->in[1], (const T *)l->in[2], (T *)l->out[0], (uint8_t *)l->out[1], count);
     });
 }
 
@@ -148,11 +166,11 @@ void cuda_conv_act_maxpool_dw(hone_backend *b, const hone_launch *l)
     float *part = (float *)l->work;
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, conv_act_maxpool_dw_k<T>, dim3((unsigned)s.out, SLICES), MAP_THREADS, 0, s, (const T *)l->in[0], (const T *)l->in[1],
-                    (const uint8_t *)l->in[2], (const T *)l->in[3], part);
+        HONE_LAUNCH(b, conv_act_maxpool_dw_k<T>, dim3((unsigned)s.out, SLICES), MAP_THREADS, 0, s, (const T *)l->in[0],
+                    (const T *)l->in[1], (const uint8_t *)l->in[2], (const T *)l->in[3], part);
     });
-    HONE_LAUNCH(b, conv_act_maxpool_dw_add_k, map_blocks((int64_t)s.out * dw_row(s)), MAP_THREADS, 0, (const float *)part, (float *)l->out[0],
-                (float *)l->out[1], s.out, dw_row(s), l->node->accumulate);
+    HONE_LAUNCH(b, conv_act_maxpool_dw_add_k, map_blocks((int64_t)s.out * dw_row(s)), MAP_THREADS, 0,
+                (const float *)part, (float *)l->out[0], (float *)l->out[1], s.out, dw_row(s), l->node->accumulate);
 }
 
 void cuda_maxpool_act_dx(hone_backend *b, const hone_launch *l)
@@ -161,8 +179,8 @@ void cuda_maxpool_act_dx(hone_backend *b, const hone_launch *l)
     int64_t count = hone_tensor_count(l->out_desc[0]);
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, maxpool_act_dx_k<T>, map_blocks(count), MAP_THREADS, 0, s, (const T *)l->in[0], (const uint8_t *)l->in[1],
-                    (const T *)l->in[2], (T *)l->out[0], count);
+        HONE_LAUNCH(b, maxpool_act_dx_k<T>, map_blocks(count), MAP_THREADS, 0, s, (const T *)l->in[0],
+                    (const uint8_t *)l->in[1], (const T *)l->in[2], (T *)l->out[0], count);
     });
 }
 }

@@ -9,10 +9,10 @@
 #include "cuda.h"
 
 typedef struct cuda_self {
-    int          device;
+    int device;
     cudaStream_t stream;
-    cudaError_t  launch_error;   /* first failed launch since the last report */
-    const char  *launch_kernel;
+    cudaError_t launch_error; /* first failed launch since the last report */
+    const char *launch_kernel;
 } cuda_self;
 
 static cuda_self *self_of(hone_backend *b) { return b->self; }
@@ -128,13 +128,17 @@ static hone_status check_device(int device)
     int count = 0, driver = 0, runtime = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    if (driver == 0) return hone_fail(HONE_ERR_DEVICE, "install an NVIDIA driver, or use --device cpu", "cuda: no NVIDIA driver is loaded");
+    if (driver == 0)
+        return hone_fail(HONE_ERR_DEVICE, "install an NVIDIA driver, or use --device cpu",
+                         "cuda: no NVIDIA driver is loaded");
     if (driver / 1000 < runtime / 1000)
         return hone_fail(HONE_ERR_DEVICE, "update the NVIDIA driver, or use --device cpu",
-                         "cuda: the driver supports CUDA %d.%d, this build needs CUDA %d", driver / 1000, driver % 1000 / 10, runtime / 1000);
+                         "cuda: the driver supports CUDA %d.%d, this build needs CUDA %d", driver / 1000,
+                         driver % 1000 / 10, runtime / 1000);
     CUDA_TRY("counting devices", cudaGetDeviceCount(&count));
     if (device >= count)
-        return hone_fail(HONE_ERR_DEVICE, "name a device that `hone doctor` lists", "cuda:%d was asked for, %d present", device, count);
+        return hone_fail(HONE_ERR_DEVICE, "name a device that `hone doctor` lists", "cuda:%d was asked for, %d present",
+                         device, count);
     int major = 0;
     CUDA_TRY("asking the device", cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
     if (major < 8)
@@ -154,10 +158,20 @@ hone_status hone_cuda_open(int device, hone_backend **out)
         free(s);
         return hone_fail(HONE_ERR_MEMORY, NULL, "cuda: no memory for the backend");
     }
-    *b = (hone_backend){.name = "cuda", .real = HONE_F32, .fuses = true, .alloc = cuda_alloc, .free = cuda_free,
-                        .upload = cuda_upload, .download = cuda_download, .sync = cuda_sync,
-                        .record_begin = cuda_record_begin, .record_end = cuda_record_end, .replay = cuda_replay,
-                        .record_free = cuda_record_free, .close = cuda_close, .self = s};
+    *b = (hone_backend){.name = "cuda",
+                        .real = HONE_F32,
+                        .fuses = true,
+                        .alloc = cuda_alloc,
+                        .free = cuda_free,
+                        .upload = cuda_upload,
+                        .download = cuda_download,
+                        .sync = cuda_sync,
+                        .record_begin = cuda_record_begin,
+                        .record_end = cuda_record_end,
+                        .replay = cuda_replay,
+                        .record_free = cuda_record_free,
+                        .close = cuda_close,
+                        .self = s};
     s->device = device;
     cudaError_t e = cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking);
     if (e != cudaSuccess) {

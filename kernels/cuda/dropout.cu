@@ -5,7 +5,9 @@
 #include "launch.cuh"
 
 /* y[i] = keep(i) ? x[i] / (1 - p) : 0; four elements a thread */
-template <typename T> HONE_KERNEL(MAP_THREADS) dropout_k(const T *x, T *y, const hone_step *s, int64_t n, float p, uint32_t stream)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+dropout_k(const T *x, T *y, const hone_step *s, int64_t n, float p, uint32_t stream)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x, quads = (n + 3) / 4;
     const float scale = p < 1 ? 1 / (1 - p) : 0;
@@ -19,7 +21,8 @@ template <typename T> HONE_KERNEL(MAP_THREADS) dropout_k(const T *x, T *y, const
 
 /* The same with one draw a sample of `size` elements. */
 template <typename T>
-HONE_KERNEL(MAP_THREADS) drop_path_k(const T *x, T *y, const hone_step *s, int64_t n, int64_t size, float p, uint32_t stream)
+HONE_KERNEL(MAP_THREADS)
+drop_path_k(const T *x, T *y, const hone_step *s, int64_t n, int64_t size, float p, uint32_t stream)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     const float scale = p < 1 ? 1 / (1 - p) : 0;
@@ -35,8 +38,8 @@ static void launch_dropout(hone_backend *b, const hone_launch *l)
     int64_t n = hone_tensor_count(l->out_desc[0]);
     with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, dropout_k<T>, map_blocks(n / 4 + 1), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], (const hone_step *)l->in[1], n,
-                    l->node->attr.drop.p, l->node->attr.drop.stream);
+        HONE_LAUNCH(b, dropout_k<T>, map_blocks(n / 4 + 1), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0],
+                    (const hone_step *)l->in[1], n, l->node->attr.drop.p, l->node->attr.drop.stream);
     });
 }
 
@@ -45,8 +48,9 @@ static void launch_drop_path(hone_backend *b, const hone_launch *l)
     int64_t n = hone_tensor_count(l->out_desc[0]);
     with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, drop_path_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], (const hone_step *)l->in[1], n,
-                    n / l->out_desc[0]->dim[0], l->node->attr.drop.p, l->node->attr.drop.stream);
+        HONE_LAUNCH(b, drop_path_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0],
+                    (const hone_step *)l->in[1], n, n / l->out_desc[0]->dim[0], l->node->attr.drop.p,
+                    l->node->attr.drop.stream);
     });
 }
 

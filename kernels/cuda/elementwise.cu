@@ -4,9 +4,19 @@
  * so that two runs give the same bits. Must not use atomics. */
 #include "launch.cuh"
 
-struct add_f { __device__ float operator()(float a, float b) const { return a + b; } };
-struct add_relu_f { __device__ float operator()(float a, float b) const { float s = a + b; return s < 0 ? 0 : s; } };
-struct mul_f { __device__ float operator()(float a, float b) const { return a * b; } };
+struct add_f {
+    __device__ float operator()(float a, float b) const { return a + b; }
+};
+struct add_relu_f {
+    __device__ float operator()(float a, float b) const
+    {
+        float s = a + b;
+        return s < 0 ? 0 : s;
+    }
+};
+struct mul_f {
+    __device__ float operator()(float a, float b) const { return a * b; }
+};
 
 /* y (N, R) = x (N, R) + p (R) */
 template <typename T> HONE_KERNEL(MAP_THREADS) add_rows_k(const T *x, const T *p, T *y, int64_t n, int64_t rows)
@@ -17,7 +27,9 @@ template <typename T> HONE_KERNEL(MAP_THREADS) add_rows_k(const T *x, const T *p
 }
 
 /* dp (R) = or += the sum over N of dy (N, R); one thread a column, samples in order */
-template <typename T> HONE_KERNEL(MAP_THREADS) add_rows_dp_k(const T *dy, float *dp, int64_t samples, int64_t rows, int accumulate)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+add_rows_dp_k(const T *dy, float *dp, int64_t samples, int64_t rows, int accumulate)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t r = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; r < rows; r += step) {
@@ -68,7 +80,8 @@ void cuda_add_rows(hone_backend *b, const hone_launch *l)
     int64_t n = hone_tensor_count(l->out_desc[0]), rows = row_elements(l->out_desc[0]);
     with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, add_rows_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const T *)l->in[1], (T *)l->out[0], n, rows);
+        HONE_LAUNCH(b, add_rows_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const T *)l->in[1],
+                    (T *)l->out[0], n, rows);
     });
 }
 
@@ -78,8 +91,8 @@ void cuda_add_rows_dp(hone_backend *b, const hone_launch *l)
     int64_t rows = row_elements(dy);
     with_dtype(dy->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, add_rows_dp_k<T>, map_blocks(rows), MAP_THREADS, 0, (const T *)l->in[0], (float *)l->out[0], dy->dim[0], rows,
-                    l->node->accumulate);
+        HONE_LAUNCH(b, add_rows_dp_k<T>, map_blocks(rows), MAP_THREADS, 0, (const T *)l->in[0], (float *)l->out[0],
+                    dy->dim[0], rows, l->node->accumulate);
     });
 }
 
@@ -88,8 +101,8 @@ void cuda_concat(hone_backend *b, const hone_launch *l)
     int64_t n = hone_tensor_count(l->out_desc[0]);
     with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, concat_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const T *)l->in[1], (T *)l->out[0], n,
-                    last_dim(l->in_desc[0]), last_dim(l->in_desc[1]));
+        HONE_LAUNCH(b, concat_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const T *)l->in[1],
+                    (T *)l->out[0], n, last_dim(l->in_desc[0]), last_dim(l->in_desc[1]));
     });
 }
 
@@ -99,8 +112,8 @@ void cuda_concat_dx(hone_backend *b, const hone_launch *l)
     int left = l->node->attr.concat.left, width = last_dim(l->in_desc[0]);
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, concat_dx_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], (T *)l->out[1], n, left,
-                    width - left);
+        HONE_LAUNCH(b, concat_dx_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0],
+                    (T *)l->out[1], n, left, width - left);
     });
 }
 }

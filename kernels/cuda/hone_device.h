@@ -24,9 +24,11 @@ extern "C" cudaStream_t hone_cuda_stream(hone_backend *b);
 /* Remembers the first failed launch; the next sync reports it. Launches themselves can't fail. */
 extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error);
 
-#define HONE_KERNEL(max_threads)                 __global__ void __launch_bounds__(max_threads)
-#define HONE_SHARED(type, name, count)           __shared__ type name[count]
-#define HONE_DYNAMIC_SHARED(type, name)          extern __shared__ __align__(128) unsigned char name##_bytes[]; type *name = (type *)name##_bytes
+#define HONE_KERNEL(max_threads)       __global__ void __launch_bounds__(max_threads)
+#define HONE_SHARED(type, name, count) __shared__ type name[count]
+#define HONE_DYNAMIC_SHARED(type, name)                                                                                \
+    extern __shared__ __align__(128) unsigned char name##_bytes[];                                                     \
+    type *name = (type *)name##_bytes
 #define HONE_LAUNCH(b, kernel, grid, block, shared_bytes, ...)                                                         \
     do {                                                                                                               \
         kernel<<<grid, block, shared_bytes, hone_cuda_stream(b)>>>(__VA_ARGS__);                                       \
@@ -46,19 +48,24 @@ template <> __device__ inline fp16 from_float<fp16>(float v) { return __float2ha
 #include "simt.h"
 
 /* 16-bit floats as the GPU rounds them: to nearest, ties to even. */
-struct bf16 { uint16_t bits; };
-struct fp16 { _Float16 value; };
+struct bf16 {
+    uint16_t bits;
+};
+struct fp16 {
+    _Float16 value;
+};
 
 extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int error);
 
-#define HONE_KERNEL(max_threads)        [[maybe_unused]] static void
+#define HONE_KERNEL(max_threads) [[maybe_unused]] static void
 #define HONE_SHARED(type, name, count)                                                                                 \
     static const char name##_key = 0;                                                                                  \
     type *name = (type *)simt::shared(&name##_key, #name, sizeof(type) * (count), alignof(type))
 #define HONE_DYNAMIC_SHARED(type, name) type *name = (type *)simt::dynamic_shared()
 #define HONE_LAUNCH(b, kernel, grid, block, shared_bytes, ...)                                                         \
     hone_cuda_launched(b, #kernel,                                                                                     \
-                       simt::launch_kernel({dim3(grid), dim3(block), (size_t)(shared_bytes), false, 1024, #kernel}, kernel, __VA_ARGS__))
+                       simt::launch_kernel({dim3(grid), dim3(block), (size_t)(shared_bytes), false, 1024, #kernel},    \
+                                           kernel, __VA_ARGS__))
 
 static inline float to_float(float v) { return v; }
 static inline float to_float(fp16 v) { return (float)v.value; }

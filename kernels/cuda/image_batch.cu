@@ -22,8 +22,8 @@ template <typename T> HONE_KERNEL(MAP_THREADS) image_batch_k(image_view v, T *x,
         const int64_t n = i / width / height;
         int top = (v.pool_h - height) / 2, left = (v.pool_w - width) / 2, mirror = 0;
         if (v.a.augment) {
-            hone_augment d = hone_augment_draw(v.step->seed, v.a.stream, (uint64_t)(uint32_t)v.sample[n], (uint64_t)(uint32_t)v.step->epoch,
-                                               v.a.crop_pad, v.a.flip);
+            hone_augment d = hone_augment_draw(v.step->seed, v.a.stream, (uint64_t)(uint32_t)v.sample[n],
+                                               (uint64_t)(uint32_t)v.step->epoch, v.a.crop_pad, v.a.flip);
             top += d.dy;
             left += d.dx;
             mirror = d.flip;
@@ -41,8 +41,9 @@ template <typename T> HONE_KERNEL(MAP_THREADS) image_batch_k(image_view v, T *x,
 extern "C" void cuda_image_batch(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *pool = l->in_desc[0], *x = l->out_desc[0];
-    image_view v = {(const uint8_t *)l->in[0], (const int32_t *)l->in[1], (const int32_t *)l->in[2], (const hone_step *)l->in[3],
-                    l->node->attr.image, (int)pool->dim[1], (int)pool->dim[2]};
+    image_view v = {
+        (const uint8_t *)l->in[0], (const int32_t *)l->in[1], (const int32_t *)l->in[2], (const hone_step *)l->in[3],
+        l->node->attr.image,       (int)pool->dim[1],         (int)pool->dim[2]};
     int64_t pixels = hone_tensor_count(x) / x->dim[3];
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;

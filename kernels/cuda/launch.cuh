@@ -49,7 +49,8 @@ template <typename T, typename F> HONE_KERNEL(MAP_THREADS) zip_k(const T *x, con
         for (int k = 0; k < pack<T>::size; k++) v.v[k] = from_float<T>(f(to_float(v.v[k]), to_float(u.v[k])));
         ((pack<T> *)z)[p] = v;
     }
-    for (int64_t i = packs * pack<T>::size + first; i < n; i += step) z[i] = from_float<T>(f(to_float(x[i]), to_float(y[i])));
+    for (int64_t i = packs * pack<T>::size + first; i < n; i += step)
+        z[i] = from_float<T>(f(to_float(x[i]), to_float(y[i])));
 }
 
 template <typename F> static inline void launch_map(hone_backend *b, const hone_launch *l, F f)
@@ -57,7 +58,8 @@ template <typename F> static inline void launch_map(hone_backend *b, const hone_
     int64_t n = hone_tensor_count(l->out_desc[0]);
     with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, (map_k<T, F>), map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n, f);
+        HONE_LAUNCH(b, (map_k<T, F>), map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0, (const T *)l->in[0],
+                    (T *)l->out[0], n, f);
     });
 }
 
@@ -66,8 +68,8 @@ template <typename F> static inline void launch_zip(hone_backend *b, const hone_
     int64_t n = hone_tensor_count(l->out_desc[0]);
     with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, (zip_k<T, F>), map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0, (const T *)l->in[0], (const T *)l->in[1],
-                    (T *)l->out[0], n, f);
+        HONE_LAUNCH(b, (zip_k<T, F>), map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0, (const T *)l->in[0],
+                    (const T *)l->in[1], (T *)l->out[0], n, f);
     });
 }
 

@@ -6,11 +6,13 @@
 #include "reduce.cuh"
 #include "launch.cuh"
 
-static const int NORM_THREADS = 256, NORM_BLOCKS = 264; /* slices of work: two blocks a multiprocessor of the largest chip */
+static const int NORM_THREADS = 256,
+                 NORM_BLOCKS = 264; /* slices of work: two blocks a multiprocessor of the largest chip */
 
 template <typename T>
-HONE_KERNEL(NORM_THREADS) layernorm_k(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, int64_t rows,
-                                      int channels, float eps)
+HONE_KERNEL(NORM_THREADS)
+layernorm_k(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, int64_t rows,
+            int channels, float eps)
 {
     HONE_SHARED(float, scratch, 32);
     for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
@@ -35,8 +37,9 @@ HONE_KERNEL(NORM_THREADS) layernorm_k(const T *x, const float *gamma, const floa
 /* dx, and this block's share of dgamma and dbeta: slices (gridDim.x, 2, C) of work.
  * With xhat = (x - mean) rstd, h = dy gamma:  dx = rstd (h - avg(h) - xhat avg(h xhat)). */
 template <typename T>
-HONE_KERNEL(NORM_THREADS) layernorm_dx_k(const T *x, const float *gamma, const float *mean, const float *rstd, const T *dy, T *dx,
-                                         float *slices, int64_t rows, int channels)
+HONE_KERNEL(NORM_THREADS)
+layernorm_dx_k(const T *x, const float *gamma, const float *mean, const float *rstd, const T *dy, T *dx, float *slices,
+               int64_t rows, int channels)
 {
     HONE_SHARED(float, scratch, 32);
     float *dgamma = slices + (int64_t)blockIdx.x * 2 * channels, *dbeta = dgamma + channels;
@@ -64,7 +67,8 @@ HONE_KERNEL(NORM_THREADS) layernorm_dx_k(const T *x, const float *gamma, const f
 }
 
 /* Adds the slices (count, 2, C) in order. */
-HONE_KERNEL(NORM_THREADS) add_slices_k(const float *slices, int count, float *dgamma, float *dbeta, int channels, int accumulate)
+HONE_KERNEL(NORM_THREADS)
+add_slices_k(const float *slices, int count, float *dgamma, float *dbeta, int channels, int accumulate)
 {
     for (int c = (int)(blockIdx.x * blockDim.x + threadIdx.x); c < channels; c += (int)(gridDim.x * blockDim.x)) {
         float g = 0, h = 0;
@@ -88,8 +92,9 @@ void cuda_layernorm(hone_backend *b, const hone_launch *l)
     int64_t rows = hone_tensor_count(x) / channels;
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, layernorm_k<T>, map_blocks(rows * MAP_THREADS), NORM_THREADS, 0, (const T *)l->in[0], (const float *)l->in[1],
-                    (const float *)l->in[2], (T *)l->out[0], (float *)l->out[1], (float *)l->out[2], rows, channels, l->node->attr.norm.eps);
+        HONE_LAUNCH(b, layernorm_k<T>, map_blocks(rows * MAP_THREADS), NORM_THREADS, 0, (const T *)l->in[0],
+                    (const float *)l->in[1], (const float *)l->in[2], (T *)l->out[0], (float *)l->out[1],
+                    (float *)l->out[2], rows, channels, l->node->attr.norm.eps);
     });
 }
 
@@ -111,11 +116,12 @@ void cuda_layernorm_dx(hone_backend *b, const hone_launch *l)
     float *slices = l->out[1] || l->out[2] ? (float *)l->work : nullptr;
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, layernorm_dx_k<T>, norm_blocks(rows), NORM_THREADS, 0, (const T *)l->in[0], (const float *)l->in[1],
-                    (const float *)l->in[2], (const float *)l->in[3], (const T *)l->in[4], (T *)l->out[0], slices, rows, channels);
+        HONE_LAUNCH(b, layernorm_dx_k<T>, norm_blocks(rows), NORM_THREADS, 0, (const T *)l->in[0],
+                    (const float *)l->in[1], (const float *)l->in[2], (const float *)l->in[3], (const T *)l->in[4],
+                    (T *)l->out[0], slices, rows, channels);
     });
     if (slices)
-        HONE_LAUNCH(b, add_slices_k, map_blocks(channels), NORM_THREADS, 0, slices, (int)norm_blocks(rows), (float *)l->out[1],
-                    (float *)l->out[2], channels, l->node->accumulate);
+        HONE_LAUNCH(b, add_slices_k, map_blocks(channels), NORM_THREADS, 0, slices, (int)norm_blocks(rows),
+                    (float *)l->out[1], (float *)l->out[2], channels, l->node->accumulate);
 }
 }

@@ -46,7 +46,10 @@ struct put_dw {
     float *dw;
     int64_t ld;
     int accumulate;
-    __device__ void operator()(int, int64_t m, int64_t n, float v) const { dw[m * ld + n] = accumulate ? dw[m * ld + n] + v : v; }
+    __device__ void operator()(int, int64_t m, int64_t n, float v) const
+    {
+        dw[m * ld + n] = accumulate ? dw[m * ld + n] + v : v;
+    }
 };
 
 static void forward(hone_backend *b, const hone_launch *l, hone_act act)
@@ -55,7 +58,8 @@ static void forward(hone_backend *b, const hone_launch *l, hone_act act)
     int64_t outputs = w->dim[0], inputs = w->dim[1], rows = hone_tensor_count(l->in_desc[0]) / inputs;
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        launch_tile(b, tile_size{rows, outputs, inputs}, 1, rows_of<T>{(const T *)l->in[0], inputs}, rows_of<T>{(const T *)l->in[1], inputs},
+        launch_tile(b, tile_size{rows, outputs, inputs}, 1, rows_of<T>{(const T *)l->in[0], inputs},
+                    rows_of<T>{(const T *)l->in[1], inputs},
                     put_forward<T>{(T *)l->out[0], (const T *)l->in[2], outputs, act, l->node->attr.leaky.slope});
     });
 }
@@ -86,7 +90,8 @@ void cuda_linear_dw(hone_backend *b, const hone_launch *l)
         using T = std::remove_pointer_t<decltype(type)>;
         if (l->out[0])
             launch_tile(b, tile_size{outputs, inputs, rows}, 1, columns_of<T>{(const T *)l->in[1], outputs},
-                        columns_of<T>{(const T *)l->in[0], inputs}, put_dw{(float *)l->out[0], inputs, l->node->accumulate});
+                        columns_of<T>{(const T *)l->in[0], inputs},
+                        put_dw{(float *)l->out[0], inputs, l->node->accumulate});
         launch_column_sum<T>(b, (const T *)l->in[1], (float *)l->out[1], rows, outputs, l->node->accumulate);
     });
 }

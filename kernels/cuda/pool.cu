@@ -13,10 +13,14 @@ struct pool_shape {
 };
 
 /* The window of the i-th output: its sample, channel and first row and column. */
-struct place { int64_t n; int c, h, w; };
+struct place {
+    int64_t n;
+    int c, h, w;
+};
 __device__ static inline place place_of(int64_t i, int height, int width, int channels)
 {
-    return {i / channels / width / height, (int)(i % channels), (int)(i / channels / width % height), (int)(i / channels % width)};
+    return {i / channels / width / height, (int)(i % channels), (int)(i / channels / width % height),
+            (int)(i / channels % width)};
 }
 
 template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_k(const T *x, T *y, uint8_t *at, pool_shape s)
@@ -28,7 +32,8 @@ template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_k(const T *x, T *y, uint8
         int best_at = -1;
         for (int r = 0; r < s.v.kernel[0]; r++)
             for (int q = 0; q < s.v.kernel[1]; q++) {
-                int h = p.h * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0], w = p.w * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
+                int h = p.h * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0],
+                    w = p.w * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
                 if (h < 0 || h >= s.h || w < 0 || w >= s.w) continue;
                 float v = to_float(x[((p.n * s.h + h) * s.w + w) * s.channels + p.c]);
                 if (best_at < 0 || v > best || (v != v && best == best)) {
@@ -60,7 +65,8 @@ template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_dx_k(const T *dy, const u
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < s.count; i += step) {
         float sum = 0;
-        each_window(s, place_of(i, s.h, s.w, s.channels), [&](int64_t o, int tap) { sum += at[o] == tap ? to_float(dy[o]) : 0; });
+        each_window(s, place_of(i, s.h, s.w, s.channels),
+                    [&](int64_t o, int tap) { sum += at[o] == tap ? to_float(dy[o]) : 0; });
         dx[i] = from_float<T>(sum);
     }
 }
@@ -73,8 +79,10 @@ template <typename T> HONE_KERNEL(MAP_THREADS) avgpool_k(const T *x, T *y, pool_
         float sum = 0;
         for (int r = 0; r < s.v.kernel[0]; r++)
             for (int q = 0; q < s.v.kernel[1]; q++) {
-                int h = p.h * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0], w = p.w * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
-                if (h >= 0 && h < s.h && w >= 0 && w < s.w) sum += to_float(x[((p.n * s.h + h) * s.w + w) * s.channels + p.c]);
+                int h = p.h * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0],
+                    w = p.w * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
+                if (h >= 0 && h < s.h && w >= 0 && w < s.w)
+                    sum += to_float(x[((p.n * s.h + h) * s.w + w) * s.channels + p.c]);
             }
         y[i] = from_float<T>(sum / (float)(s.v.kernel[0] * s.v.kernel[1]));
     }
@@ -91,7 +99,9 @@ template <typename T> HONE_KERNEL(MAP_THREADS) avgpool_dx_k(const T *dy, T *dx, 
 }
 
 /* y (N, C) of x (N, places, C): block (32 channels, 8), warps stride over the places and merge in order. */
-template <typename T, bool MAX> HONE_KERNEL(256) global_pool_k(const T *x, T *y, int32_t *at, int64_t places, int channels)
+template <typename T, bool MAX>
+HONE_KERNEL(256)
+global_pool_k(const T *x, T *y, int32_t *at, int64_t places, int channels)
 {
     HONE_SHARED(float, value, 256);
     HONE_SHARED(int, where, 256);
@@ -125,7 +135,9 @@ template <typename T, bool MAX> HONE_KERNEL(256) global_pool_k(const T *x, T *y,
 }
 
 /* dx (N, places, C) from dy (N, C): spread evenly, or to the place of the maximum */
-template <typename T> HONE_KERNEL(MAP_THREADS) global_pool_dx_k(const T *dy, const int32_t *at, T *dx, int64_t count, int64_t places, int channels)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+global_pool_dx_k(const T *dy, const int32_t *at, T *dx, int64_t count, int64_t places, int channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
@@ -136,10 +148,11 @@ template <typename T> HONE_KERNEL(MAP_THREADS) global_pool_dx_k(const T *dy, con
 }
 
 /* `image`: the pooled side, `pooled`: the result's side; the one that is written gives the count. */
-static pool_shape shape_of(const hone_launch *l, const hone_tensor *image, const hone_tensor *pooled, const hone_tensor *written)
+static pool_shape shape_of(const hone_launch *l, const hone_tensor *image, const hone_tensor *pooled,
+                           const hone_tensor *written)
 {
-    return {l->node->attr.window, hone_tensor_count(written), (int)image->dim[1], (int)image->dim[2], (int)pooled->dim[1], (int)pooled->dim[2],
-            (int)image->dim[3]};
+    return {l->node->attr.window, hone_tensor_count(written), (int)image->dim[1], (int)image->dim[2],
+            (int)pooled->dim[1],  (int)pooled->dim[2],        (int)image->dim[3]};
 }
 
 template <bool MAX> static void global_pool(hone_backend *b, const hone_launch *l)
@@ -149,8 +162,8 @@ template <bool MAX> static void global_pool(hone_backend *b, const hone_launch *
     int64_t places = hone_tensor_count(x) / hone_tensor_count(y);
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, (global_pool_k<T, MAX>), dim3((unsigned)(channels + 31) / 32, (unsigned)y->dim[0]), dim3(32, 8), 0, (const T *)l->in[0],
-                    (T *)l->out[0], MAX ? (int32_t *)l->out[1] : nullptr, places, channels);
+        HONE_LAUNCH(b, (global_pool_k<T, MAX>), dim3((unsigned)(channels + 31) / 32, (unsigned)y->dim[0]), dim3(32, 8),
+                    0, (const T *)l->in[0], (T *)l->out[0], MAX ? (int32_t *)l->out[1] : nullptr, places, channels);
     });
 }
 
@@ -160,8 +173,8 @@ static void global_pool_dx(hone_backend *b, const hone_launch *l, const int32_t 
     int64_t count = hone_tensor_count(dx);
     with_dtype(dx->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, global_pool_dx_k<T>, map_blocks(count), MAP_THREADS, 0, (const T *)l->in[0], at, (T *)l->out[0], count,
-                    count / hone_tensor_count(dy), (int)dy->dim[1]);
+        HONE_LAUNCH(b, global_pool_dx_k<T>, map_blocks(count), MAP_THREADS, 0, (const T *)l->in[0], at, (T *)l->out[0],
+                    count, count / hone_tensor_count(dy), (int)dy->dim[1]);
     });
 }
 
@@ -171,7 +184,8 @@ void cuda_maxpool(hone_backend *b, const hone_launch *l)
     pool_shape s = shape_of(l, l->in_desc[0], l->out_desc[0], l->out_desc[0]);
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, maxpool_k<T>, map_blocks(s.count), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], (uint8_t *)l->out[1], s);
+        HONE_LAUNCH(b, maxpool_k<T>, map_blocks(s.count), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0],
+                    (uint8_t *)l->out[1], s);
     });
 }
 
@@ -180,7 +194,8 @@ void cuda_maxpool_dx(hone_backend *b, const hone_launch *l)
     pool_shape s = shape_of(l, l->out_desc[0], l->in_desc[0], l->out_desc[0]);
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, maxpool_dx_k<T>, map_blocks(s.count), MAP_THREADS, 0, (const T *)l->in[0], (const uint8_t *)l->in[1], (T *)l->out[0], s);
+        HONE_LAUNCH(b, maxpool_dx_k<T>, map_blocks(s.count), MAP_THREADS, 0, (const T *)l->in[0],
+                    (const uint8_t *)l->in[1], (T *)l->out[0], s);
     });
 }
 

@@ -9,7 +9,11 @@
 static const int XENT_THREADS = 1024, ROWS_ONE_BLOCK = 1024;
 
 /* log(sum exp) of a row, the first place of its maximum, and whether it holds a NaN; all lanes get them. */
-struct row_facts { float lse; int best; int nan; };
+struct row_facts {
+    float lse;
+    int best;
+    int nan;
+};
 
 template <typename T> __device__ static row_facts read_row(const T *x, int classes)
 {
@@ -43,19 +47,20 @@ template <typename T> HONE_KERNEL(MAP_THREADS) softmax_k(const T *x, T *y, int64
     const int lane = (int)(threadIdx.x & 31), warps = (int)(blockDim.x / 32);
     for (int64_t r = (int64_t)blockIdx.x * warps + threadIdx.x / 32; r < rows; r += (int64_t)gridDim.x * warps) {
         row_facts f = read_row(x + r * classes, classes);
-        for (int c = lane; c < classes; c += 32) y[r * classes + c] = from_float<T>(expf(to_float(x[r * classes + c]) - f.lse));
+        for (int c = lane; c < classes; c += 32)
+            y[r * classes + c] = from_float<T>(expf(to_float(x[r * classes + c]) - f.lse));
     }
 }
 
 /* Pointers of one loss; optional ones are null. row_terms (N, 3): loss of the label, of smoothing, hit. */
 template <typename T> struct xent {
-    const T *logits;          /* (N, C) */
-    const int32_t *label;     /* (N) */
-    const float *row_weight;  /* (N) */
+    const T *logits;           /* (N, C) */
+    const int32_t *label;      /* (N) */
+    const float *row_weight;   /* (N) */
     const float *class_weight; /* (C) */
     hone_step *step;
-    float *loss, *row_loss;   /* (1), (N) */
-    T *dlogits;               /* (N, C) */
+    float *loss, *row_loss; /* (1), (N) */
+    T *dlogits;             /* (N, C) */
     float *row_terms;
     int64_t rows;
     int classes;
@@ -94,7 +99,8 @@ template <typename T> __device__ static void xent_row(const xent<T> &a, int64_t 
         even += w * (f.lse - v);
         if (!a.dlogits) continue;
         float p = expf(v - f.lse);
-        float g = (1 - a.smoothing) * hard * (p - (c == label ? 1 : 0)) + a.smoothing / (float)a.classes * (p * weights_all - w);
+        float g = (1 - a.smoothing) * hard * (p - (c == label ? 1 : 0)) +
+                  a.smoothing / (float)a.classes * (p * weights_all - w);
         a.dlogits[n * a.classes + c] = from_float<T>(a.grad_scale / weight * r * g);
     }
     even = warp_reduce<sum_op>(even);
@@ -150,7 +156,8 @@ template <typename T> HONE_KERNEL(XENT_THREADS) xent_finish_k(xent<T> a)
 template <typename T> static void launch_xent(hone_backend *b, xent<T> a)
 {
     const bool single = a.rows <= ROWS_ONE_BLOCK, metrics = a.row_terms != nullptr;
-    const unsigned blocks = single ? 1 : (unsigned)((a.rows + 31) / 32 < MAP_BLOCKS_MOST ? (a.rows + 31) / 32 : MAP_BLOCKS_MOST);
+    const unsigned blocks =
+        single ? 1 : (unsigned)((a.rows + 31) / 32 < MAP_BLOCKS_MOST ? (a.rows + 31) / 32 : MAP_BLOCKS_MOST);
     HONE_LAUNCH(b, xent_k<T>, blocks, XENT_THREADS, 0, a, single && metrics ? 1 : 0);
     if (!single && metrics) HONE_LAUNCH(b, xent_finish_k<T>, 1, XENT_THREADS, 0, a);
 }
@@ -193,7 +200,8 @@ void cuda_softmax(hone_backend *b, const hone_launch *l)
     int64_t rows = hone_tensor_count(x) / classes;
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, softmax_k<T>, map_blocks(rows * 32), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], rows, classes);
+        HONE_LAUNCH(b, softmax_k<T>, map_blocks(rows * 32), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], rows,
+                    classes);
     });
 }
 

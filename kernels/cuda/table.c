@@ -2,6 +2,8 @@
  * initialisers. A row is written here when its .cu file is. */
 #include "cuda.h"
 
+/* Several rows a line, grouped by file: the formatter would give each its own line. */
+/* clang-format off */
 #define ROW(name)               {HONE_OP_##name, {NULL, cuda_##name, NULL}}
 #define PREPARED(name, prepare) {HONE_OP_##name, {cuda_##prepare##_prepare, cuda_##name, NULL}} /* needs scratch */
 
@@ -35,6 +37,7 @@ static const struct {
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),
     ROW(batchnorm_infer), ROW(batchnorm_infer_relu), ROW(batchnorm_infer_add_relu),
 };
+/* clang-format on */
 
 void hone_cuda_fill(hone_backend *b)
 {

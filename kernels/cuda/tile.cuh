@@ -9,9 +9,12 @@
 
 #include "launch.cuh"
 
-static const int TILE = 64, TILE_K = 16, TILE_THREADS = 256, TILE_PITCH = TILE + 4; /* pitch: no bank conflict on the way in */
+static const int TILE = 64, TILE_K = 16, TILE_THREADS = 256,
+                 TILE_PITCH = TILE + 4; /* pitch: no bank conflict on the way in */
 
-struct tile_size { int64_t m, n, k; };
+struct tile_size {
+    int64_t m, n, k;
+};
 
 /* The activation behind a fused row: forward on its input, derivative from its output. */
 __device__ static inline float act_forward(hone_act act, float slope, float x)
@@ -45,8 +48,8 @@ __device__ static inline float act_backward(hone_act act, float slope, float y, 
 /* a(m, k), b(n, k): float at a place inside the size; put(m, n, v) stores a result. blockIdx.z is the group. */
 template <typename A, typename B, typename P> HONE_KERNEL(TILE_THREADS) tile_k(tile_size size, A a, B b, P put)
 {
-    HONE_SHARED(float, as, TILE_K * TILE_PITCH);
-    HONE_SHARED(float, bs, TILE_K * TILE_PITCH);
+    HONE_SHARED(float, as, TILE_K *TILE_PITCH);
+    HONE_SHARED(float, bs, TILE_K *TILE_PITCH);
     const int t = (int)threadIdx.x, tm = t / 16 * 4, tn = t % 16 * 4, group = (int)blockIdx.z;
     const int64_t m0 = (int64_t)blockIdx.x * TILE, n0 = (int64_t)blockIdx.y * TILE;
     float sum[4][4] = {};
@@ -78,7 +81,9 @@ static inline void launch_tile(hone_backend *b, tile_size size, int groups, A fe
 }
 
 /* db (channels) = or += column sums of dy (rows, channels); one thread a column, rows in order. */
-template <typename T> HONE_KERNEL(MAP_THREADS) column_sum_k(const T *dy, float *db, int64_t rows, int64_t channels, int accumulate)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+column_sum_k(const T *dy, float *db, int64_t rows, int64_t channels, int accumulate)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; c < channels; c += step) {
@@ -88,7 +93,9 @@ template <typename T> HONE_KERNEL(MAP_THREADS) column_sum_k(const T *dy, float *
     }
 }
 
-template <typename T> static inline void launch_column_sum(hone_backend *b, const T *dy, float *db, int64_t rows, int64_t channels, int accumulate)
+template <typename T>
+static inline void launch_column_sum(hone_backend *b, const T *dy, float *db, int64_t rows, int64_t channels,
+                                     int accumulate)
 {
     if (db) HONE_LAUNCH(b, column_sum_k<T>, map_blocks(channels), MAP_THREADS, 0, dy, db, rows, channels, accumulate);
 }

@@ -3,7 +3,9 @@
 #include "launch.cuh"
 
 /* y (N, T + 1, C) = [t | x] */
-template <typename T> HONE_KERNEL(MAP_THREADS) prepend_token_k(const T *x, const T *t, T *y, int64_t n, int64_t tokens, int64_t channels)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+prepend_token_k(const T *x, const T *t, T *y, int64_t n, int64_t tokens, int64_t channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
@@ -13,7 +15,9 @@ template <typename T> HONE_KERNEL(MAP_THREADS) prepend_token_k(const T *x, const
 }
 
 /* dx (N, T, C): dy (N, T + 1, C) without its first token */
-template <typename T> HONE_KERNEL(MAP_THREADS) prepend_token_dx_k(const T *dy, T *dx, int64_t n, int64_t tokens, int64_t channels)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+prepend_token_dx_k(const T *dy, T *dx, int64_t n, int64_t tokens, int64_t channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x, block = tokens * channels;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
@@ -22,7 +26,8 @@ template <typename T> HONE_KERNEL(MAP_THREADS) prepend_token_dx_k(const T *dy, T
 
 /* dt (C) = or += the sum over N of the first tokens of dy (N, T, C) */
 template <typename T>
-HONE_KERNEL(MAP_THREADS) prepend_token_dt_k(const T *dy, float *dt, int64_t samples, int64_t stride, int64_t channels, int accumulate)
+HONE_KERNEL(MAP_THREADS)
+prepend_token_dt_k(const T *dy, float *dt, int64_t samples, int64_t stride, int64_t channels, int accumulate)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; c < channels; c += step) {
@@ -33,13 +38,18 @@ HONE_KERNEL(MAP_THREADS) prepend_token_dt_k(const T *dy, float *dt, int64_t samp
 }
 
 /* y (N, C) = x (N, T, C) at token 0; forward: n = N C. */
-template <typename T> HONE_KERNEL(MAP_THREADS) first_token_k(const T *x, T *y, int64_t n, int64_t stride, int64_t channels)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+first_token_k(const T *x, T *y, int64_t n, int64_t stride, int64_t channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) y[i] = x[i / channels * stride + i % channels];
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
+        y[i] = x[i / channels * stride + i % channels];
 }
 
-template <typename T> HONE_KERNEL(MAP_THREADS) first_token_dx_k(const T *dy, T *dx, int64_t n, int64_t stride, int64_t channels)
+template <typename T>
+HONE_KERNEL(MAP_THREADS)
+first_token_dx_k(const T *dy, T *dx, int64_t n, int64_t stride, int64_t channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
@@ -53,8 +63,8 @@ void cuda_prepend_token(hone_backend *b, const hone_launch *l)
     int64_t n = hone_tensor_count(l->out_desc[0]);
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, prepend_token_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const T *)l->in[1], (T *)l->out[0], n,
-                    x->dim[1], x->dim[2]);
+        HONE_LAUNCH(b, prepend_token_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const T *)l->in[1],
+                    (T *)l->out[0], n, x->dim[1], x->dim[2]);
     });
 }
 
@@ -64,7 +74,8 @@ void cuda_prepend_token_dx(hone_backend *b, const hone_launch *l)
     int64_t n = hone_tensor_count(dx);
     with_dtype(dx->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, prepend_token_dx_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n, dx->dim[1], dx->dim[2]);
+        HONE_LAUNCH(b, prepend_token_dx_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n,
+                    dx->dim[1], dx->dim[2]);
     });
 }
 
@@ -73,8 +84,8 @@ void cuda_prepend_token_dt(hone_backend *b, const hone_launch *l)
     const hone_tensor *dy = l->in_desc[0];
     with_dtype(dy->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, prepend_token_dt_k<T>, map_blocks(dy->dim[2]), MAP_THREADS, 0, (const T *)l->in[0], (float *)l->out[0], dy->dim[0],
-                    dy->dim[1] * dy->dim[2], dy->dim[2], l->node->accumulate);
+        HONE_LAUNCH(b, prepend_token_dt_k<T>, map_blocks(dy->dim[2]), MAP_THREADS, 0, (const T *)l->in[0],
+                    (float *)l->out[0], dy->dim[0], dy->dim[1] * dy->dim[2], dy->dim[2], l->node->accumulate);
     });
 }
 
@@ -84,7 +95,8 @@ void cuda_first_token(hone_backend *b, const hone_launch *l)
     int64_t n = hone_tensor_count(l->out_desc[0]);
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, first_token_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n, x->dim[1] * x->dim[2], x->dim[2]);
+        HONE_LAUNCH(b, first_token_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n,
+                    x->dim[1] * x->dim[2], x->dim[2]);
     });
 }
 
@@ -94,8 +106,8 @@ void cuda_first_token_dx(hone_backend *b, const hone_launch *l)
     int64_t n = hone_tensor_count(dx);
     with_dtype(dx->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, first_token_dx_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n, dx->dim[1] * dx->dim[2],
-                    dx->dim[2]);
+        HONE_LAUNCH(b, first_token_dx_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n,
+                    dx->dim[1] * dx->dim[2], dx->dim[2]);
     });
 }
 }

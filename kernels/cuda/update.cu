@@ -38,13 +38,16 @@ struct update_args {
 };
 
 /* Bias corrections and clip factor: in double, once a thread. */
-struct factors { float clip, lr, bias1, bias2; bool first; };
+struct factors {
+    float clip, lr, bias1, bias2;
+    bool first;
+};
 __device__ static inline factors factors_of(const update_args &u)
 {
     const hone_step *s = u.step;
     double clip = u.a.clip_norm > 0 ? (double)u.a.clip_norm / (s->grad_norm + 1e-6) : 1, t = (double)(s->updates + 1);
-    return {(float)(clip < 1 ? clip : 1), s->lr, (float)(1 - pow((double)u.a.beta1, t)), (float)sqrt(1 - pow((double)u.a.beta2, t)),
-            s->updates == 0};
+    return {(float)(clip < 1 ? clip : 1), s->lr, (float)(1 - pow((double)u.a.beta1, t)),
+            (float)sqrt(1 - pow((double)u.a.beta2, t)), s->updates == 0};
 }
 
 __device__ static inline float sgd_one(const update_args &u, const factors &f, const hone_segment &s, int64_t i)
@@ -70,7 +73,8 @@ __device__ static inline float adamw_one(const update_args &u, const factors &f,
 }
 
 /* Clears grad in [begin, end), which no thread reads in this launch. */
-__device__ static inline void clear_gradient(const update_args &u, int64_t begin, int64_t end, int64_t first, int64_t stride)
+__device__ static inline void clear_gradient(const update_args &u, int64_t begin, int64_t end, int64_t first,
+                                             int64_t stride)
 {
     for (int64_t i = begin + first; u.a.zero_grad && i < end; i += stride) u.grad[i] = 0;
 }
@@ -110,9 +114,16 @@ HONE_KERNEL(32) count_step_k(hone_step *step)
 
 template <bool ADAMW> static void launch_update(hone_backend *b, const hone_launch *l)
 {
-    update_args u = {(float *)l->in[0], (float *)l->in[1], (float *)l->in[4], (float *)l->in[5], (float *)l->in[6],
-                     (const hone_segment *)l->in[2], (const hone_step *)l->in[3], hone_tensor_count(l->in_desc[0]),
-                     (int)(hone_tensor_bytes(l->in_desc[2]) / sizeof(hone_segment)), l->node->attr.update};
+    update_args u = {(float *)l->in[0],
+                     (float *)l->in[1],
+                     (float *)l->in[4],
+                     (float *)l->in[5],
+                     (float *)l->in[6],
+                     (const hone_segment *)l->in[2],
+                     (const hone_step *)l->in[3],
+                     hone_tensor_count(l->in_desc[0]),
+                     (int)(hone_tensor_bytes(l->in_desc[2]) / sizeof(hone_segment)),
+                     l->node->attr.update};
     HONE_LAUNCH(b, update_k<ADAMW>, map_blocks(u.count), MAP_THREADS, 0, u);
     HONE_LAUNCH(b, count_step_k, 1, 32, 0, (hone_step *)l->in[3]);
 }
@@ -129,7 +140,8 @@ hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_no
 void cuda_grad_norm(hone_backend *b, const hone_launch *l)
 {
     double *part = (double *)l->work;
-    HONE_LAUNCH(b, square_sums_k, NORM_BLOCKS, NORM_THREADS, 0, (const float *)l->in[0], part, hone_tensor_count(l->in_desc[0]));
+    HONE_LAUNCH(b, square_sums_k, NORM_BLOCKS, NORM_THREADS, 0, (const float *)l->in[0], part,
+                hone_tensor_count(l->in_desc[0]));
     HONE_LAUNCH(b, norm_finish_k, 1, NORM_BLOCKS, 0, (const double *)part, (hone_step *)l->in[1]);
 }
 

@@ -4,10 +4,11 @@
 
 #include <cstddef>
 
-namespace simt {
+namespace simt
+{
 void guard_close(const void *at, size_t bytes); /* no one may touch these bytes  */
 void guard_open(const void *at, size_t bytes);
-void guard_device(bool closed);                 /* all device allocations at once */
+void guard_device(bool closed); /* all device allocations at once */
 } // namespace simt
 
 #endif

@@ -7,14 +7,15 @@
 
 #include <cstddef>
 
-namespace simt {
+namespace simt
+{
 
 struct fiber {
-    void *sp = nullptr;           /* saved stack pointer while it does not run                     */
-    void *stack = nullptr;        /* lowest usable byte; a guard page lies below                   */
+    void *sp = nullptr;    /* saved stack pointer while it does not run                     */
+    void *stack = nullptr; /* lowest usable byte; a guard page lies below                   */
     size_t stack_bytes = 0;
-    void *fake_stack = nullptr;   /* AddressSanitizer's                                            */
-    void *tsan = nullptr;         /* ThreadSanitizer's                                             */
+    void *fake_stack = nullptr; /* AddressSanitizer's                                            */
+    void *tsan = nullptr;       /* ThreadSanitizer's                                             */
 };
 
 /* Prepares `f` to run entry() on its first switch; the stack is made once and reused. entry never returns. */

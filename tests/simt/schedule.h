@@ -6,11 +6,12 @@
 #include <string>
 #include <vector>
 
-namespace simt {
+namespace simt
+{
 /* Orders (and for greedy: cuts down to one warp) the ready threads of a round. */
-void        schedule_round(std::vector<unsigned> &ready);
+void schedule_round(std::vector<unsigned> &ready);
 /* The i-th block to run of `total`. */
-uint64_t    schedule_block(uint64_t i, uint64_t total);
+uint64_t schedule_block(uint64_t i, uint64_t total);
 std::string schedule_text(); /* "random:7", to reproduce */
 } // namespace simt
 

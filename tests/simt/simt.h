@@ -20,6 +20,8 @@
 #include <type_traits>
 #include <utility>
 
+/* The whole file is read by column, as a table of CUDA's words beside what each turns into. */
+/* clang-format off */
 struct uint3 { unsigned x, y, z; };
 struct dim3 {
     unsigned x, y, z;
