@@ -17,6 +17,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "core/thread.h"
 #include "hone/philox.h"
 #include "io/file.h"
 #include "train/setup.h"
@@ -209,13 +210,16 @@ static void test_resume_at_random_moments(void **state)
     watch w = {0};
     snprintf(whole, sizeof whole, "%s/whole", (char *)*state);
     snprintf(parts, sizeof parts, "%s/parts", (char *)*state);
+    double start = hone_now_seconds();
     assert_int_equal(train(whole, override, 5, &w, NULL), HONE_OK);
+    /* Some ten stops on a machine of any speed: each try gets up to a fifth of what the whole run took. */
+    uint32_t span_us = 2000 + (uint32_t)(2e5 * (hone_now_seconds() - start));
     struct sigaction a = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
     sigaction(SIGALRM, &a, NULL);
     int stops = 0, inside = 0;
     for (uint64_t k = 0; k < 400; k++) {
         w = (watch){0};
-        alarm_after(1000 + hone_philox(7, 7, k, 0).v[0] % 40000);
+        alarm_after(1000 + hone_philox(7, 7, k, 0).v[0] % span_us);
         hone_status status = train(parts, override, 5, &w, NULL);
         alarm_after(0);
         if (status == HONE_OK) break;

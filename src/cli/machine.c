@@ -54,8 +54,16 @@ size_t hone_machine_free_memory(void)
 /* Of the whole process, libraries included: what a user would see in top. */
 size_t hone_machine_peak_memory(void)
 {
+    /* VmHWM and not ru_maxrss: the latter starts from what the parent had before exec, if it was larger. */
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    size_t kib = 0;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %zu kB", &kib) == 1) break;
+    if (f) fclose(f);
     struct rusage u;
-    return getrusage(RUSAGE_SELF, &u) == 0 ? (size_t)u.ru_maxrss * 1024 : 0; /* Linux counts KiB */
+    if (kib == 0 && getrusage(RUSAGE_SELF, &u) == 0) kib = (size_t)u.ru_maxrss; /* Linux counts KiB */
+    return kib * 1024;
 }
 
 /* Value behind the first "key<tab>: value" of /proc/cpuinfo. */
