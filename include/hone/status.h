@@ -36,7 +36,11 @@ typedef enum hone_status {
  * sentence, NULL if there is none. `file`, `line` are of our source, shown only by HONE_DEBUG=1. */
 hone_status hone_fail_at(const char *file, int line, hone_status status, const char *hint,
                          const char *fmt, ...) HONE_PRINTF(5, 6);
+#ifndef __clang_analyzer__
 #define hone_fail(status, hint, ...) hone_fail_at(__FILE__, __LINE__, (status), (hint), __VA_ARGS__)
+#else /* the analyzer can't see into hone_fail_at: told the value, it knows that a failure is not HONE_OK */
+#define hone_fail(status, hint, ...) (hone_fail_at(__FILE__, __LINE__, (status), (hint), __VA_ARGS__), (status))
+#endif
 
 /* Puts "text: " before the recorded message; for callers who know which file or layer it was. */
 void hone_error_context(const char *fmt, ...) HONE_PRINTF(1, 2);

@@ -17,13 +17,6 @@
 
 #include "core/text.h"
 
-/* `bytes` of 0: not known. The hint names the one knob that a user has. */
-hone_status hone_no_memory(const char *what, size_t bytes)
-{
-    return hone_fail(HONE_ERR_MEMORY, "set data.memory_limit_mb, or use smaller images", "no memory for %s (%zu bytes)",
-                     what, bytes);
-}
-
 /* Takes over `owned`, which may be NULL after a failed allocation. */
 static hone_status names_take(hone_names *n, char *owned)
 {

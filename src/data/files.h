@@ -45,6 +45,9 @@ const char *hone_quote(const char *text, char *out, size_t out_bytes);
 /* A name as it may stand in a message; lives until the end of the enclosing block. */
 #define hone_shown(text) hone_quote((text), (char[HONE_SHOWN]){0}, HONE_SHOWN)
 
-hone_status hone_no_memory(const char *what, size_t bytes) HONE_MUST_USE; /* records a MEMORY error */
+/* Records a MEMORY error and is its status. `bytes` of 0: not known. The hint names the one knob that a user has. */
+#define hone_no_memory(what, bytes)                                                                                    \
+    hone_fail(HONE_ERR_MEMORY, "set data.memory_limit_mb, or use smaller images", "no memory for %s (%zu bytes)",      \
+              (what), (size_t)(bytes))
 
 #endif

@@ -144,6 +144,10 @@ static void close_sources(opening *o)
 /* A name twice would make the labels of one class another's. */
 static hone_status check_class_names(const hone_source *s)
 {
+    /* labels are looked up in this list from here on, so it must not be empty */
+    if (s->classes.count == 0)
+        return hone_fail(HONE_ERR_DATA, "a data set names its classes", "%s: there are no classes",
+                         hone_shown(s->name));
     /* a sorted copy brings equal names together; the list itself keeps its order, which is the labels' */
     char **sorted = malloc((size_t)s->classes.count * sizeof *sorted);
     if (!sorted) return hone_no_memory("class names", 0);
@@ -440,7 +444,7 @@ hone_status hone_data_open_eval(const char *path, const char *split, const hone_
     hone_status s = hone_parallel_for(o.threads, HONE_SPLIT_COUNT, open_split, &o);
     hone_dataset *d = NULL;
     if (s == HONE_OK) s = choose_split(&o, wanted, &d);
-    if (s == HONE_OK && d->source->classes.count) s = check_class_names(d->source);
+    if (s == HONE_OK) s = check_class_names(d->source);
     if (s == HONE_OK) s = map_labels(d->source, "the data", classes, class_name, "the model");
     if (s == HONE_OK) {
         /* the view was made before the mapping, so its labels are taken anew */

@@ -169,7 +169,7 @@ static hone_status inflate_data(const png *p, uint8_t *raw, size_t want)
 {
     z_stream z = {0};
     if (inflateInit(&z) != Z_OK) return hone_no_memory("zlib", 0);
-    uint8_t extra; /* room for one byte too many, which must stay unused */
+    uint8_t extra = 0; /* room for one byte too many, which must stay unused */
     size_t have = 0;
     int r = Z_OK;
     for (size_t at = p->data_at; r == Z_OK && memcmp(p->bytes + at + 4, "IDAT", 4) == 0;) {

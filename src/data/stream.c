@@ -41,8 +41,9 @@ struct hone_stream {
 /* Under the lock: the slot with a sample to hand out, beginning the next batch where one fits. */
 static slot *find_work(hone_stream *s)
 {
-    slot *newest = s->begun > 0 ? &s->slots[(s->begun - 1) % s->slot_count] : NULL;
-    if (newest && s->begun > s->released && newest->taken < newest->count) return newest;
+    /* read only where it was begun and is not given back, so the first look at slot -1 + slot_count is safe */
+    slot *newest = &s->slots[(s->begun + s->slot_count - 1) % s->slot_count];
+    if (s->begun > s->released && newest->taken < newest->count) return newest;
     if (s->begun - s->released >= s->slot_count) return NULL;
     slot *next = &s->slots[s->begun++ % s->slot_count];
     const int32_t *sample = hone_order_next(s->order, &next->epoch, &next->index, &next->count);

@@ -71,9 +71,8 @@ static void make_header(hone_text *t, const hone_blob **order, int count, const 
         hone_text_json(t, b->name);
         hone_text_add(t, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name[b->dtype]);
         for (int d = 0; d < b->rank; d++) hone_text_add(t, d ? ",%lld" : "%lld", (long long)b->dim[d]);
-        hone_text_add(t, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
-                      (unsigned long long)(at + b->bytes));
-        at += b->bytes;
+        unsigned long long begin = at, end = at += b->bytes;
+        hone_text_add(t, "],\"data_offsets\":[%llu,%llu]}", begin, end);
     }
     hone_text_add(t, "}");
     /* spaces are the one padding that the format allows */

@@ -347,7 +347,7 @@ static void check_page(hone_expander *x, const hone_yaml *model)
         hone_expand_mistake(x, x->blocks, "model.blocks", "must be a map of at most %d blocks", HONE_BLOCKS_MAX);
         x->blocks = NULL;
     }
-    for (int k = 0; k < hone_block_count(x); k++) check_block(x, x->blocks->key[k], x->blocks->item[k]);
+    for (int k = 0; x->blocks && k < x->blocks->count; k++) check_block(x, x->blocks->key[k], x->blocks->item[k]);
 }
 
 /* The tree keeps nothing of the YAML: numbers and names are copied, so the page may be freed. */
