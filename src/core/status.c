@@ -10,6 +10,8 @@
 
 static _Thread_local hone_error last_error;
 
+/* Texts are cut where they do not fit: a shortened message is better than none. The folder of `file` is
+ * left out, because it is the build machine's. */
 hone_status hone_fail_at(const char *file, int line, hone_status status, const char *hint, const char *fmt, ...)
 {
     hone_error *e = &last_error;
@@ -24,6 +26,7 @@ hone_status hone_fail_at(const char *file, int line, hone_status status, const c
     return status;
 }
 
+/* The new text is built aside, because `fmt`'s arguments may point into the recorded message. */
 void hone_error_context(const char *fmt, ...)
 {
     char text[sizeof last_error.message];
@@ -36,23 +39,27 @@ void hone_error_context(const char *fmt, ...)
     memcpy(last_error.message, text, sizeof text);
 }
 
+/* All of these are valid until the same thread fails again. */
 const char *hone_error_message(void) { return last_error.message; }
 const char *hone_error_hint(void) { return last_error.hint; }
 const char *hone_error_where(void) { return last_error.where; }
 void hone_error_clear(void) { memset(&last_error, 0, sizeof last_error); }
 
+/* For a worker's error: the record is thread-local, so another thread can't read it in place. */
 void hone_error_save(hone_error *into, hone_status status)
 {
     *into = last_error;
     into->status = status;
 }
 
+/* Returns the status it was saved with, so that callers can pass it straight up. */
 hone_status hone_error_restore(const hone_error *from)
 {
     last_error = *from;
     return from->status;
 }
 
+/* No default: the compiler then names a status that was added and is missing here. */
 const char *hone_status_name(hone_status status)
 {
     switch (status) {

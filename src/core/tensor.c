@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Indexed by hone_dtype; bytes are of one element. The names stand in plans and checkpoints. */
 static const struct {
     const char *name;
     size_t bytes;
@@ -12,9 +13,11 @@ static const struct {
     [HONE_I32] = {"i32", 4}, [HONE_I64] = {"i64", 8}, [HONE_U8] = {"u8", 1},
 };
 
+/* A dtype out of range is a bug of the caller: graphs are checked when they are built. */
 size_t hone_dtype_bytes(hone_dtype dtype) { return dtype_table[dtype].bytes; }
 const char *hone_dtype_name(hone_dtype dtype) { return dtype_table[dtype].name; }
 
+/* Rank 0 is a scalar and counts 1. Shapes are bounded when a graph is built, so this can't overflow. */
 int64_t hone_tensor_count(const hone_tensor *t)
 {
     int64_t count = 1;
@@ -22,8 +25,10 @@ int64_t hone_tensor_count(const hone_tensor *t)
     return count;
 }
 
+/* Of the elements alone; what the planner rounds up to for alignment is its own business. */
 size_t hone_tensor_bytes(const hone_tensor *t) { return (size_t)hone_tensor_count(t) * hone_dtype_bytes(t->dtype); }
 
+/* Cut where it does not fit; `text` is always ended. For messages only, never parsed back. */
 char *hone_tensor_shape_text(const hone_tensor *t, char *text, size_t text_bytes)
 {
     size_t used = 0;
@@ -48,6 +53,7 @@ static void transpose_shape(const hone_tensor *t, int64_t *outer, int64_t *a, in
     }
 }
 
+/* `file` and `memory` must not overlap. Runs once a load, so it is written for plainness, not speed. */
 void hone_layout_from_file(const hone_tensor *t, const float *file, float *memory)
 {
     if (t->layout == HONE_LAYOUT_PLAIN) {
@@ -61,6 +67,7 @@ void hone_layout_from_file(const hone_tensor *t, const float *file, float *memor
             for (int64_t j = 0; j < b; j++) memory[(o * a + i) * b + j] = file[(o * b + j) * a + i];
 }
 
+/* The exact inverse: what was loaded is saved with the same bytes. */
 void hone_layout_to_file(const hone_tensor *t, const float *memory, float *file)
 {
     if (t->layout == HONE_LAYOUT_PLAIN) {
@@ -74,6 +81,7 @@ void hone_layout_to_file(const hone_tensor *t, const float *memory, float *file)
             for (int64_t j = 0; j < b; j++) file[(o * b + j) * a + i] = memory[(o * a + i) * b + j];
 }
 
+/* A flattened linear layer keeps its shape (O, I): only the order within I differs. */
 void hone_layout_file_shape(const hone_tensor *t, int32_t *rank, int64_t dim[HONE_MAX_RANK])
 {
     *rank = t->rank;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Room for `more` bytes and the end mark. Failure is remembered instead of returned, so that a chain of
+ * additions is checked once, when the text is taken. Doubling keeps n additions at O(n) copies. */
 static bool text_reserve(hone_text *t, size_t more)
 {
     if (t->failed) return false;
@@ -23,6 +25,7 @@ static bool text_reserve(hone_text *t, size_t more)
     return true;
 }
 
+/* `data` may hold any bytes; the end mark behind them is not counted. */
 void hone_text_append(hone_text *t, const void *data, size_t bytes)
 {
     if (!text_reserve(t, bytes)) return;
@@ -31,6 +34,7 @@ void hone_text_append(hone_text *t, const void *data, size_t bytes)
     t->data[t->bytes] = '\0';
 }
 
+/* Measured first and then written: the list of arguments is used up by one pass, hence the copy. */
 void hone_text_addv(hone_text *t, const char *fmt, va_list args)
 {
     va_list again;
@@ -50,6 +54,7 @@ void hone_text_add(hone_text *t, const char *fmt, ...)
     va_end(args);
 }
 
+/* NULL when any addition failed: half a text is never handed out. An empty text is "", not NULL. */
 char *hone_text_take(hone_text *t)
 {
     if (!t->data && !t->failed) hone_text_append(t, "", 0);
@@ -62,6 +67,7 @@ char *hone_text_take(hone_text *t)
     return data;
 }
 
+/* Fine on a zeroed text and on one that was taken. */
 void hone_text_free(hone_text *t)
 {
     free(t->data);
@@ -71,6 +77,7 @@ void hone_text_free(hone_text *t)
 /* Length of the UTF-8 character at s, 0 if it is malformed (overlong, surrogate, > U+10FFFF). */
 static int utf8_length(const unsigned char *s)
 {
+    /* the smallest code of each length: below it, the form is overlong (RFC 3629, section 3) */
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     int n = s[0] < 0x80 ? 1 : (s[0] & 0xE0) == 0xC0 ? 2 : (s[0] & 0xF0) == 0xE0 ? 3 : (s[0] & 0xF8) == 0xF0 ? 4 : 0;
     if (n < 2) return n;
@@ -82,6 +89,8 @@ static int utf8_length(const unsigned char *s)
     return code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000) ? 0 : n;
 }
 
+/* RFC 8259, section 7. File names and class names may be any bytes, so malformed ones become U+FFFD:
+ * the output is valid JSON whatever the disk holds. */
 void hone_text_json(hone_text *t, const char *s)
 {
     hone_text_append(t, "\"", 1);
@@ -102,6 +111,7 @@ void hone_text_json(hone_text *t, const char *s)
     hone_text_append(t, "\"", 1);
 }
 
+/* NULL in, NULL out: optional texts need no case of their own. (strdup itself is POSIX and does not.) */
 char *hone_strdup(const char *s)
 {
     if (!s) return NULL;

@@ -21,6 +21,8 @@ static int cgroup_quota(void)
     return fields == 2 && quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
 }
 
+/* What this process may use, not what the machine has: affinity and quota of a container come first.
+ * More threads than that only take turns, and a spinning one then stalls the others. */
 int hone_cpu_count(void)
 {
     int count = (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -33,6 +35,7 @@ int hone_cpu_count(void)
     return count > 0 ? count : 1;
 }
 
+/* Monotonic: setting the clock changes no duration. Differences mean something, the value alone does not. */
 double hone_now_seconds(void)
 {
     struct timespec t;
@@ -40,6 +43,7 @@ double hone_now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* One parallel loop. Items are handed out one by one, because their costs differ (files, folders). */
 typedef struct loop {
     int64_t count;
     hone_status (*work)(void *arg, int64_t i);
@@ -51,6 +55,7 @@ typedef struct loop {
     int64_t error_item;
 } loop;
 
+/* Takes items until none is left or one failed. Items in progress elsewhere are finished, not cut off. */
 static void *loop_run(void *arg)
 {
     loop *l = arg;
@@ -70,6 +75,7 @@ static void *loop_run(void *arg)
     return NULL;
 }
 
+/* The calling thread works too, so the loop ends even where no helper can be started. */
 hone_status hone_parallel_for(int threads, int64_t count, hone_status (*work)(void *arg, int64_t i), void *arg)
 {
     loop l = {.count = count, .work = work, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER};

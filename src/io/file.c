@@ -96,6 +96,7 @@ static hone_status fail_path(const char *verb, const char *path, uint64_t need_b
     struct statvfs v;
     char *dir = hone_path_parent(path);
     hone_status status = HONE_ERR_RUNTIME;
+    /* a quota reads like a full disk to the user, and the remedy is the same */
     bool full = e == ENOSPC || e == EDQUOT;
     unsigned long long room = dir && statvfs(dir, &v) == 0 ? (unsigned long long)v.f_bavail * v.f_frsize : 0;
     if (full && need_bytes)
@@ -121,6 +122,7 @@ static hone_status fail_memory(const char *path)
 
 /* --- paths ------------------------------------------------------------------------------------- */
 
+/* NULL when out of memory; a doubled slash is harmless and left in. */
 char *hone_io_join(const char *dir, const char *name)
 {
     hone_text t = {0};
@@ -140,12 +142,14 @@ char *hone_path_temporary(const char *path)
     return hone_text_take(&t);
 }
 
+/* 0: not a temporary name. The caller asks the kernel whether that process still lives. */
 long hone_path_temporary_pid(const char *name)
 {
     const char *mark = strstr(name, ".tmp-");
     return mark ? strtol(mark + 5, NULL, 10) : 0;
 }
 
+/* As dirname(1) for names without a trailing slash, but never changing its argument. */
 char *hone_path_parent(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -222,6 +226,7 @@ hone_status hone_out_close(hone_out *o, uint64_t *xxh3)
     return status;
 }
 
+/* Fine after a close and on one that failed to open. Past the fault switch: unwinding is no step of a save. */
 void hone_out_abort(hone_out *o)
 {
     if (o->path && o->fd >= 0) {
@@ -240,6 +245,7 @@ hone_status hone_io_append(int fd, const char *path, int64_t at, const void *dat
     return status;
 }
 
+/* A folder that is there already is an error here: names of temporaries must be new. */
 hone_status hone_io_mkdir(const char *path)
 {
     int r;
@@ -248,6 +254,7 @@ hone_status hone_io_mkdir(const char *path)
     return r < 0 ? fail_path("create folder", path, 0) : HONE_OK;
 }
 
+/* The one moment when new content becomes visible; on one file system it happens or it does not. */
 hone_status hone_io_rename(const char *from, const char *to)
 {
     int r;

@@ -56,6 +56,7 @@ hone_status hone_run_lock(const char *run_dir, int *fd)
     return status;
 }
 
+/* Closing the descriptor gives the lock back. */
 void hone_run_unlock(int fd)
 {
     if (fd >= 0) close(fd); /* the file stays: removing it would let two runs lock two files */
@@ -95,6 +96,7 @@ hone_status hone_log_append(hone_log *log, const char *line)
     return log_flush(log);
 }
 
+/* Called before a checkpoint records the length: what it counts must survive a power loss. */
 hone_status hone_log_sync(hone_log *log)
 {
     HONE_TRY(log_flush(log));
@@ -139,6 +141,7 @@ hone_status hone_run_dir_open(const char *path, hone_run_dir *out)
     return status;
 }
 
+/* The lock goes last, so that nobody else appends while pending lines are still being written. */
 void hone_run_dir_close(hone_run_dir *r)
 {
     if (!r->path) return;
@@ -160,6 +163,7 @@ hone_status hone_run_dir_start_logs(hone_run_dir *r, int64_t metrics_bytes, int6
     return log_open(&r->log, r->path, "log.txt");
 }
 
+/* Best effort by design: a full disk must not end a run through its diary. */
 void hone_run_dir_note(hone_run_dir *r, const char *kind, const char *text)
 {
     char when[24];
@@ -182,6 +186,7 @@ hone_status hone_run_dir_write(const hone_run_dir *r, const char *name, const ch
     return status;
 }
 
+/* The limit stands against a file that is not ours: config and state are kilobytes. */
 hone_status hone_run_dir_read(const hone_run_dir *r, const char *name, char **text)
 {
     char *path = hone_io_join(r->path, name);
@@ -191,6 +196,7 @@ hone_status hone_run_dir_read(const hone_run_dir *r, const char *name, char **te
     return status;
 }
 
+/* "Not there" and "can't be looked at" are the same to callers: both mean that it can't be used. */
 bool hone_run_dir_has(const hone_run_dir *r, const char *name)
 {
     char *path = hone_io_join(r->path, name);

@@ -14,6 +14,7 @@
 
 enum { HEADER_LIMIT_BYTES = 100000000, COMMA_LIMIT = 4000000, RANK_LIMIT = 8 };
 
+/* The file's bytes are kept as read: blobs point into them, so loading costs one copy, not two. */
 struct hone_safetensors {
     char *memory;    /* the whole file                                                            */
     hone_blob *blob; /* (count) in the order of their data                                        */
@@ -22,6 +23,7 @@ struct hone_safetensors {
     json_t *header; /* owns names and metadata                                                   */
 };
 
+/* Names as the format writes them; what is not listed (BOOL, I8, F8...) hone has no use for. */
 static const struct {
     const char *name;
     hone_dtype dtype;
@@ -227,9 +229,11 @@ hone_status hone_safetensors_open(const char *path, hone_safetensors **out)
     return hone_safetensors_from_memory(path, data, bytes, out);
 }
 
+/* In the order of their data, which is not that of the header. */
 int hone_safetensors_count(const hone_safetensors *s) { return s->count; }
 const hone_blob *hone_safetensors_blob(const hone_safetensors *s, int k) { return &s->blob[k]; }
 
+/* Linear: a few hundred arrays are looked up once a load. NULL when there is none of that name. */
 const hone_blob *hone_safetensors_find(const hone_safetensors *s, const char *name)
 {
     for (int k = 0; k < s->count; k++)
@@ -237,11 +241,13 @@ const hone_blob *hone_safetensors_find(const hone_safetensors *s, const char *na
     return NULL;
 }
 
+/* NULL without metadata or without that key: jansson's getters accept NULL all the way. */
 const char *hone_safetensors_metadata(const hone_safetensors *s, const char *key)
 {
     return json_string_value(json_object_get(json_object_get(s->header, "__metadata__"), key));
 }
 
+/* Blobs point into the handle's memory, so they end here too. Fine on NULL and on a half-made one. */
 void hone_safetensors_close(hone_safetensors *s)
 {
     if (!s) return;
