@@ -579,7 +579,6 @@ static void test_json_hostile(void **state)
     free(text);
     assert_int_not_equal(hone_model_load_json(scratch("absent.json"), &m), HONE_OK);
 }
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
