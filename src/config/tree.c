@@ -15,6 +15,7 @@
 enum { MAX_PAGE_BYTES = 16 << 20 };
 
 /* --- the counted name ----------------------------------------------------------------------------- */
+/* Atomic, because data sets and models that hold pages may be freed on another thread. */
 typedef struct page_name {
     atomic_int users;
     char text[];
@@ -34,6 +35,7 @@ static const char *name_new(const char *file)
     return name->text;
 }
 
+/* NULL is fine: a node whose name could not be made is freed too. */
 static void name_release(const char *file)
 {
     if (file && atomic_fetch_sub(&name_of(file)->users, 1) == 1) free(name_of(file));
@@ -48,6 +50,7 @@ static const char *name_share(const hone_yaml *sibling, const char *file)
 }
 
 /* --- nodes ---------------------------------------------------------------------------------------- */
+/* `at` lends file, line and column: what a program puts into a page still says where it comes from. */
 hone_yaml *hone_yaml_new(hone_yaml_kind kind, const char *text, const hone_yaml *at)
 {
     hone_yaml *n = calloc(1, sizeof *n);
@@ -109,6 +112,7 @@ void hone_yaml_free(hone_yaml *root)
     free(root);
 }
 
+/* Deep. NULL without memory, and then nothing is left over; NULL in, NULL out. */
 hone_yaml *hone_yaml_copy(const hone_yaml *node)
 {
     hone_yaml *copy = node ? hone_yaml_new(node->kind, node->text, node) : NULL;
@@ -133,12 +137,14 @@ int hone_yaml_index(const hone_yaml *map, const char *key)
     return -1;
 }
 
+/* NULL when absent, also on a NULL map or another kind: look-ups chain without checks between them. */
 const hone_yaml *hone_yaml_get(const hone_yaml *map, const char *key)
 {
     int k = hone_yaml_index(map, key);
     return k < 0 ? NULL : map->item[k];
 }
 
+/* k must be in range. */
 void hone_yaml_drop(hone_yaml *map, int k)
 {
     hone_yaml_free(map->item[k]);
@@ -185,6 +191,7 @@ bool hone_yaml_bool(const hone_yaml *n, bool *out)
     return *out || strcmp(n->text, "false") == 0;
 }
 
+/* YAML 1.2's core schema: nothing, ~ or null, unquoted. */
 bool hone_yaml_null(const hone_yaml *n)
 {
     return is_plain(n) && (!*n->text || strcmp(n->text, "~") == 0 || strcmp(n->text, "null") == 0);

@@ -20,6 +20,7 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 
+/* The order is that of writing and of the manifest's list; MANIFEST.json itself comes last and is not in it. */
 const char *const hone_checkpoint_file[HONE_CHECKPOINT_FILES] = {"model.safetensors", "optim.safetensors",
                                                                  "state.json"};
 
@@ -63,6 +64,7 @@ static hone_status write_arrays(const char *dir, const char *name, const hone_bl
     return status;
 }
 
+/* What one save writes; nothing in it is owned. model and optim: (model_count), (optim_count) arrays. */
 typedef struct save {
     const hone_blob *model, *optim;
     int model_count, optim_count;

@@ -7,6 +7,7 @@
 enum { HONE_CHECKPOINT_FILES = 3 };
 extern const char *const hone_checkpoint_file[HONE_CHECKPOINT_FILES];
 
+/* Of a whole file. XXH3 finds accidents, not attacks: a checkpoint is trusted as far as its folder is. */
 typedef struct hone_manifest_entry {
     uint64_t bytes, xxh3;
 } hone_manifest_entry;

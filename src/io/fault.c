@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+/* `calls` counts on after the fault has struck, so that a test can learn how many calls a save makes. */
 typedef struct fault_state {
     bool environment_read;
     int64_t calls, k; /* k 0: off */
@@ -41,13 +42,16 @@ static void read_environment(void)
     }
 }
 
+/* Setting it also wins over HONE_FAULT: a test's own fault is the only one there is. */
 void hone_fault_set(int64_t k, hone_fault_mode mode)
 {
     fault = (fault_state){.environment_read = true, .k = mode == HONE_FAULT_NONE ? 0 : k, .mode = mode};
 }
 
+/* A save without a fault tells how many there are; the test then lets each of them fail in turn. */
 int64_t hone_fault_calls(void) { return fault.calls; }
 
+/* SIGKILL runs no handler and no atexit: what is on the disk then is what a crash would leave. */
 void hone_fault_die(void)
 {
     for (;;) raise(SIGKILL); /* once is enough */
@@ -65,6 +69,7 @@ hone_fault_mode hone_fault_next(bool makes_space_need)
     return still_full ? HONE_FAULT_ENOSPC : HONE_FAULT_NONE;
 }
 
+/* 0: the call is made (a short write is made too, only shorter; a kill never gets here). */
 int hone_fault_errno(hone_fault_mode mode)
 {
     switch (mode) {

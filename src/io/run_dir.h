@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "hone/io.h"
 
+/* A file that only grows. Invariant: `bytes` is a length at which the file ends in a whole line. */
 typedef struct hone_log {
     int fd; /* -1: not open */
     char *path;
@@ -16,6 +17,7 @@ typedef struct hone_log {
     hone_text pending; /* lines that are not in the file yet */
 } hone_log;
 
+/* While `lock` is held (-1: not), no other process writes anything in `path`. */
 typedef struct hone_run_dir {
     char *path;
     int lock;

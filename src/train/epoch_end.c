@@ -79,6 +79,7 @@ static void update_plateau(hone_trainer *t, double val_loss)
 /* A val line of metrics.jsonl, a row of results.csv, the event for whoever draws it. `e` NULL: no validation. */
 static void write_rows(hone_trainer *t, const hone_evaluation *e, bool best)
 {
+    /* in epochs, fractional: runs that are limited by steps need not end on a whole one */
     double epoch = (double)t->s.step / (double)t->steps_per_epoch, n = (double)t->s.epoch_samples;
     hone_result_row row = {.epoch = (int64_t)ceil(epoch - 1e-9),
                            .step = t->s.step,

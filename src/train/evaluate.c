@@ -113,6 +113,7 @@ static hone_status own_split(hone_data *d, const char *split, hone_dataset **out
                      name, d->train ? " train" : "", d->val ? " val" : "", d->test ? " test" : "");
 }
 
+/* Which of the two owns `set` decides how it is freed. */
 typedef struct evaluation_data {
     hone_data *own;    /* the run's, or */
     hone_dataset *set; /* one that was opened for this: freed only where `own` is NULL */

@@ -12,6 +12,7 @@
 /* The interval of a share near 0 or 1 stays inside 0..1, which the normal approximation does not. */
 void hone_wilson(int64_t k, int64_t n, double *low, double *high)
 {
+    /* the 97.5 % point of the normal distribution: a 95 % interval, two-sided (Wilson 1927) */
     const double z = 1.959963984540054;
     *low = 0;
     *high = 1;
@@ -47,6 +48,7 @@ hone_status hone_evaluation_make(int64_t n, int classes, const hone_model *names
                      classes);
 }
 
+/* Also frees a half-made one: class_name is NULL-filled before its texts are copied. */
 void hone_evaluation_free(hone_evaluation *e)
 {
     for (int k = 0; k < e->classes && e->class_name; k++) free(e->class_name[k]);
@@ -81,6 +83,7 @@ static void class_figures(hone_evaluation *e)
     e->f1_macro = present ? f1_sum / present : 0;
 }
 
+/* From truth, predicted and row_loss (n each). Sums in double and in sample order: the same bytes each run. */
 void hone_evaluation_finish(hone_evaluation *e)
 {
     int64_t hits = 0;

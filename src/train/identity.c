@@ -134,6 +134,7 @@ static json_t *identity(const hone_trainer *t)
     return o;
 }
 
+/* Stored in each checkpoint's state; free() it. NULL: memory. */
 char *hone_identity_json(const hone_trainer *t)
 {
     json_t *o = identity(t);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+/* Pixels are bytes (H, W, C) until the first kernel of a program makes floats of them. */
 size_t hone_pass_sample_bytes(const hone_preprocess *pre)
 {
     return (size_t)pre->height * (size_t)pre->width * (size_t)pre->channels;
@@ -59,6 +60,7 @@ static hone_status make_pool(hone_pass *p)
 hone_status hone_pass_open(const hone_pass_opts *o, hone_pass *out)
 {
     int64_t count = hone_dataset_count(o->data);
+    /* a set smaller than a batch is one batch; the tail is what is left of the last round, 0 for none */
     int batch = o->batch < count ? o->batch : (int)count, tail = (int)(count % batch);
     hone_loader_opts loader = o->loader;
     hone_status status;
@@ -78,6 +80,7 @@ fail:
     return status;
 }
 
+/* The loader goes first: its threads still read the data set and write into batches. */
 void hone_pass_close(hone_pass *p)
 {
     hone_loader_close(p->loader);

@@ -11,6 +11,7 @@
 
 enum { BATCH = 16 };
 
+/* Both programs share one set of parameters; `many` owns it. Not for two threads at once. */
 struct hone_predictor {
     hone_saved saved;
     hone_backend *backend;
@@ -84,6 +85,7 @@ fail:
     return status;
 }
 
+/* Owned by the predictor: valid until it is closed. */
 const hone_model *hone_predictor_model(const hone_predictor *p) { return p->saved.model; }
 
 /* `count` <= BATCH images, pixels (count, H, W, C), out (count, classes). */
@@ -116,6 +118,7 @@ hone_status hone_predictor_run(hone_predictor *p, const uint8_t *pixels, int cou
     return HONE_OK;
 }
 
+/* Also unwinds a half-opened one: everything in it is NULL until it is made. */
 void hone_predictor_close(hone_predictor *p)
 {
     if (!p) return;

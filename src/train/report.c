@@ -94,6 +94,7 @@ char *hone_evaluation_confusion_csv(const hone_evaluation *e)
     return hone_text_take(&t);
 }
 
+/* A sample and what it is ranked by. */
 typedef struct ranked {
     float loss;
     int64_t sample;

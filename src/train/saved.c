@@ -100,12 +100,14 @@ done:
     return status;
 }
 
+/* For a weights file that was moved out of its run: the defaults of reading data, and nothing to train. */
 hone_status hone_saved_plain_config(hone_config **out)
 {
     static const char page[] = "task: image\ndata: {path: .}\nmodel: {layers: [flatten, linear: classes]}\n";
     return hone_config_read_text("defaults", page, NULL, 0, out);
 }
 
+/* Fine on a zeroed one. */
 void hone_saved_close(hone_saved *s)
 {
     if (s->model) hone_model_free(s->model);

@@ -8,6 +8,7 @@
 #include "core/thread.h"
 #include "train/saved.h"
 
+/* What this build can't do is refused before any data are read: minutes later it would be an annoyance. */
 hone_status hone_setup_check(const hone_config *c)
 {
     if (c->task != HONE_TASK_IMAGE)
@@ -75,6 +76,7 @@ static hone_status spread(const char *key, const float *from, int count, int cha
 static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
 {
     const hone_config *c = t->config;
+    /* (channels), at most RGBA */
     float mean[4] = {0}, std[4] = {1, 1, 1, 1};
     *pre = (hone_preprocess){t->data->height, t->data->width, t->data->channels, c->image.resize, {0}, {1, 1, 1, 1}};
     /* pixels are in 0..1 here, as the page's own values are */
@@ -84,10 +86,11 @@ static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
     HONE_TRY(spread("image.std", c->image.std_auto ? std : c->image.std,
                     c->image.std_auto ? pre->channels : c->image.std_count, pre->channels, pre->std));
     for (int k = 0; k < pre->channels; k++)
-        if (!(pre->std[k] > 0)) pre->std[k] = 1; /* a channel of one value: nothing to scale */
+        if (!(pre->std[k] > 0)) pre->std[k] = 1; /* a channel of one value: nothing to scale; or NaN */
     return HONE_OK;
 }
 
+/* Needs the data: image size, class names and measured moments are part of a model. */
 hone_status hone_setup_model(hone_trainer *t)
 {
     hone_preprocess pre;
@@ -149,7 +152,8 @@ static hone_status make_class_weights(hone_trainer *t)
 
 /* --- programs ------------------------------------------------------------------------------------------------------ */
 
-/* The page's constants as the kernels want them. */
+/* The page's constants as the kernels want them. zero_grad: the update clears what micro-batches added up;
+ * with one of them, gradients are overwritten by the next step anyway. */
 static hone_update_attr update_attr(const hone_config *c)
 {
     return (hone_update_attr){.momentum = (float)c->train.optimizer.momentum,
@@ -163,6 +167,7 @@ static hone_update_attr update_attr(const hone_config *c)
                               .zero_grad = c->train.accumulate > 1};
 }
 
+/* In one place, so that whoever else compiles a training pass times and plans what is trained. */
 hone_pass_opts hone_setup_train_opts(const hone_trainer *t)
 {
     const hone_config *c = t->config;

@@ -22,6 +22,8 @@ enum { STATE_VERSION = 1 };
 
 typedef enum field_type { FIELD_I64, FIELD_I32, FIELD_U64, FIELD_BOOL, FIELD_DOUBLE, FIELD_FLOAT } field_type;
 
+/* Every field that steers a byte of what follows must be here: one that is missing restarts at 0 after a
+ * resume, and the run then ends with other bytes than one that was never stopped. */
 static const struct field {
     const char *name;
     size_t offset;

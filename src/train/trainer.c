@@ -41,8 +41,10 @@ void hone_trainer_say(hone_trainer *t, const char *what, const char *fmt, ...)
     free(sentence);
 }
 
+/* Set by a signal handler; looked at between steps, so a step is never half done. */
 bool hone_trainer_stopped(const hone_trainer *t) { return t->opts->stop && *t->opts->stop; }
 
+/* Over all sessions of a run, without the pauses between them. */
 double hone_trainer_seconds(const hone_trainer *t)
 {
     return t->session_seconds_before + (t->started > 0 ? hone_now_seconds() - t->started : 0);
