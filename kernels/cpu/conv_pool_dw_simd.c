@@ -15,6 +15,7 @@ typedef float v16 __attribute__((vector_size(64)));
 typedef float v8_unaligned __attribute__((vector_size(32), may_alias, aligned(4)));
 typedef float v16_unaligned __attribute__((vector_size(64), may_alias, aligned(4)));
 
+/* One launch: what all parts read, and where their scratch lies. */
 typedef struct dw_job {
     const hone_launch *l;
     const hone_attrs *a;
@@ -161,6 +162,7 @@ static void run_segments(segment_list t, int64_t rows, int64_t floats, int joine
         }
 }
 
+/* bias in double: one sum over all places of all images of the part. */
 static void add_channel(const dw_job *job, const dw_part *p, int64_t o)
 {
     const conv_pool_shape *s = &job->s;
@@ -185,6 +187,7 @@ static void add_channel(const dw_job *job, const dw_part *p, int64_t o)
     }
 }
 
+/* Into the middle of the zeroed border: places outside the image then need no test. */
 static void copy_image(const dw_job *job, int64_t n, float *image)
 {
     const conv_pool_shape *s = &job->s;
@@ -195,6 +198,7 @@ static void copy_image(const dw_job *job, int64_t n, float *image)
                (size_t)(s->W * s->I) * sizeof *x);
 }
 
+/* The two usual activations as constants, the rest through one general copy. */
 static void meet_by_act(const dw_job *job, const dw_part *p, int64_t n)
 {
     switch (job->a->act) {
@@ -204,6 +208,7 @@ static void meet_by_act(const dw_job *job, const dw_part *p, int64_t n)
     }
 }
 
+/* One part: images begin..end into its own sums, so parts never meet before the join. */
 static void dw_images(const void *arg, int part)
 {
     const dw_job *job = arg;
@@ -222,6 +227,7 @@ static void dw_images(const void *arg, int part)
     }
 }
 
+/* Micro-batches add up where the node says so; the sum is rounded once. */
 static void put_gradient(const hone_launch *l, float *dw, double value)
 {
     *dw = (float)(l->node->accumulate ? (double)*dw + value : value);
@@ -246,6 +252,8 @@ static void join(const dw_job *job)
     }
 }
 
+/* x (N, H, W, I), y and dy (N, PH, PW, O), at u8 of y's shape -> dw (O, kh, kw, I/g), db (O).
+ * 16: of the convolution's work about this share is left after pooling and gating, to size the team. */
 void SIMD(cpu_conv_act_maxpool_dw)(hone_backend *b, const hone_launch *l)
 {
     dw_job job = {.l = l, .a = &l->node->attr};

@@ -13,18 +13,21 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* Long enough to bridge the gap between two loops of a step, short enough to leave the core to others. */
 enum {
     SPIN_US = 200,
     SPINS_PER_LOOK = 64 /* between two looks at the clock */,
     SPINS_BEFORE_YIELD = 20000 /* some 20 us */
 };
 
+/* One thread; it lives as long as the crew. */
 typedef struct helper {
     hone_cpu_crew *crew;
     pthread_t thread;
     int index; /* 1..threads-1; the caller is 0 */
 } helper;
 
+/* job, arg and parts are written before `generation` and read after it; no other order protects them. */
 struct hone_cpu_crew {
     hone_cpu_job *job;
     void *arg;
@@ -37,6 +40,7 @@ struct hone_cpu_crew {
     helper *helper;
 };
 
+/* Monotonic microseconds. */
 static int64_t now_us(void)
 {
     struct timespec t;
@@ -44,11 +48,13 @@ static int64_t now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+/* The same parts for the same thread in every run: results don't depend on who was quicker. */
 static void run_parts(hone_cpu_crew *t, int index)
 {
     for (int part = index; part < t->parts; part += t->threads) t->job(t->arg, part, t->parts);
 }
 
+/* A helper's life. Sleeping re-checks the generation under the lock, so no wake-up is missed. */
 static void *help(void *arg)
 {
     helper *h = arg;
@@ -82,6 +88,7 @@ static void start(hone_cpu_crew *t)
     pthread_mutex_unlock(&t->lock);
 }
 
+/* Without a crew the caller does all parts in order: the results are the same bits. */
 void hone_cpu_crew_run(hone_cpu_crew *t, int parts, hone_cpu_job *job, void *arg)
 {
     if (!t || parts <= 1) {
@@ -99,6 +106,7 @@ void hone_cpu_crew_run(hone_cpu_crew *t, int parts, hone_cpu_job *job, void *arg
         if (spin > SPINS_BEFORE_YIELD) sched_yield();
 }
 
+/* `started` helpers exist: all, or fewer when opening failed halfway. */
 static void stop(hone_cpu_crew *t, int started)
 {
     atomic_store(&t->stop, 1);
@@ -110,6 +118,7 @@ static void stop(hone_cpu_crew *t, int started)
     free(t);
 }
 
+/* NULL for one thread and where threads can't be had: the caller then works alone, only slower. */
 hone_cpu_crew *hone_cpu_crew_open(int threads)
 {
     hone_cpu_crew *t = threads > 1 ? calloc(1, sizeof *t) : NULL;
@@ -128,6 +137,7 @@ hone_cpu_crew *hone_cpu_crew_open(int threads)
     return t;
 }
 
+/* Fine on NULL. No loop may be running. */
 void hone_cpu_crew_close(hone_cpu_crew *t)
 {
     if (t) stop(t, t->threads - 1);

@@ -77,6 +77,7 @@ static void outputs_of(const pool_job *job, int64_t h, int64_t w, taps *t)
 }
 
 /* --- one place, all channels: vectors, and the rest one by one --------------------------------------- */
+/* y, chosen (C) of one output. The scalar rest repeats the vectors' comparisons, so C % LANES changes no bit. */
 static void max_place(const pool_job *job, const float *x, const taps *t, float *y, uint8_t *chosen)
 {
     int64_t c = 0, C = job->C;
@@ -138,6 +139,7 @@ static void sum_place(const pool_job *job, const float *x, const uint8_t *at, co
 }
 
 /* --- rows of outputs: item = n * to_h + row ------------------------------------------------------------ */
+/* Offsets are within one image, so the list of a column serves all channels at once. */
 static void max_range(const void *arg, int64_t begin, int64_t end)
 {
     const pool_job *job = arg;
@@ -152,6 +154,7 @@ static void max_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* `scale` is 1 / window: padding counts, as count_include_pad=True of torch.nn.AvgPool2d. */
 static void average_range(const void *arg, int64_t begin, int64_t end)
 {
     const pool_job *job = arg;
@@ -165,6 +168,7 @@ static void average_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* Here `to` is x and `from` is y: each input looks up the outputs that it reached. */
 static void gradient_range(const void *arg, int64_t begin, int64_t end)
 {
     const pool_job *job = arg;
@@ -179,6 +183,7 @@ static void gradient_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* One call for four kernels; what differs is the body, `at` and `chosen`. */
 static void run(hone_backend *b, const hone_launch *l, const uint8_t *at, uint8_t *chosen, float scale,
                 hone_cpu_range_fn *body)
 {
@@ -206,6 +211,7 @@ SIMD_INLINE float below(hone_act act, float slope, float y, float dy)
     }
 }
 
+/* The same, LANES at a time; masks instead of branches, so that 0 * inf can't make a NaN. */
 SIMD_INLINE vfloat below_lanes(hone_act act, float slope, vfloat y, vfloat dy)
 {
     switch (act) {
@@ -266,6 +272,7 @@ SIMD_INLINE void tile_rows(const pool_job *job, int64_t begin, int64_t end, hone
     }
 }
 
+/* The common activations as constants: the switch leaves the inner loop. */
 static void tile_range(const void *arg, int64_t begin, int64_t end)
 {
     const pool_job *job = arg;

@@ -9,6 +9,7 @@
 #include "cpu/simd.h"
 #include "cpu/math_simd.h"
 
+/* All that later passes need to know of a row, so that its exponentials are summed once. */
 typedef struct row_facts {
     float top; /* maximum of the row                  */
     float sum; /* of exp(x - top), NaN if the row holds one */
@@ -35,6 +36,7 @@ typedef struct softmax_job {
     int64_t C;
 } softmax_job;
 
+/* The row is read twice from cache: cheaper than keeping C exponentials and scaling them. */
 static void softmax_range(const void *arg, int64_t begin, int64_t end)
 {
     const softmax_job *job = arg;
@@ -49,6 +51,7 @@ static void softmax_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* 8: an exponential costs about as much as eight multiply-adds, which is what teams are sized by. */
 void SIMD(cpu_softmax)(hone_backend *b, const hone_launch *l)
 {
     int64_t rows = hone_cpu_rows(l->in_desc[0]), C = hone_cpu_last(l->in_desc[0]);
@@ -67,8 +70,10 @@ typedef struct entropy {
     double hard, smooth;                      /* the two sums of the loss   */
 } entropy;
 
+/* Optional weights: an absent array means ones. */
 static double weight(const float *w, int64_t i) { return w ? (double)w[i] : 1; }
 
+/* The sums of weights come first: the gradient of each row divides by the total of all of them. */
 static entropy describe(const hone_launch *l)
 {
     entropy e = {.x = l->in[0], .label = l->in[1], .row_weight = l->in[2], .class_weight = l->in[3]};
@@ -100,6 +105,7 @@ static double even_loss(const entropy *e, const float *x, row_facts f, double lo
     return sum;
 }
 
+/* In double from the logarithm on: row losses near 0 are differences of nearly equal numbers. */
 static void row_loss(entropy *e, int64_t n, row_facts f)
 {
     const float *x = e->x + n * e->C; /* (C) */
@@ -134,6 +140,8 @@ static void row_gradient(const entropy *e, int64_t n, row_facts f)
     dx[t] = (float)(scale * (own * (p - 1) + even * (p * e->all - weight(w, t))));
 }
 
+/* Sums are weighted by samples, so that batches of unequal size average rightly over a line of the log.
+ * If all weights are 0 the division makes a NaN, as in PyTorch. */
 static void publish(const hone_launch *l, const entropy *e)
 {
     hone_step *step = l->in[4];
@@ -145,6 +153,7 @@ static void publish(const hone_launch *l, const entropy *e)
     step->correct += e->correct;
 }
 
+/* `dx` (N, C) NULL: loss and metrics only. With it, each row is read while it is still in cache. */
 static void forward(const hone_launch *l, float *dx)
 {
     entropy e = describe(l);

@@ -19,6 +19,7 @@ typedef struct norm_job {
     double *sum; /* (NORM_PARTS) */
 } norm_job;
 
+/* Sums of squares of the parts begin..end; vector lanes of doubles, a fixed number per instruction set. */
 static void norm_range(const void *arg, int64_t begin, int64_t end)
 {
     const norm_job *job = arg;
@@ -33,6 +34,7 @@ static void norm_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* `finite` is how a step is skipped: a NaN or infinity anywhere in the gradients reaches the sum. */
 void SIMD(cpu_grad_norm)(hone_backend *b, const hone_launch *l)
 {
     double parts[NORM_PARTS] = {0}, sum = 0;
@@ -45,6 +47,7 @@ void SIMD(cpu_grad_norm)(hone_backend *b, const hone_launch *l)
 }
 
 /* --- sgd, adamw -------------------------------------------------------------------------------------- */
+/* Factors are computed once a step in double and rounded once; the elements' arithmetic is float. */
 typedef struct update_job {
     float *p, *grad, *slot0, *slot1, *ema; /* (K); slots and ema may be NULL */
     const hone_segment *segment;           /* (S)                            */
@@ -62,6 +65,8 @@ typedef struct run { /* one run of elements under one rule */
     float lr, lr_over_bias1, decay;
 } run;
 
+/* torch.optim.SGD. The last three are constants where this is inlined, so each case is a loop of its own
+ * without branches. `first`: the buffer starts as the gradient itself, not damped, as in PyTorch. */
 SIMD_INLINE void sgd_run(const update_job *job, run s, int buffered, int first, int averaged)
 {
     const float *grad = job->grad;
@@ -82,6 +87,7 @@ SIMD_INLINE void sgd_run(const update_job *job, run s, int buffered, int first, 
     }
 }
 
+/* torch.optim.AdamW: decay on the weight, not in the gradient; eps is added to the corrected root. */
 SIMD_INLINE void adamw_run(const update_job *job, run s, int averaged)
 {
     const float *grad = job->grad;
@@ -101,6 +107,7 @@ SIMD_INLINE void adamw_run(const update_job *job, run s, int averaged)
     }
 }
 
+/* Momentum 0 keeps no buffer: the slot may then be absent. */
 static void apply(const update_job *job, run s)
 {
     int buffered = job->slot0 && job->a->momentum > 0;
@@ -132,6 +139,7 @@ static void update_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* Only updates that took place count for Adam's bias correction; bad ones in a row end a run elsewhere. */
 static void count_step(hone_step *step)
 {
     if (step->finite) {
@@ -143,6 +151,7 @@ static void count_step(hone_step *step)
     }
 }
 
+/* torch.nn.utils.clip_grad_norm_: factor clip / (norm + 1e-6), never above 1. t counts from 1. */
 static void update(hone_backend *b, const hone_launch *l, int adam)
 {
     hone_step *step = l->in[3];

@@ -8,6 +8,7 @@
 
 #include "cuda.h"
 
+/* Launches are asynchronous and have no status, so their first error waits here. */
 typedef struct cuda_self {
     int device;
     cudaStream_t stream;
@@ -15,10 +16,13 @@ typedef struct cuda_self {
     const char *launch_kernel;
 } cuda_self;
 
+/* Every verb gets the backend; what is CUDA's alone hangs on it. */
 static cuda_self *self_of(hone_backend *b) { return b->self; }
 
+/* Non-blocking with respect to the default stream: libraries that use that one don't serialize us. */
 cudaStream_t hone_cuda_stream(hone_backend *b) { return self_of(b)->stream; }
 
+/* Only the first is kept: those after it are mostly consequences. */
 void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error)
 {
     cuda_self *s = self_of(b);
@@ -27,6 +31,7 @@ void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error)
     s->launch_kernel = kernel;
 }
 
+/* Exhausted memory has a remedy of its own, and its own exit code. */
 static hone_status device_error(const char *what, cudaError_t e)
 {
     hone_status status = e == cudaErrorMemoryAllocation ? HONE_ERR_MEMORY : HONE_ERR_DEVICE;
@@ -40,6 +45,7 @@ static hone_status device_error(const char *what, cudaError_t e)
         if (cuda_try_error_ != cudaSuccess) return device_error((what), cuda_try_error_);                              \
     } while (0)
 
+/* New memory is zero, as on the other backends: sums and slots start from it. */
 static hone_status cuda_alloc(hone_backend *b, size_t bytes, void **out)
 {
     char what[64];
@@ -52,12 +58,14 @@ static hone_status cuda_alloc(hone_backend *b, size_t bytes, void **out)
     return device_error("clearing new memory", e);
 }
 
+/* Waits for the device where it must; NULL is fine. */
 static void cuda_free(hone_backend *b, void *ptr)
 {
     (void)b;
     cudaFree(ptr);
 }
 
+/* Errors of finished kernels come from the stream, those of launches from what was remembered. */
 static hone_status cuda_sync(hone_backend *b)
 {
     cuda_self *s = self_of(b);
@@ -75,18 +83,21 @@ static hone_status cuda_upload(hone_backend *b, void *to, const void *from, size
     return HONE_OK;
 }
 
+/* Synchronous: the caller reads `to` at once. */
 static hone_status cuda_download(hone_backend *b, void *to, const void *from, size_t bytes)
 {
     CUDA_TRY("copying from the device", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, self_of(b)->stream));
     return cuda_sync(b);
 }
 
+/* Thread-local mode: a decode thread that calls CUDA meanwhile does not spoil the record. */
 static hone_status cuda_record_begin(hone_backend *b)
 {
     CUDA_TRY("beginning to record", cudaStreamBeginCapture(self_of(b)->stream, cudaStreamCaptureModeThreadLocal));
     return HONE_OK;
 }
 
+/* The graph is only the recipe: what is kept is its executable form. */
 static hone_status cuda_record_end(hone_backend *b, void **recorded)
 {
     cudaGraph_t graph = NULL;
@@ -99,18 +110,21 @@ static hone_status cuda_record_end(hone_backend *b, void **recorded)
     return HONE_OK;
 }
 
+/* One call launches a whole step: the CPU's cost per kernel is gone. */
 static hone_status cuda_replay(hone_backend *b, void *recorded)
 {
     CUDA_TRY("replaying the recorded step", cudaGraphLaunch(recorded, self_of(b)->stream));
     return HONE_OK;
 }
 
+/* The stream must be idle: the executable may still be running otherwise. */
 static void cuda_record_free(hone_backend *b, void *recorded)
 {
     (void)b;
     if (recorded) cudaGraphExecDestroy(recorded);
 }
 
+/* Buffers were freed before by whoever asked for them. */
 static void cuda_close(hone_backend *b)
 {
     cuda_self *s = self_of(b);
@@ -148,6 +162,7 @@ static hone_status check_device(int device)
     return HONE_OK;
 }
 
+/* Errors: DEVICE with the fix in the hint, MEMORY. The device stays the calling thread's current one. */
 hone_status hone_cuda_open(int device, hone_backend **out)
 {
     HONE_TRY(check_device(device));
