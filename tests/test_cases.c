@@ -6,7 +6,8 @@
  *   test_cases perf [[DEVICE:]OP]    speed, as a table
  *   test_cases support    the table ops x dialects
  *   test_cases dump       the cases with their numbers, for tests/golden/make_ops.py
- *   test_cases emulated [OP]    the CUDA dialect's kernels on the SIMT emulator (HONE_SIMT picks the schedule)
+ *   test_cases emulated [OP [first]]    the CUDA dialect's kernels on the SIMT emulator (HONE_SIMT picks the
+ *                         schedule); `first` stops at the first failure
  * The parts are in tests/cases/. All failing cases of a mode are listed, not only the first. */
 #include "cases/cases.h"
 
@@ -195,6 +196,7 @@ static bool has_rows(const hone_backend *b, hone_op op)
 }
 
 static const char *emulated_op; /* NULL: all */
+static bool stop_at_first;      /* a planted fault needs one witness, not all */
 
 static void test_emulated(void **state)
 {
@@ -202,7 +204,7 @@ static void test_emulated(void **state)
     hone_backend *b = open_device("emulated"), *ref64 = open_device("ref64");
     complaint why;
     int failures = 0, ran = 0;
-    for (int k = 0; k < case_count; k++) {
+    for (int k = 0; k < case_count && !(failures && stop_at_first); k++) {
         const case_row *row = &case_list[k];
         if ((emulated_op && strcmp(emulated_op, hone_op_name(row->op)) != 0) || !has_rows(b, row->op)) continue;
         ran++;
@@ -230,6 +232,7 @@ int main(int argc, char **argv)
     if (strcmp(mode, "dump") == 0) return golden_dump();
     if (strcmp(mode, "support") == 0) return report_support();
     emulated_op = argc > 2 ? argv[2] : NULL;
+    stop_at_first = argc > 3 && strcmp(argv[3], "first") == 0;
     if (strcmp(mode, "emulated") == 0) return cmocka_run_group_tests(emulated, NULL, NULL);
     if (strcmp(mode, "grad") == 0) return cmocka_run_group_tests(gradients, NULL, NULL);
     if (argc > 2) cmocka_set_test_filter(argv[2]);

@@ -24,6 +24,7 @@ extern "C" cudaStream_t hone_cuda_stream(hone_backend *b);
 /* Remembers the first failed launch; the next sync reports it. Launches themselves can't fail. */
 extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error);
 
+#define HONE_FILL_BLOCKS               (132 * 8) /* eight on each multiprocessor of the largest chip */
 #define HONE_KERNEL(max_threads)       __global__ void __launch_bounds__(max_threads)
 #define HONE_SHARED(type, name, count) __shared__ type name[count]
 #define HONE_DYNAMIC_SHARED(type, name)                                                                                \
@@ -57,6 +58,7 @@ struct fp16 {
 
 extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int error);
 
+#define HONE_FILL_BLOCKS         6 /* few, so that loops over the grid go round more than once */
 #define HONE_KERNEL(max_threads) [[maybe_unused]] static void
 #define HONE_SHARED(type, name, count)                                                                                 \
     static const char name##_key = 0;                                                                                  \

@@ -8,8 +8,8 @@
 
 #include "hone_device.h"
 
-/* Enough blocks to fill the largest chip eight times over; a grid-stride loop does the rest. */
-static const int MAP_THREADS = 256, MAP_BLOCKS_MOST = 132 * 8;
+/* Enough blocks to fill the largest chip; a grid-stride loop does the rest. */
+static const int MAP_THREADS = 256, MAP_BLOCKS_MOST = HONE_FILL_BLOCKS;
 
 static inline unsigned map_blocks(int64_t items)
 {

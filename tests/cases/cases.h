@@ -9,8 +9,8 @@
 #include "hone/backend.h"
 
 /* EXACT: equal to the bit on small integers. CLOSE: normwise 1e-5. NANS: EXACT with NaN and infinities among the
- * inputs, NANS_CLOSE: CLOSE with NaN. */
-typedef enum tolerance { EXACT, CLOSE, NANS, NANS_CLOSE } tolerance;
+ * inputs, NANS_CLOSE: CLOSE with NaN. TIES: CLOSE on small integers, where maxima are equal. */
+typedef enum tolerance { EXACT, CLOSE, NANS, NANS_CLOSE, TIES } tolerance;
 typedef enum values { VALUES_REAL, VALUES_INTEGER, VALUES_NANS, VALUES_NAN_REAL } values;
 
 typedef struct case_row {

@@ -145,7 +145,7 @@ static bool check_node(const check *c)
 static bool check_kind(hone_backend *b, hone_backend *ref64, scene *s, values kind, complaint *why)
 {
     char fault[256];
-    bool exact = kind == VALUES_INTEGER || kind == VALUES_NANS;
+    bool exact = (kind == VALUES_INTEGER && s->row->tolerance == EXACT) || kind == VALUES_NANS;
     check c = {.b = b, .ref64 = ref64, .s = s, .id = s->forward, .exact = exact, .why = why};
     scene_fill(s, kind);
     if (!check_node(&c)) return false;
@@ -163,7 +163,8 @@ bool check_case(hone_backend *b, hone_backend *ref64, const case_row *row, compl
     scene s;
     scene_open(&s, row);
     static const values first[] = {
-        [EXACT] = VALUES_REAL, [CLOSE] = VALUES_REAL, [NANS] = VALUES_NANS, [NANS_CLOSE] = VALUES_NAN_REAL};
+        [EXACT] = VALUES_REAL, [CLOSE] = VALUES_REAL, [NANS] = VALUES_NANS, [NANS_CLOSE] = VALUES_NAN_REAL,
+        [TIES] = VALUES_INTEGER};
     bool ok = check_kind(b, ref64, &s, first[row->tolerance], why);
     if (ok && row->tolerance == EXACT) ok = check_kind(b, ref64, &s, VALUES_INTEGER, why);
     scene_close(&s);
