@@ -57,6 +57,7 @@ static hone_status host_open(const char *name, int threads, hone_backend **out)
     if (!b) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for the backend", name);
     b->name = name;
     b->real = HONE_F32;
+    b->host_memory = true;
     b->threads = threads > 0 ? threads : hone_cpu_count();
     b->alloc = host_alloc;
     b->free = host_free;
@@ -186,7 +187,8 @@ static const char *instruction_set(void)
 
 const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes)
 {
-    if (strcmp(b->name, "cpu") == 0) snprintf(text, text_bytes, "cpu: %s, %d threads", instruction_set(), b->threads);
+    if (b->describe) b->describe(b, text, text_bytes);
+    else if (strcmp(b->name, "cpu") == 0) snprintf(text, text_bytes, "cpu: %s, %d threads", instruction_set(), b->threads);
     else
         snprintf(text, text_bytes, "%s: plain C, %s, %d threads", b->name, b->real == HONE_F64 ? "double" : "float",
                  b->threads);

@@ -9,6 +9,7 @@
 #include "cpu/batchnorm.h"
 #include "cpu/simd.h"
 
+/* y is the output of the fused ReLU: its sign tells what passed, so no mask is stored. */
 typedef struct backward_job {
     const float *x, *y, *dy; /* (R, C); y NULL where no ReLU follows */
     float *dx, *dr;          /* (R, C); each may be NULL */
@@ -42,6 +43,7 @@ SIMD_INLINE void sum_few(const backward_job *job, int64_t i, int rows, norm_sums
     }
 }
 
+/* FEW rows at a time; the rest one by one. */
 SIMD_INLINE void sum_rows(const backward_job *job, int64_t begin, int64_t end, norm_sums z, int gated, int store)
 {
     int64_t i = begin;
@@ -49,6 +51,7 @@ SIMD_INLINE void sum_rows(const backward_job *job, int64_t begin, int64_t end, n
     for (; i < end; i++) sum_few(job, i, 1, z, gated, store);
 }
 
+/* Floats within NORM_BLOCK rows, doubles above: the error does not grow with the number of rows. */
 static void sums_part(const void *arg, int part)
 {
     const backward_job *job = arg;
@@ -72,6 +75,7 @@ static void sums_part(const void *arg, int part)
     }
 }
 
+/* dw NULL: the parameter is frozen. */
 static void put_gradient(const hone_launch *l, float *dw, int64_t c, double value)
 {
     if (dw) dw[c] = (float)(l->node->accumulate ? (double)dw[c] + value : value);
@@ -96,6 +100,7 @@ static void finish_sums(const hone_launch *l, const backward_job *job)
     }
 }
 
+/* dx = a g + (b (x - mean) + c), one fused map a channel; `gated` is a constant where this is inlined. */
 SIMD_INLINE void write_rows(const backward_job *job, const float *dy, int64_t begin, int64_t end, int gated)
 {
     int64_t C = job->C;
@@ -112,6 +117,7 @@ SIMD_INLINE void write_rows(const backward_job *job, const float *dy, int64_t be
     }
 }
 
+/* Where dr was stored it is g already: one tensor is read instead of two. */
 static void write_part(const void *arg, int part)
 {
     const backward_job *job = arg;
@@ -127,6 +133,7 @@ static void write_part(const void *arg, int part)
     }
 }
 
+/* dx NULL: the input needs no gradient, and the second pass is left out. */
 static void backward(hone_backend *b, const hone_launch *l, const float *y, const float *dy, float *dr)
 {
     backward_job job = {.x = l->in[0], .mean = l->in[2], .dx = l->out[0], .y = y, .dy = dy, .dr = dr, .work = l->work};

@@ -11,6 +11,7 @@
 #include "cpu/batchnorm.h"
 #include "cpu/simd.h"
 
+/* R is all axes but the last (samples and places). `work` holds the sums of each part, then the affine map. */
 typedef struct forward_job {
     const float *x, *r; /* (R, C); r NULL without a residual */
     float *y;           /* (R, C) */
@@ -23,6 +24,7 @@ typedef struct forward_job {
 
 enum { FEW = 4 }; /* rows met at once, so that s and q are loaded and stored less often */
 
+/* shift, s, q (C). Channels in lanes, rows inside: no sum crosses lanes. */
 SIMD_INLINE void sum_few(const float *x, int rows, int64_t C, const float *shift, float *s, float *q)
 {
 #pragma omp simd
@@ -61,6 +63,7 @@ static void join_block(norm_sums z, int64_t C, double count, double n)
     }
 }
 
+/* Rows begin..end, block by block. The mean of the first block, as a first shift, needs no digits. */
 static void statistics_part(const void *arg, int part)
 {
     const forward_job *job = arg;
@@ -112,6 +115,7 @@ static void set_affine(norm_affine k, int64_t c, double mean, double scale, doub
     k.c[c] = (float)(beta - rest * scale);
 }
 
+/* torch.nn.BatchNorm2d: momentum is the share of the new value, the running variance is the unbiased one. */
 static void update_running(const hone_launch *l, int64_t R, int64_t c, double mean, double var)
 {
     float *running_mean = l->in[3], *running_var = l->in[4]; /* (C), or NULL */
@@ -157,6 +161,7 @@ SIMD_INLINE void affine_rows(const forward_job *job, int64_t begin, int64_t end,
     }
 }
 
+/* The same cut of rows as in the statistics, so a core finds its own rows in its cache. */
 static void affine_part(const void *arg, int part)
 {
     const forward_job *job = arg;
@@ -172,6 +177,7 @@ static void affine_part(const void *arg, int part)
     }
 }
 
+/* in[5] is the residual of the fused row; it is NULL in the others. */
 static forward_job describe(hone_backend *b, const hone_launch *l, norm_tail tail)
 {
     forward_job job = {.x = l->in[0], .r = l->in[5], .y = l->out[0], .work = l->work, .tail = tail};
@@ -182,6 +188,7 @@ static forward_job describe(hone_backend *b, const hone_launch *l, norm_tail tai
     return job;
 }
 
+/* Two parallel passes with the channels' arithmetic between them on one thread: C is small beside R C. */
 static void forward(hone_backend *b, const hone_launch *l, norm_tail tail)
 {
     forward_job job = describe(b, l, tail);
@@ -191,6 +198,7 @@ static void forward(hone_backend *b, const hone_launch *l, norm_tail tail)
     hone_cpu_each_part(b, job.parts, affine_part, &job);
 }
 
+/* Statistics are given, so only the affine pass runs. */
 static void infer(hone_backend *b, const hone_launch *l, norm_tail tail)
 {
     const float *gamma = l->in[1], *beta = l->in[2], *mean = l->in[3], *var = l->in[4]; /* (C) */

@@ -72,6 +72,7 @@ __device__ static inline float dot(const share &a, const share &b)
     for (int k = 0; k < HEAD_CHUNKS; k++) sum += a.v[k] * b.v[k];
     return warp_reduce<sum_op>(sum);
 }
+/* a += s b, each lane its own channels. */
 __device__ static inline void add_scaled(share &a, const share &b, float s)
 {
 #pragma unroll
@@ -86,6 +87,8 @@ template <typename T> __device__ static inline float mask(const attention_args<T
     return keep && a.p < 1 ? 1 / (1 - a.p) : 0;
 }
 
+/* The online softmax: what was summed under an older maximum is shrunk by exp(old - new). Dropout scales
+ * the numerator only: the normaliser is that of the undropped probabilities, as in PyTorch. */
 template <typename T> HONE_KERNEL(MAP_THREADS) attention_k(attention_args<T> a)
 {
     const int warps = (int)(blockDim.x / 32);
@@ -154,6 +157,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) attention_dkv_k(attention_args<T>
     }
 }
 
+/* What forward and backward share; the rest is filled in by each. */
 template <typename T> static attention_args<T> args_of(const hone_launch *l)
 {
     const hone_tensor *qkv = l->in_desc[0];
@@ -192,6 +196,7 @@ void cuda_attention(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* dq and dk, dv are disjoint thirds of dqkv, so the two launches write nothing in common. */
 void cuda_attention_dx(hone_backend *b, const hone_launch *l)
 {
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {

@@ -9,6 +9,8 @@
 
 static const int BN_WARPS = 8, BN_SLICES_MOST = 64;
 
+/* Two blocks a multiprocessor of the largest chip (132), but at least 64 rows a slice, so that merging
+ * stays small beside reading. A function of the shape alone: the same bits on every device. */
 static int bn_slices(int64_t rows, int channels)
 {
     int64_t tiles = (channels + 31) / 32, wanted = (2 * 132 + tiles - 1) / tiles, most = (rows + 63) / 64;
@@ -20,6 +22,7 @@ struct moments {
     float count, mean, m2;
 }; /* m2: sum of squared distances from the mean */
 
+/* Counts of 0 are fine: a warp without rows changes nothing. */
 __device__ static inline moments merge(moments a, moments b)
 {
     float count = a.count + b.count;
@@ -56,6 +59,7 @@ template <typename T> HONE_KERNEL(256) bn_moments_k(const T *x, float *part, int
     part[((int64_t)s * 3 + 2) * channels + c] = m.m2;
 }
 
+/* part (S, 3, C) as bn_moments_k leaves it; momentum is PyTorch's: the share of the new value. */
 struct bn_finish {
     const float *part;
     float *mean, *rstd, *running_mean, *running_var; /* (C) each; running ones may be null */
@@ -63,6 +67,7 @@ struct bn_finish {
     int slices, channels;
 };
 
+/* The biased variance normalises, the unbiased one is kept for inference (torch.nn.BatchNorm2d). */
 HONE_KERNEL(MAP_THREADS) bn_finish_k(bn_finish a)
 {
     int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
@@ -162,8 +167,10 @@ bn_dx_k(const T *x, const float *gamma, const float *mean, const float *rstd, co
     }
 }
 
+/* NHWC: channels are the last axis, whatever the rank. */
 static int channels_of(const hone_tensor *x) { return (int)x->dim[x->rank - 1]; }
 
+/* Three launches: moments, statistics of a channel, the map. r (R, C) is the residual, or null. */
 static void bn_forward(hone_backend *b, const hone_launch *l, int relu, const void *r)
 {
     const hone_tensor *x = l->in_desc[0];
@@ -192,6 +199,7 @@ static void bn_forward(hone_backend *b, const hone_launch *l, int relu, const vo
     });
 }
 
+/* Running statistics are constants here; in[4] is a variance, which eps >= 0 tells the kernel. */
 static void bn_infer(hone_backend *b, const hone_launch *l, int relu, const void *r)
 {
     const hone_tensor *x = l->in_desc[0];
@@ -204,6 +212,7 @@ static void bn_infer(hone_backend *b, const hone_launch *l, int relu, const void
     });
 }
 
+/* y (R, C): output of the fused ReLU, null without one; dr (R, C): gradient of the residual, or null. */
 static void bn_backward(hone_backend *b, const hone_launch *l, const void *y, const void *dy, void *dr)
 {
     const hone_tensor *x = l->in_desc[0];

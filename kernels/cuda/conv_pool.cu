@@ -6,8 +6,10 @@
  * visits one place a pooled element: in slices of work, added in order. */
 #include "tile.cuh"
 
+/* Of all pooled places: enough blocks for few channels, and a fixed number, so that sums keep their order. */
 static const int SLICES = 32;
 
+/* Two windows on top of each other: `v` of the convolution, `pool` over its outputs. */
 struct conv_pool {
     hone_window v, pool;
     hone_act act;
@@ -16,6 +18,8 @@ struct conv_pool {
     int h, w, in, ch, cw, ph, pw, out; /* image, its channels; convolution (never stored); pooled, its channels */
 };
 
+/* The convolution's own size is nowhere in the graph any more: it follows from the image and the window
+ * (formula of torch.nn.Conv2d). */
 static conv_pool shape_of(const hone_launch *l, const hone_tensor *x, const hone_tensor *y)
 {
     const hone_attrs &a = l->node->attr;
@@ -137,6 +141,7 @@ maxpool_act_dx_k(conv_pool s, const T *y, const uint8_t *at, const T *dy, T *dx,
     }
 }
 
+/* Weights of one output channel and, behind them, its bias. */
 static int dw_row(const conv_pool &s) { return s.v.kernel[0] * s.v.kernel[1] * (s.in / s.v.groups) + 1; }
 
 extern "C" {
@@ -151,6 +156,7 @@ void cuda_conv_act_maxpool(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* part (SLICES, O, row); must agree with dw_row. */
 hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     (void)b;
@@ -160,6 +166,7 @@ hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *
     return HONE_OK;
 }
 
+/* dw or db may be absent: a frozen one is summed but not stored. */
 void cuda_conv_act_maxpool_dw(hone_backend *b, const hone_launch *l)
 {
     conv_pool s = shape_of(l, l->in_desc[0], l->in_desc[1]);
@@ -173,6 +180,7 @@ void cuda_conv_act_maxpool_dw(hone_backend *b, const hone_launch *l)
                 (const float *)part, (float *)l->out[0], (float *)l->out[1], s.out, dw_row(s), l->node->accumulate);
 }
 
+/* Here the image is the convolution's output, so the node's window is that of the pooling. */
 void cuda_maxpool_act_dx(hone_backend *b, const hone_launch *l)
 {
     conv_pool s = shape_of(l, l->out_desc[0], l->in_desc[0]);

@@ -125,6 +125,19 @@ static void cuda_record_free(hone_backend *b, void *recorded)
 }
 
 /* Buffers were freed before by whoever asked for them. */
+/* What it takes to read a report of trouble: chip, memory, versions. */
+static void cuda_describe(hone_backend *b, char *text, size_t text_bytes)
+{
+    struct cudaDeviceProp p = {.major = 0};
+    int driver = 0, runtime = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    if (cudaGetDeviceProperties(&p, self_of(b)->device) != cudaSuccess) snprintf(p.name, sizeof p.name, "no answer");
+    snprintf(text, text_bytes, "cuda:%d: %s, sm_%d%d, %.1f GiB, driver for CUDA %d.%d, built with CUDA %d.%d",
+             self_of(b)->device, p.name, p.major, p.minor, (double)p.totalGlobalMem / (1 << 30), driver / 1000,
+             driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+}
+
 static void cuda_close(hone_backend *b)
 {
     cuda_self *s = self_of(b);
@@ -186,6 +199,7 @@ hone_status hone_cuda_open(int device, hone_backend **out)
                         .replay = cuda_replay,
                         .record_free = cuda_record_free,
                         .close = cuda_close,
+                        .describe = cuda_describe,
                         .self = s};
     s->device = device;
     cudaError_t e = cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking);

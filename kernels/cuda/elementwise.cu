@@ -4,9 +4,11 @@
  * so that two runs give the same bits. Must not use atomics. */
 #include "launch.cuh"
 
+/* Functors, so that one loop (launch.cuh) serves all; arithmetic is float, whatever the storage type. */
 struct add_f {
     __device__ float operator()(float a, float b) const { return a + b; }
 };
+/* NaN passes, as in torch.relu: it is not below 0. */
 struct add_relu_f {
     __device__ float operator()(float a, float b) const
     {
@@ -51,6 +53,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) concat_k(const T *a, const T *b, 
     }
 }
 
+/* da, db may be null: a branch that needs no gradient. */
 template <typename T> HONE_KERNEL(MAP_THREADS) concat_dx_k(const T *dy, T *da, T *db, int64_t n, int left, int right)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
@@ -85,6 +88,7 @@ void cuda_add_rows(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* One thread a column is slow for few columns; it is an embedding's gradient, small beside the rest. */
 void cuda_add_rows_dp(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *dy = l->in_desc[0];

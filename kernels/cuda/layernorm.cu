@@ -81,7 +81,9 @@ add_slices_k(const float *slices, int count, float *dgamma, float *dbeta, int ch
     }
 }
 
+/* Normalises the last axis only; all others are rows. */
 static int channels_of(const hone_tensor *x) { return (int)x->dim[x->rank - 1]; }
+/* A function of the rows alone, so that the slices, and with them the bits, are the same on every device. */
 static unsigned norm_blocks(int64_t rows) { return (unsigned)(rows < NORM_BLOCKS ? rows : NORM_BLOCKS); }
 
 extern "C" {
@@ -98,6 +100,7 @@ void cuda_layernorm(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* No work where neither dgamma nor dbeta is wanted (frozen): the kernel then gets a null `slices`. */
 hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     (void)b;

@@ -16,6 +16,7 @@ template <typename T> struct columns_of {
     __device__ float operator()(int, int64_t row, int64_t k) const { return to_float(x[k * ld + row]); }
 };
 
+/* y (R, O): bias and activation while the sum is in a register, so y is written once. */
 template <typename T> struct put_forward {
     T *y;
     const T *bias;
@@ -42,6 +43,7 @@ template <typename T> struct put_dx {
     }
 };
 
+/* dw (O, I), always fp32: micro-batches would lose small sums in 16 bits. */
 struct put_dw {
     float *dw;
     int64_t ld;
@@ -52,6 +54,7 @@ struct put_dw {
     }
 };
 
+/* All axes but the last are rows: tokens and samples alike. */
 static void forward(hone_backend *b, const hone_launch *l, hone_act act)
 {
     const hone_tensor *w = l->in_desc[1];
@@ -64,6 +67,7 @@ static void forward(hone_backend *b, const hone_launch *l, hone_act act)
     });
 }
 
+/* dx = dy w: the columns of w are its rows transposed, by address and without a copy. */
 static void backward_x(hone_backend *b, const hone_launch *l, const void *below)
 {
     const hone_tensor *w = l->in_desc[1];
@@ -82,6 +86,7 @@ void cuda_linear_act(hone_backend *b, const hone_launch *l) { forward(b, l, l->n
 void cuda_linear_dx(hone_backend *b, const hone_launch *l) { backward_x(b, l, nullptr); }
 void cuda_linear_dx_act(hone_backend *b, const hone_launch *l) { backward_x(b, l, l->in[2]); }
 
+/* dw = dy^T x, db = column sums of dy; in[0] is x here, in[1] dy. */
 void cuda_linear_dw(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0], *dy = l->in_desc[1];

@@ -6,6 +6,7 @@
 #include "reduce.cuh"
 #include "launch.cuh"
 
+/* Passed by value: launch arguments live in constant memory, where all threads read them for free. */
 struct pool_shape {
     hone_window v;
     int64_t count; /* elements of the tensor that is written */
@@ -23,6 +24,8 @@ __device__ static inline place place_of(int64_t i, int height, int width, int ch
             (int)(i / channels % width)};
 }
 
+/* Comparisons as kernels/ref/pool.c has them: the first maximum wins, a NaN beats all numbers but no NaN.
+ * Without a place inside the image (possible with dilation) y is -inf, as in PyTorch. */
 template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_k(const T *x, T *y, uint8_t *at, pool_shape s)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
@@ -60,6 +63,7 @@ template <typename F> __device__ static inline void each_window(const pool_shape
     }
 }
 
+/* A choice, not a product with 0: what is not chosen contributes nothing, were dy infinite. */
 template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_dx_k(const T *dy, const uint8_t *at, T *dx, pool_shape s)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
@@ -71,6 +75,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_dx_k(const T *dy, const u
     }
 }
 
+/* Divides by the whole window: count_include_pad=True, PyTorch's default. */
 template <typename T> HONE_KERNEL(MAP_THREADS) avgpool_k(const T *x, T *y, pool_shape s)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
@@ -88,6 +93,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) avgpool_k(const T *x, T *y, pool_
     }
 }
 
+/* The division is done once on the sum, which rounds less than dividing each term. */
 template <typename T> HONE_KERNEL(MAP_THREADS) avgpool_dx_k(const T *dy, T *dx, pool_shape s)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
@@ -155,6 +161,7 @@ static pool_shape shape_of(const hone_launch *l, const hone_tensor *image, const
             (int)pooled->dim[1],  (int)pooled->dim[2],        (int)image->dim[3]};
 }
 
+/* Grid (tiles of 32 channels, samples): a block's reads are whole lines of the last axis. */
 template <bool MAX> static void global_pool(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0], *y = l->out_desc[0];
@@ -167,6 +174,7 @@ template <bool MAX> static void global_pool(hone_backend *b, const hone_launch *
     });
 }
 
+/* `at` null: the average; else the max, by the place that was kept. */
 static void global_pool_dx(hone_backend *b, const hone_launch *l, const int32_t *at)
 {
     const hone_tensor *dy = l->in_desc[0], *dx = l->out_desc[0];
@@ -189,6 +197,7 @@ void cuda_maxpool(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* Image and pooled side swap roles: dx is written, so it gives the count. */
 void cuda_maxpool_dx(hone_backend *b, const hone_launch *l)
 {
     pool_shape s = shape_of(l, l->out_desc[0], l->in_desc[0], l->out_desc[0]);

@@ -15,6 +15,8 @@ struct row_facts {
     int nan;
 };
 
+/* Lanes keep their first maximum, and the merge prefers the lower place among equals, so the answer is
+ * that of a scan from the left. NaN loses every comparison and is therefore carried apart. */
 template <typename T> __device__ static row_facts read_row(const T *x, int classes)
 {
     const int lane = (int)(threadIdx.x & 31);
@@ -42,6 +44,7 @@ template <typename T> __device__ static row_facts read_row(const T *x, int class
     return {nan ? NAN : top + logf(sum), best, nan};
 }
 
+/* A warp a row: rows of up to a few thousand classes stay in cache between the two readings. */
 template <typename T> HONE_KERNEL(MAP_THREADS) softmax_k(const T *x, T *y, int64_t rows, int classes)
 {
     const int lane = (int)(threadIdx.x & 31), warps = (int)(blockDim.x / 32);
@@ -77,6 +80,7 @@ template <typename T> __device__ static float total_weight(const xent<T> &a, flo
     return block_reduce<sum_op>(sum, scratch);
 }
 
+/* Without weights each class counts 1. */
 template <typename T> __device__ static float class_weight_sum(const xent<T> &a, float *scratch)
 {
     if (!a.class_weight) return (float)a.classes;
@@ -132,6 +136,7 @@ template <typename T> __device__ static void xent_finish(const xent<T> &a, float
     a.step->correct += hits;
 }
 
+/* `finish`: this block holds all rows, so it can add up their terms itself. */
 template <typename T> HONE_KERNEL(XENT_THREADS) xent_k(xent<T> a, int finish)
 {
     HONE_SHARED(float, scratch, 32);
@@ -145,6 +150,7 @@ template <typename T> HONE_KERNEL(XENT_THREADS) xent_k(xent<T> a, int finish)
     xent_finish(a, weight, scratch, wide);
 }
 
+/* The launch before has written all rows' terms: the stream orders the two. */
 template <typename T> HONE_KERNEL(XENT_THREADS) xent_finish_k(xent<T> a)
 {
     HONE_SHARED(float, scratch, 32);
@@ -153,6 +159,7 @@ template <typename T> HONE_KERNEL(XENT_THREADS) xent_finish_k(xent<T> a)
     xent_finish(a, weight, scratch, wide);
 }
 
+/* Without row_terms only the gradient is wanted (softmax_xent_dx), and nothing is to be added up. */
 template <typename T> static void launch_xent(hone_backend *b, xent<T> a)
 {
     const bool single = a.rows <= ROWS_ONE_BLOCK, metrics = a.row_terms != nullptr;
@@ -178,6 +185,7 @@ template <typename T> static xent<T> xent_args(const hone_launch *l)
     return a;
 }
 
+/* `dlogits` (N, C) null: no gradient. */
 static void xent_forward(hone_backend *b, const hone_launch *l, void *dlogits)
 {
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
@@ -205,6 +213,7 @@ void cuda_softmax(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* Three floats a row: the columns of row_terms. */
 hone_status cuda_softmax_xent_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     (void)b;
@@ -215,6 +224,7 @@ hone_status cuda_softmax_xent_prepare(hone_backend *b, const hone_graph *g, hone
 void cuda_softmax_xent(hone_backend *b, const hone_launch *l) { xent_forward(b, l, nullptr); }
 void cuda_softmax_xent_both(hone_backend *b, const hone_launch *l) { xent_forward(b, l, l->out[2]); }
 
+/* Reads the logits again: probabilities are never stored between the passes. */
 void cuda_softmax_xent_dx(hone_backend *b, const hone_launch *l)
 {
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {

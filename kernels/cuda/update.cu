@@ -19,6 +19,7 @@ HONE_KERNEL(NORM_THREADS) square_sums_k(const float *grad, double *part, int64_t
     if (threadIdx.x == 0) part[blockIdx.x] = sum;
 }
 
+/* One block, a thread a partial sum: the order of addition is fixed by the tree of block_reduce. */
 HONE_KERNEL(NORM_BLOCKS) norm_finish_k(const double *part, hone_step *step)
 {
     HONE_SHARED(double, scratch, 32);
@@ -28,6 +29,7 @@ HONE_KERNEL(NORM_BLOCKS) norm_finish_k(const double *part, hone_step *step)
     step->finite = sum <= 1.7e308 ? 1 : 0; /* false for infinity and NaN */
 }
 
+/* Pointers of one update. `segment` is ascending and does not overlap (the planner's promise). */
 struct update_args {
     float *p, *grad, *slot0, *slot1, *ema; /* (K), the last three may be null */
     const hone_segment *segment;
@@ -50,6 +52,7 @@ __device__ static inline factors factors_of(const update_args &u)
             (float)sqrt(1 - pow((double)u.a.beta2, t)), s->updates == 0};
 }
 
+/* torch.optim.SGD, dampening 0. */
 __device__ static inline float sgd_one(const update_args &u, const factors &f, const hone_segment &s, int64_t i)
 {
     float p = u.p[i], g = u.grad[i] * f.clip;
@@ -62,6 +65,7 @@ __device__ static inline float sgd_one(const update_args &u, const factors &f, c
     return p - f.lr * s.lr_scale * g;
 }
 
+/* torch.optim.AdamW: decay on the weight itself (Loshchilov & Hutter 2019), eps after the root. */
 __device__ static inline float adamw_one(const update_args &u, const factors &f, const hone_segment &s, int64_t i)
 {
     float p = u.p[i], g = u.grad[i] * f.clip, lr = f.lr * s.lr_scale;
@@ -112,6 +116,7 @@ HONE_KERNEL(32) count_step_k(hone_step *step)
     }
 }
 
+/* Two launches: the counters may change only when no block reads them any more. */
 template <bool ADAMW> static void launch_update(hone_backend *b, const hone_launch *l)
 {
     update_args u = {(float *)l->in[0],
@@ -129,6 +134,7 @@ template <bool ADAMW> static void launch_update(hone_backend *b, const hone_laun
 }
 
 extern "C" {
+/* A fixed number of partial sums, whatever the device: the norm's bits are part of a run's results. */
 hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     (void)b;
