@@ -9,6 +9,7 @@
 #include "cpu/philox_simd.h"
 #include "cpu/math_simd.h"
 
+/* What all heads share. `drops` is 0 at p = 0, so that evaluation draws no random numbers. */
 typedef struct attention_job {
     const hone_launch *l;
     attention_shape s;
@@ -26,6 +27,7 @@ typedef struct head {
     float *work;
 } head;
 
+/* The packed layout rounds up to whole panels; the padding holds zeros. */
 static int64_t panel_count(const attention_job *job, int64_t n) { return (n + job->gemm->cols - 1) / job->gemm->cols; }
 
 /* c (m, n) = or += a b with b packed (k, n); `turned`: a lies as (k, m). */
@@ -75,6 +77,7 @@ static double softmax_row(float *s, int64_t T, float scale, const float *keep)
     return (double)top * (double)scale + log((double)sum);
 }
 
+/* y (B, T, C) gets columns h D .. h D + D - 1; lse (B, heads, T) only where the gradient will need it. */
 static void head_forward(const attention_job *job, const head *o)
 {
     const attention_shape *s = &job->s;
@@ -116,6 +119,7 @@ static void gradient_row(float *s, float *dp, int64_t T, float scale, float lse,
     }
 }
 
+/* dy . y of a query, which equals sum_s P dP (Dao et al. 2022, appendix B.2): no row of P is needed for it. */
 static float row_dot(const float *a, const float *b, int64_t D)
 {
     float sum = 0;

@@ -6,6 +6,7 @@
 #include "cpu/pointwise.h"
 #include "cpu/philox_simd.h"
 
+/* scale = 1 / (1 - p), in double as in ref; 0 where p is 1, which drops all. */
 typedef struct drop_job {
     const float *x; /* (count), or (N, sample) */
     float *y;
@@ -15,6 +16,7 @@ typedef struct drop_job {
     float p;
 } drop_job;
 
+/* The step block says which draw it is, so a recorded program draws anew each step. */
 static drop_job describe(const hone_launch *l)
 {
     const hone_step *step = l->in[1];
@@ -27,6 +29,7 @@ static drop_job describe(const hone_launch *l)
     return job;
 }
 
+/* A choice, not a product: what is dropped is 0 even where x is infinite. */
 static void dropout_range(const void *arg, int64_t begin, int64_t end)
 {
     const drop_job *job = arg;
@@ -45,12 +48,14 @@ static void dropout_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* 4: a Philox round costs far more than the product. */
 static void dropout(hone_backend *b, const hone_launch *l)
 {
     drop_job job = describe(l);
     hone_cpu_ranges(b, hone_cpu_team(b, 4 * job.count), job.count, KEEP_BLOCK, dropout_range, &job);
 }
 
+/* Stochastic depth (Huang et al. 2016): one draw a sample, indexed by n. */
 static void drop_path_range(const void *arg, int64_t begin, int64_t end)
 {
     const drop_job *job = arg;
@@ -67,6 +72,7 @@ static void drop_path_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* Samples are shared out whole. */
 static void drop_path(hone_backend *b, const hone_launch *l)
 {
     drop_job job = describe(l);

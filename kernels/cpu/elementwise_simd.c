@@ -5,12 +5,14 @@
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
 
+/* Pointers may be equal (in place), never overlap otherwise. */
 typedef struct pair_job {
     const float *u, *v; /* (count) */
     float *y;           /* (count) */
     int64_t row;        /* add_rows: elements of p */
 } pair_job;
 
+/* One element each: in-place is safe, because an element is read before it is written. */
 static void add_range(const void *arg, int64_t begin, int64_t end)
 {
     const pair_job *job = arg;
@@ -29,6 +31,7 @@ static void mul_range(const void *arg, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) y[i] = u[i] * v[i];
 }
 
+/* The end of a residual block: one pass instead of two over memory. */
 static void add_relu_range(const void *arg, int64_t begin, int64_t end)
 {
     const pair_job *job = arg;
@@ -53,6 +56,7 @@ static void add_rows_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* Ranges begin at multiples of 64 elements, so that no two threads write one cache line. */
 static void pairwise(hone_backend *b, const hone_launch *l, hone_cpu_range_fn *body)
 {
     pair_job job = {l->in[0], l->in[1], l->out[0], 0};
@@ -64,6 +68,7 @@ void SIMD(cpu_add)(hone_backend *b, const hone_launch *l) { pairwise(b, l, add_r
 void SIMD(cpu_mul)(hone_backend *b, const hone_launch *l) { pairwise(b, l, mul_range); }
 void SIMD(cpu_add_relu)(hone_backend *b, const hone_launch *l) { pairwise(b, l, add_relu_range); }
 
+/* x, y (N, R), p (R): a position embedding. Samples are shared out, so p stays in each core's cache. */
 void SIMD(cpu_add_rows)(hone_backend *b, const hone_launch *l)
 {
     pair_job job = {l->in[0], l->in[1], l->out[0], hone_tensor_count(l->in_desc[1])};
@@ -72,6 +77,7 @@ void SIMD(cpu_add_rows)(hone_backend *b, const hone_launch *l)
 }
 
 /* --- add_rows_dp: dp (R) = sum over n of dy (N, R) -------------------------------------------------- */
+/* `rows` is N here, `row` the elements of a sample. */
 typedef struct sum_job {
     const float *dy; /* (N, row) */
     float *dp;       /* (row)    */
@@ -81,6 +87,7 @@ typedef struct sum_job {
 
 enum { SUM_COLUMNS = 64 }; /* columns summed at once: eight vectors of doubles */
 
+/* A thread owns columns and walks all samples in order: the same bits for every number of threads. */
 static void sum_range(const void *arg, int64_t begin, int64_t end)
 {
     const sum_job *job = arg;
@@ -97,6 +104,7 @@ static void sum_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* Adds to dp where micro-batches accumulate. */
 void SIMD(cpu_add_rows_dp)(hone_backend *b, const hone_launch *l)
 {
     int64_t row = hone_tensor_count(l->out_desc[0]), count = hone_tensor_count(l->in_desc[0]);

@@ -4,6 +4,7 @@
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
 
+/* A name for either direction's sides; S is the number of places. */
 typedef struct global_job {
     const float *x; /* (N, S, C); backward: dy (N, C) */
     float *y;       /* (N, C); backward: dx (N, S, C) */
@@ -12,6 +13,7 @@ typedef struct global_job {
 
 enum { COLUMNS = 64 }; /* channels summed at once: eight vectors of doubles */
 
+/* COLUMNS sums at once live in registers while the places stream by. */
 static void average_range(const void *arg, int64_t begin, int64_t end)
 {
     const global_job *job = arg;
@@ -28,6 +30,7 @@ static void average_range(const void *arg, int64_t begin, int64_t end)
         }
 }
 
+/* The same value for all places of an image: dx = dy / S. */
 static void spread_range(const void *arg, int64_t begin, int64_t end)
 {
     const global_job *job = arg;
@@ -40,6 +43,7 @@ static void spread_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* Samples are shared out: with one of them (inference) one thread does it all. */
 void SIMD(cpu_global_avgpool)(hone_backend *b, const hone_launch *l)
 {
     int64_t N = l->out_desc[0]->dim[0], count = hone_tensor_count(l->in_desc[0]);
@@ -47,6 +51,7 @@ void SIMD(cpu_global_avgpool)(hone_backend *b, const hone_launch *l)
     hone_cpu_ranges(b, hone_cpu_team(b, count), N, 1, average_range, &job);
 }
 
+/* Items are places of all images, so a single image is shared out too. */
 void SIMD(cpu_global_avgpool_dx)(hone_backend *b, const hone_launch *l)
 {
     int64_t rows = hone_cpu_rows(l->out_desc[0]), count = hone_tensor_count(l->out_desc[0]);

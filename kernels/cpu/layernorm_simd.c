@@ -9,6 +9,7 @@
 #include "cpu/batchnorm.h"
 #include "cpu/simd.h"
 
+/* Forward and backward in one struct; what a direction does not use is NULL. */
 typedef struct layer_job {
     const float *x, *gamma, *beta, *dy; /* (R, C), (C), (C), (R, C) */
     const float *mean_in, *rstd_in;     /* (R) of the forward pass  */
@@ -19,6 +20,7 @@ typedef struct layer_job {
     int parts, sums; /* sums: dgamma or dbeta is wanted */
 } layer_job;
 
+/* Lanes in parallel: the order differs from ref's, and the later correction makes up for it. */
 static float row_sum(const float *x, int64_t C)
 {
     float sum = 0;
@@ -27,6 +29,7 @@ static float row_sum(const float *x, int64_t C)
     return sum;
 }
 
+/* Around a mean that is nearly right, so squares are small and nothing cancels. */
 static float square_sum(const float *x, int64_t C, float mean)
 {
     float sum = 0;
@@ -35,6 +38,7 @@ static float square_sum(const float *x, int64_t C, float mean)
     return sum;
 }
 
+/* What rounding the mean lost: it would be 0 in exact arithmetic. */
 static float deviation_sum(const float *x, int64_t C, float mean)
 {
     float sum = 0;
@@ -43,6 +47,7 @@ static float deviation_sum(const float *x, int64_t C, float mean)
     return sum;
 }
 
+/* mean = near + rest and var = E(d^2) - rest^2 are exact identities, so float sums suffice. */
 static void forward_range(const void *arg, int64_t begin, int64_t end)
 {
     const layer_job *job = arg;
@@ -64,6 +69,7 @@ static void forward_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* Rows are shared out whole: no sum crosses a thread. */
 void SIMD(cpu_layernorm)(hone_backend *b, const hone_launch *l)
 {
     layer_job job = {.x = l->in[0], .gamma = l->in[1], .beta = l->in[2]};
@@ -106,6 +112,7 @@ static void row_sums(const layer_job *job, int64_t r, float *s, float *q)
     }
 }
 
+/* dx does not wait for the sums of the parameters: both are made while the row is in cache. */
 static void backward_part(const void *arg, int part)
 {
     const layer_job *job = arg;
@@ -129,11 +136,13 @@ static void backward_part(const void *arg, int part)
     }
 }
 
+/* dw NULL: the parameter is frozen. Rounded once, also when it adds to micro-batches before it. */
 static void put_gradient(const hone_launch *l, float *dw, int64_t c, double value)
 {
     if (dw) dw[c] = (float)(l->node->accumulate ? (double)dw[c] + value : value);
 }
 
+/* dx (R, C), dgamma (C), dbeta (C): each may be absent. Parts join in order, on one thread. */
 void SIMD(cpu_layernorm_dx)(hone_backend *b, const hone_launch *l)
 {
     layer_job job = {.x = l->in[0], .gamma = l->in[1], .mean_in = l->in[2], .rstd_in = l->in[3], .dy = l->in[4]};

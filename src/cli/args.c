@@ -20,6 +20,7 @@ enum {
     FLAG_VERSION
 };
 
+/* Indexed by the enum above. A row without help is understood but not listed. */
 const hone_cli_flag hone_cli_global_flags[] = {
     [FLAG_DEVICE] = {"--device", "auto|cpu|cuda[:N]", "where to compute; auto takes CUDA where it can be had"},
     [FLAG_THREADS] = {"--threads", "N", "compute threads; default: all cores this process may use"},
@@ -172,6 +173,7 @@ static hone_status find_command(hone_cli *cli, const char *name)
                      near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
+/* Errors: USAGE with the fix in the hint. Arguments are kept as pointers into argv: nothing is copied. */
 hone_status hone_cli_parse(hone_cli *cli, hone_cli_request *request)
 {
     parse p = {.cli = cli, .request = request};

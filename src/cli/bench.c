@@ -12,6 +12,7 @@
 #include "core/thread.h"
 #include "train/setup.h"
 
+/* warm: caches, clocks, the recorded step; profile: single ops are noisy, five steps settle their medians */
 enum { WARM_STEPS = 3, PROFILE_STEPS = 5 };
 
 /* hone_train opens a run directory; bench does not, so it closes what it opened itself. */

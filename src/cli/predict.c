@@ -11,9 +11,11 @@
 #include "train/metrics.h"
 #include "train/saved.h"
 
+/* inputs a batch: as many as the predictor's larger program takes at once */
 enum { CHUNK = 16 };
 typedef enum format { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSONL } format;
 
+/* One run of the command. `name` are owned; a PATH#INDEX keeps its set open for the next one of the same path. */
 typedef struct prediction {
     const hone_cli *cli;
     hone_predictor *predictor;

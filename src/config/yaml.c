@@ -12,6 +12,7 @@
 
 enum { MAX_DEPTH = 64, MAX_NODES = 200000 };
 
+/* `placeless`: the text is an override of the command line, which has no lines worth naming. */
 typedef struct parser {
     yaml_parser_t yaml;
     const char *name;
@@ -121,6 +122,7 @@ static void check_repeats(parser *p, const hone_yaml *map)
     free(key);
 }
 
+/* Lists and maps hold values and are values: the recursion needs the name first. */
 static hone_yaml *parse_value(parser *p, const yaml_event_t *e, int depth);
 
 /* Items up to the end of the list; NULL after an error. */

@@ -16,6 +16,7 @@
 #include "graph/graph_build.h"
 #include "graph/signature.h"
 
+/* From ops.def: counts include optional inputs and outputs; in_place is the input that output 0 may lie over. */
 static const struct {
     const char *name;
     int inputs, outputs, in_place;
@@ -25,11 +26,13 @@ static const struct {
 #undef HONE_OP
 };
 
+/* "?" for a value out of range: it is asked for in messages about exactly that. */
 const char *hone_op_name(hone_op op) { return (unsigned)op < HONE_OP_COUNT ? op_table[op].name : "?"; }
 int hone_op_inputs(hone_op op) { return op_table[op].inputs; }
 int hone_op_outputs(hone_op op) { return op_table[op].outputs; }
 int hone_op_in_place(hone_op op) { return op_table[op].in_place; }
 
+/* Parsed anew each time: asked while building only, never in a step. */
 bool hone_op_output_optional(hone_op op, int k)
 {
     hone_signature sig;
@@ -42,6 +45,7 @@ bool hone_op_input_optional(hone_op op, int k)
     return hone_signature_parse(hone_shape_signature(op), &sig) && sig.in[k].optional;
 }
 
+/* The name in the signature of ops.def, "mean" or "at". Returns `text`. */
 const char *hone_op_output_name(hone_op op, int k, char *text, size_t text_bytes)
 {
     hone_signature sig;
@@ -157,6 +161,7 @@ static void blank_tensor(hone_tensor *t, const char *name)
     t->offset = -1;
 }
 
+/* Errors: USAGE for a shape, a name that is too long, a parameter's name that is missing or taken; MEMORY. */
 hone_status hone_graph_tensor(hone_graph *g, const char *name, hone_dtype dtype, hone_role role, int32_t rank,
                               const int64_t *dim, hone_tid *out)
 {
@@ -277,6 +282,7 @@ static hone_status add_node(hone_graph *g, hone_phase phase, const hone_shape_ca
     return push_node(g, &n);
 }
 
+/* On an error the node is not there; tensors that were made for it may be, and are never referenced. */
 hone_status hone_graph_append(hone_graph *g, hone_op op, hone_phase phase, const hone_tid *in, const hone_attrs *attr,
                               uint32_t want_mask, const hone_tid *given, hone_tid out[HONE_MAX_OUT])
 {

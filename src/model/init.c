@@ -10,6 +10,8 @@
 #include "hone/philox.h"
 #include "model/emit.h"
 
+/* `kaiming` is fan_out with gain sqrt(2), as torchvision's ResNets use it (He et al. 2015); `xavier` is
+ * Glorot & Bengio 2010. The fans are in elements of one output or input, taps of the window included. */
 hone_fill hone_fill_weight(const hone_layer *l, int64_t fan_in, int64_t fan_out)
 {
     switch ((hone_init_kind)l->args.init.kind) {
@@ -23,6 +25,7 @@ hone_fill hone_fill_weight(const hone_layer *l, int64_t fan_in, int64_t fan_out)
     return (hone_fill){HONE_FILL_UNIFORM, 1.0 / sqrt((double)fan_in)};
 }
 
+/* torch.nn.Linear and Conv2d draw the bias by the weight's fan_in; a chosen init sets it to 0. */
 hone_fill hone_fill_bias(const hone_layer *l, int64_t fan_in)
 {
     if (l->args.init.kind != HONE_INIT_DEFAULT) return (hone_fill){HONE_FILL_CONST, 0};
@@ -49,6 +52,7 @@ typedef struct drawing {
 /* Values per task; a multiple of 4, because one Philox call serves four neighbours. */
 enum { CHUNK = 1 << 16 };
 
+/* begin is a multiple of 4, so each chunk starts a Philox block of its own. x in [-a, a). */
 static void draw_uniform(const drawing *d, int64_t begin, int64_t end)
 {
     for (int64_t i = begin; i < end; i += 4) {
@@ -77,6 +81,7 @@ static void draw_normal(const drawing *d, int64_t begin, int64_t end)
     }
 }
 
+/* Callback of hone_parallel_for; it can't fail. */
 static hone_status draw_chunk(void *arg, int64_t chunk)
 {
     const drawing *d = arg;
@@ -97,6 +102,7 @@ static void fill_sincos(float *x, int64_t t_count, int64_t c_count)
         }
 }
 
+/* p->value (count) in file order. No error but those of starting threads. */
 hone_status hone_fill_values(const hone_param *p, const hone_fill *f, uint64_t seed)
 {
     drawing d = {.x = p->value, .n = p->count, .fill = f, .seed = seed, .key = name_hash(p->name)};
@@ -151,6 +157,7 @@ hone_status hone_param_set_add(hone_param_set *s, const hone_param *p, const hon
     return HONE_OK;
 }
 
+/* -1 if it is not there. Linear: called while building and loading only. */
 int hone_param_set_find(const hone_param_set *s, const char *name)
 {
     for (int k = 0; k < s->count; k++)
@@ -158,6 +165,7 @@ int hone_param_set_find(const hone_param_set *s, const char *name)
     return -1;
 }
 
+/* Fine on a zeroed set. */
 void hone_param_set_free(hone_param_set *s)
 {
     for (int k = 0; k < s->count; k++) free(s->item[k].value);
