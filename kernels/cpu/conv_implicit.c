@@ -106,6 +106,7 @@ static void forward_part(void *arg, int part, int parts)
         forward_block(io, p, min64(p + c->block[PIXELS], end), hone_cpu_conv_scratch(io, part));
 }
 
+/* Weights are packed by all threads first: each then reads panels that others packed. */
 static void forward(const hone_cpu_conv_io *io)
 {
     hone_cpu_parallel(io->backend, io->plan->parts, pack_forward, (void *)(uintptr_t)io);
@@ -163,6 +164,7 @@ static void dx_part(void *arg, int part, int parts)
     }
 }
 
+/* The gradient to x is a convolution with the filters turned and input and output channels swapped. */
 static void dx(const hone_cpu_conv_io *io)
 {
     hone_cpu_parallel(io->backend, io->plan->parts, pack_dx, (void *)(uintptr_t)io);
@@ -233,6 +235,8 @@ static void reduce_part(void *arg, int part, int parts)
     }
 }
 
+/* partial (parts, stride) -> out (count), added in the order of parts. Small sums stay on one thread: starting
+ * the crew would cost more. */
 void hone_cpu_reduce(const hone_cpu_conv_io *io, const float *partial, int64_t stride, int parts, float *out,
                      int64_t count)
 {

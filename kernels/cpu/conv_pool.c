@@ -5,8 +5,10 @@
 
 enum { LINE_FLOATS = 16, SLACK_FLOATS = 64 }; /* vectors may read past the last pixel of a scratch image */
 
+/* To whole cache lines, so that no two threads write one. */
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+/* The formula of torch.nn.Conv2d: floor((in + 2 pad - dilation (k - 1) - 1) / stride) + 1. */
 static int64_t conv_size(const hone_window *v, int axis, int64_t in)
 {
     int64_t reach = (int64_t)v->dilation[axis] * (v->kernel[axis] - 1) + 1;
@@ -72,6 +74,7 @@ conv_pool_scratch hone_cpu_conv_pool_dw_scratch(const conv_pool_shape *s, int pa
     return z;
 }
 
+/* For as many parts as there are threads; a launch may use fewer. */
 hone_status hone_cpu_conv_pool_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     conv_pool_shape s = hone_cpu_conv_pool_shape(&n->attr, &g->tensor[n->in[0]], &g->tensor[n->out[0]]);
@@ -80,6 +83,7 @@ hone_status hone_cpu_conv_pool_prepare(hone_backend *b, const hone_graph *g, hon
     return HONE_OK;
 }
 
+/* in[1] is y of the pooling, whose shape the sums follow. `choice` is what `plan --nodes` shows. */
 hone_status hone_cpu_conv_pool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     conv_pool_shape s = hone_cpu_conv_pool_shape(&n->attr, &g->tensor[n->in[0]], &g->tensor[n->in[1]]);

@@ -30,6 +30,7 @@ typedef float v16_unaligned __attribute__((vector_size(64), may_alias, aligned(4
 
 enum { MOST_COLUMNS = 14 };
 
+/* What the parts share: nothing in it changes once they run. */
 typedef struct conv_pool_job {
     const hone_launch *l;
     const hone_attrs *a;
@@ -173,6 +174,7 @@ static void convolve(const conv_pool_job *job, const float *image, int64_t group
     }                                                                                                                  \
     break
 
+/* z (OH * OW, lanes) in place, while it is in cache. No default: the compiler names an activation left out. */
 static void activate(const hone_attrs *a, float *z, int64_t count)
 {
     float slope = a->leaky.slope;
@@ -229,6 +231,7 @@ SIMD_INLINE void pool_square(const float *a, const float *c, int64_t lanes, floa
     }
 }
 
+/* 2 x 2 without overlap, the pooling of nearly every net: it has a loop of its own. */
 static int is_square(const hone_window *v)
 {
     return v->kernel[0] == 2 && v->kernel[1] == 2 && v->stride[0] == 2 && v->stride[1] == 2 && v->pad[0] == 0 &&
@@ -257,6 +260,7 @@ SIMD_INLINE int pool_block(const conv_pool_job *job, const float *z, int64_t lan
     return doubtful;
 }
 
+/* `lanes` becomes a constant in both calls: vectors of 16 or 8 channels. */
 static int pool_once(const conv_pool_job *job, const float *z, int64_t live, float *y, uint8_t *at, int careful)
 {
     if (job->s.lanes == 16) return pool_block(job, z, 16, live, y, at, careful);
@@ -274,6 +278,7 @@ static void pool(const conv_pool_job *job, const float *z, int64_t live, float *
     if (doubtful) pool_once(job, z, live, y, at, 1);
 }
 
+/* An image at a time: its convolution, at most some 100 KB, never reaches memory. */
 static void forward_part(const void *arg, int part)
 {
     const conv_pool_job *job = arg;
@@ -297,6 +302,7 @@ static void forward_part(const void *arg, int part)
     }
 }
 
+/* x (N, H, W, I), w (O, kh, kw, I/g), bias (O) -> y, at (N, PH, PW, O). Packing is done once for all parts. */
 void SIMD(cpu_conv_act_maxpool)(hone_backend *b, const hone_launch *l)
 {
     conv_pool_job job = {.l = l, .a = &l->node->attr};

@@ -7,6 +7,8 @@
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
 
+/* pool (rows, Hp, Wp, C), row and sample (N), x (N, H, W, C). The table is (v/255 - mean) / std of each byte:
+ * a look-up replaces two float operations an element, and rounds once. */
 typedef struct image_job {
     const uint8_t *pool;
     const int32_t *row, *sample;
@@ -22,6 +24,7 @@ typedef struct view { /* where the crop lies in the pool's image */
     int mirror;
 } view;
 
+/* A draw depends on (seed, epoch, sample) alone: neither the batch nor its place in it shows. */
 static view choose_view(const image_job *job, int64_t n)
 {
     const hone_image_attr *a = job->a;
@@ -70,6 +73,7 @@ static void image_row(const image_job *job, const uint8_t *source, view v, float
     fill_black(job, W - first - inside, C, x + (first + inside) * C);
 }
 
+/* row[n] is where the pixels lie, sample[n] who it is; they differ when batches are streamed. */
 static void image_range(const void *arg, int64_t begin, int64_t end)
 {
     const image_job *job = arg;
@@ -86,6 +90,7 @@ static void image_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* The table is made anew each launch: 768 divisions, nothing beside a batch. */
 void SIMD(cpu_image_batch)(hone_backend *b, const hone_launch *l)
 {
     image_job job = {.pool = l->in[0], .row = l->in[1], .sample = l->in[2], .step = l->in[3], .x = l->out[0]};

@@ -23,6 +23,7 @@ static const char *duration(double seconds, char text[24])
     return text;
 }
 
+/* What is printed next begins on a line of its own. */
 void hone_cli_progress_close(hone_cli_progress *p)
 {
     if (p->line_open) fputs("\n", stderr);
@@ -75,6 +76,7 @@ static void show_tty(hone_cli_progress *c, const hone_progress *p)
 
 /* --- plain and JSON --------------------------------------------------------------------------------------- */
 
+/* One number of a line, plain or JSON. */
 typedef struct figure {
     const char *key;
     double value;

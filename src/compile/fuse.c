@@ -147,6 +147,7 @@ static bool is_kind(hone_op op, int kind)
     return false;
 }
 
+/* Nodes are marked dead and removed at the end, so that ids stay valid while pairs are searched. */
 typedef struct fuser {
     hone_program *p;
     hone_graph *g;

@@ -22,10 +22,12 @@ typedef struct hone_range {
     void *recorded;     /* the backend's, NULL before          */
 } hone_range;
 
+/* Bytes that no kernel may touch; HONE_CHECK looks at them after each node. */
 typedef struct hone_guard {
     int64_t offset, bytes; /* in the ACT arena */
 } hone_guard;
 
+/* What a compiled graph owns. Passes fill it in their order; a step only reads it. */
 struct hone_program {
     hone_graph *graph;
     hone_backend *backend;

@@ -20,6 +20,7 @@ typedef struct value { /* one range of the ACT arena: a tensor and its aliases *
     hone_nid birth, death; /* first writer, last reader; node_count: to the end   */
 } value;
 
+/* Lives are in node order, which is the order of execution. */
 typedef struct planner {
     hone_program *p;
     hone_graph *g;
@@ -30,6 +31,7 @@ typedef struct planner {
 
 enum { UNUSED = -2, BEFORE_ALL = -1 };
 
+/* Who owns the bytes. Chains are short: a fused in-place op adds one link. */
 hone_tid hone_alias_root(const hone_graph *g, hone_tid t)
 {
     while (g->tensor[t].alias != HONE_NONE) t = g->tensor[t].alias;

@@ -31,6 +31,7 @@ const hone_yaml *hone_page_find(const hone_yaml *page, const char *key)
     return page;
 }
 
+/* The deepest node of `key` that is there: where a message about a missing key should point. */
 const hone_yaml *hone_page_place(const hone_yaml *page, const char *key)
 {
     for (char word[64]; key;) {
@@ -42,6 +43,7 @@ const hone_yaml *hone_page_place(const hone_yaml *page, const char *key)
     return page;
 }
 
+/* `optimizer: adamw` becomes `optimizer: {name: adamw}` for every group with a short form. False: memory. */
 bool hone_page_expand(hone_yaml *page)
 {
     for (int k = 0; k < hone_schema_count; k++) {
@@ -209,6 +211,7 @@ static hone_status read_config(const char *name, const char *text, size_t bytes,
     return status;
 }
 
+/* For pages that are made in memory: of a saved run, of tests. */
 hone_status hone_config_read_text(const char *name, const char *text, const char *const *override, int override_count,
                                   hone_config **out)
 {

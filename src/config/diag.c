@@ -27,6 +27,7 @@ void hone_diag_add(hone_diag *d, const hone_yaml *at, const char *path, const ch
     d->count++;
 }
 
+/* Fine on a zeroed one. */
 void hone_diag_free(hone_diag *d)
 {
     free(d->text);
@@ -178,6 +179,7 @@ const char *hone_yaml_quote(const hone_yaml *n, char *text, size_t text_bytes)
     return text;
 }
 
+/* For "expected X, found Y": says the kind where the text alone would mislead ("3" quoted is no number). */
 const char *hone_yaml_found(const hone_yaml *n, char *text, size_t text_bytes)
 {
     char shown[64];

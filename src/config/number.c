@@ -40,6 +40,7 @@ static bool is_number(const char *s)
     return *end == '\0';
 }
 
+/* In the C locale, whatever the program's: a comma locale would read 0.5 as 0. Per thread, so it disturbs none. */
 bool hone_number_read(const char *text, double *out)
 {
     if (!is_number(text)) return false;
@@ -76,11 +77,13 @@ static const char *shortest(double x, int most, bool (*same)(double read, double
 static bool same_double(double read, double x) { return read == x; }
 static bool same_float(double read, double x) { return (float)read == (float)x; }
 
+/* 17 digits always suffice for a double (IEEE 754, section 5.12), fewer mostly do. */
 const char *hone_number_write(double x, char *text, size_t text_bytes)
 {
     return shortest(x, 17, same_double, text, text_bytes);
 }
 
+/* 9 digits always suffice for a float. */
 const char *hone_float_write(float x, char *text, size_t text_bytes)
 {
     return shortest((double)x, 9, same_float, text, text_bytes);

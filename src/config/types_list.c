@@ -5,6 +5,7 @@
 
 #include "config/types.h"
 
+/* The shortest text that reads back as the same double. */
 static void write_number(double x, hone_text *t)
 {
     char number[32];
@@ -218,6 +219,7 @@ void hone_write_channels(const hone_row *row, const hone_config *c, hone_text *t
     hone_text_add(t, "]");
 }
 
+/* How many numbers is known only once the data are: 1 for all, or one per channel. */
 void hone_describe_channels(const hone_row *row, hone_text *t)
 {
     hone_describe_range(row, "auto or a list with, per channel, a number", t);
@@ -348,6 +350,7 @@ void hone_write_weights(const hone_row *row, const hone_config *c, hone_text *t)
     hone_text_add(t, "}");
 }
 
+/* Class names are the data's, so they can't be listed here. */
 void hone_describe_weights(const hone_row *row, hone_text *t)
 {
     (void)row;

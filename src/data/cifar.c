@@ -22,6 +22,7 @@ static const layout cifar10 = {"batches.meta.txt", "test_batch.bin", 1, 10};
 static const layout cifar100 = {"fine_label_names.txt", "test.bin", 2, 100};
 
 /* A regular file of that name in the folder. */
+/* Memory failure reads as "not there": the caller then says that no such data set was found. */
 static bool has(const char *folder, const char *name)
 {
     char *path = hone_path_join(folder, name);

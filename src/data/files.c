@@ -54,6 +54,7 @@ hone_status hone_names_addf(hone_names *n, const char *fmt, ...)
  * A locale must not change the class numbers. */
 static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
+/* By bytes, not by locale: class numbers must be the same on every machine. */
 void hone_names_sort(hone_names *n)
 {
     if (n->count > 1) qsort(n->item, (size_t)n->count, sizeof *n->item, compare_names);
@@ -67,6 +68,7 @@ int hone_names_find(const hone_names *n, const char *text)
     return -1;
 }
 
+/* Fine on a zeroed one. */
 void hone_names_free(hone_names *n)
 {
     for (int k = 0; k < n->count; k++) free(n->item[k]);
@@ -96,6 +98,7 @@ char *hone_path_join(const char *folder, const char *name)
     return hone_text_take(&t);
 }
 
+/* Points into `path`. */
 const char *hone_path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -46,6 +46,7 @@ const int32_t *hone_order_next(hone_order *o, int64_t *epoch, int64_t *index, in
     return o->sample + first;
 }
 
+/* Resident data need no thread: a batch is a list of rows, and the pixels stay where they are. */
 struct hone_loader {
     hone_dataset *d;
     hone_order order;
@@ -82,6 +83,7 @@ hone_status hone_loader_open(hone_dataset *d, const hone_loader_opts *o, hone_lo
     return HONE_OK;
 }
 
+/* O(1): the order of an epoch is a function of seed and epoch, so nothing is read to get there. */
 hone_status hone_loader_seek(hone_loader *l, int64_t epoch, int64_t index)
 {
     if (epoch < 0 || index < 0 || index >= l->order.batches)

@@ -15,6 +15,7 @@
 
 #include "core/thread.h"
 
+/* One batch of the ring, from being planned to being given back. */
 typedef struct slot {
     int64_t epoch, index;
     int count, taken, done;        /* samples in the batch, handed to threads, decoded                     */
@@ -25,6 +26,7 @@ typedef struct slot {
     uint8_t *pixels;               /* (batch, H, W, C)                                                     */
 } slot;
 
+/* Everything below `slots` that changes is guarded by `lock`; pixels of a sample belong to who decodes it. */
 struct hone_stream {
     const hone_dataset *d;
     hone_order *order;
@@ -88,6 +90,7 @@ static void *decode_thread(void *arg)
     return NULL;
 }
 
+/* Fine on one that was only half made. */
 static void slot_free(slot *b)
 {
     free(b->row);

@@ -8,6 +8,7 @@
 /* The pointer dies with the next node or tensor: the graph's arrays may move. */
 const hone_tensor *hone_emit_tensor(const hone_emit *e, const hone_value *v) { return &e->g->tensor[v->t]; }
 
+/* For messages: the batch size is not the user's mistake, hence "N". */
 const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[96])
 {
     const hone_tensor *t = hone_emit_tensor(e, v);
@@ -31,6 +32,7 @@ static const char *place(const hone_layer *l, char text[256])
     return text;
 }
 
+/* "file:line: layer: text": the place first, so that editors can jump there. */
 hone_status hone_emit_fail(const hone_layer *l, const char *hint, const char *fmt, ...)
 {
     char text[512], where[256];
@@ -73,6 +75,7 @@ hone_status hone_emit_node(hone_emit *e, const hone_layer *l, hone_op op, const 
     return HONE_OK;
 }
 
+/* Layers of one input and one output of the same kind; `keep` as in hone_emit_node. */
 hone_status hone_emit_unary(hone_emit *e, const hone_layer *l, hone_op op, const hone_attrs *attr, bool keep,
                             hone_value *v)
 {

@@ -119,6 +119,7 @@ static hone_status check_arguments(const hone_preprocess *pre, int classes)
     return HONE_OK;
 }
 
+/* Errors: USAGE with the place in the page, MEMORY. Values are drawn here: the seed is the run's. */
 hone_status hone_model_new(const hone_config *c, const hone_preprocess *pre, int classes, const char *const *class_name,
                            uint64_t seed, hone_model **out)
 {

@@ -29,6 +29,7 @@ static json_t *floats(const float *x, int count)
     return list;
 }
 
+/* Part of the model: a picture that is prepared differently is another input. */
 static json_t *preprocess_json(const hone_preprocess *p)
 {
     return json_pack("{s:i, s:i, s:i, s:s, s:o, s:o}", "height", p->height, "width", p->width, "channels", p->channels,
@@ -49,6 +50,7 @@ static json_t *parameters_json(const hone_model *m)
     return map;
 }
 
+/* Replaced atomically, like all small files of a run. */
 hone_status hone_model_save_json(const hone_model *m, const char *path)
 {
     hone_status status = HONE_ERR_MEMORY;

@@ -26,6 +26,8 @@ static double one_cycle(double lr, double final, double step, double warm, doubl
     return half_cosine(lr, end, total - 1.0 > top ? clamp01((step - top) / (total - 1.0 - top)) : 1.0);
 }
 
+/* A pure function of the step: a resumed run has the rate of one that was never stopped. `step` counts from 0,
+ * warm-up ends at the full rate, and the plateau's scale comes from the state. */
 double hone_schedule_lr(const hone_config *c, int64_t step, int64_t steps_per_epoch, int64_t steps_total,
                         double plateau_scale)
 {

@@ -33,6 +33,7 @@ static const struct field {
     {                                                                                                                  \
 #name, offsetof(hone_run_state, name), type                                                                    \
     }
+    /* where the run stands: epoch and batch are the loader's place, micro counts within an accumulation */
     FIELD(FIELD_I64, step),
     FIELD(FIELD_I64, epoch),
     FIELD(FIELD_I64, batch),
@@ -41,6 +42,7 @@ static const struct field {
     FIELD(FIELD_BOOL, finished),
     FIELD(FIELD_BOOL, stopped_early),
     FIELD(FIELD_DOUBLE, seconds),
+    /* what validation has decided so far */
     FIELD(FIELD_BOOL, have_best),
     FIELD(FIELD_DOUBLE, best),
     FIELD(FIELD_I64, best_step),
@@ -48,6 +50,7 @@ static const struct field {
     FIELD(FIELD_DOUBLE, plateau_scale),
     FIELD(FIELD_DOUBLE, plateau_best),
     FIELD(FIELD_I64, plateau_waits),
+    /* sums under way: of the next line of metrics.jsonl, and of the epoch */
     FIELD(FIELD_DOUBLE, line_loss_sum),
     FIELD(FIELD_I64, line_samples),
     FIELD(FIELD_I64, line_correct),
@@ -56,8 +59,10 @@ static const struct field {
     FIELD(FIELD_I64, epoch_correct),
     FIELD(FIELD_I64, logged_step),
     FIELD(FIELD_I64, warned_bad),
+    /* where the logs are cut back to */
     FIELD(FIELD_I64, metrics_bytes),
     FIELD(FIELD_I64, results_bytes),
+    /* the step block as the device has it: seed, counters, Adam's t */
     FIELD(FIELD_U64, block.seed),
     FIELD(FIELD_I64, block.step),
     FIELD(FIELD_I32, block.epoch),
