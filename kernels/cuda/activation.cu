@@ -8,15 +8,19 @@
 #define SQRT_TWO_OVER_PI 0.79788456080286536f
 #define INV_SQRT_TWO_PI  0.39894228040143268f
 
+/* Functors of f(x), and of f(y, dy) or f(x, dy) for the derivative: by y where y suffices, as x then need
+ * not be kept. Comparisons are written so that a NaN falls through to the value itself. */
 struct relu_f {
     __device__ float operator()(float x) const { return x < 0 ? 0 : x; }
 };
+/* 0 at y = 0, as in PyTorch; a choice, so an infinite dy of a unit that is off does no harm. */
 struct relu_dx_f {
     __device__ float operator()(float y, float dy) const { return y > 0 ? dy : 0; }
 };
 struct relu6_f {
     __device__ float operator()(float x) const { return x < 0 ? 0 : x > 6 ? 6 : x; }
 };
+/* Both corners have derivative 0 (torch.nn.functional.relu6). */
 struct relu6_dx_f {
     __device__ float operator()(float y, float dy) const { return y > 0 && y < 6 ? dy : 0; }
 };
@@ -24,6 +28,7 @@ struct leaky_f {
     float slope;
     __device__ float operator()(float x) const { return x < 0 ? slope * x : x; }
 };
+/* By y: its sign is that of x for slopes above 0. */
 struct leaky_dx_f {
     float slope;
     __device__ float operator()(float y, float dy) const { return y > 0 ? dy : slope * dy; }
@@ -31,6 +36,7 @@ struct leaky_dx_f {
 struct gelu_f {
     __device__ float operator()(float x) const { return 0.5f * x * (1 + erff(x * SQRT_HALF)); }
 };
+/* Phi(x) + x phi(x), Hendrycks & Gimpel 2016. */
 struct gelu_dx_f {
     __device__ float operator()(float x, float dy) const
     {
@@ -43,6 +49,7 @@ struct gelu_tanh_f {
         return 0.5f * x * (1 + tanhf(SQRT_TWO_OVER_PI * (x + 0.044715f * x * x * x)));
     }
 };
+/* The derivative of the approximation itself, not of the exact function. */
 struct gelu_tanh_dx_f {
     __device__ float operator()(float x, float dy) const
     {
@@ -51,6 +58,7 @@ struct gelu_tanh_dx_f {
         return dy * 0.5f * (1 + t + x * (1 - t * t) * inner);
     }
 };
+/* exp overflows to infinity for x below -88, and 1 / infinity is the 0 that is wanted. */
 struct sigmoid_f {
     __device__ float operator()(float x) const { return 1 / (1 + expf(-x)); }
 };

@@ -6,6 +6,7 @@
  * blockIdx.z. */
 #include "tile.cuh"
 
+/* One convolution as a product of matrices: M output places, K taps times input channels, N output channels. */
 struct conv_shape {
     hone_window v;
     int h, w, oh, ow; /* image and output                         */
@@ -21,6 +22,7 @@ struct conv_shape {
     }
 };
 
+/* x is the side of the image, y that of the output, whichever of the two is written. */
 static conv_shape shape_of(const hone_launch *l, const hone_tensor *x, const hone_tensor *y)
 {
     const hone_window &v = l->node->attr.window;
@@ -120,6 +122,7 @@ template <typename T> struct put_x {
         dx[m * channels + g * in + n] = from_float<T>(v);
     }
 };
+/* dw (O, kh, kw, I/g), fp32. */
 struct put_w {
     float *dw;
     int64_t out, row;
@@ -131,6 +134,7 @@ struct put_w {
     }
 };
 
+/* Groups are products side by side, one grid layer each. */
 static void forward(hone_backend *b, const hone_launch *l, hone_act act)
 {
     conv_shape s = shape_of(l, l->in_desc[0], l->out_desc[0]);

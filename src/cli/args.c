@@ -61,6 +61,7 @@ static int find_flag(const hone_cli_flag *flag, const char *name, size_t bytes)
 /* Searches the flags that count here: the global ones and those of the command, if one was named. */
 static hone_status unknown_flag(const hone_cli *cli, const char *arg, size_t bytes)
 {
+    /* aliases without help are left out: proposing -h for a typo helps nobody */
     const char *known[GLOBAL_COUNT + HONE_CLI_MAX_FLAGS];
     char name[64], hint[160];
     int count = 0;

@@ -48,6 +48,7 @@ typedef struct loop {
     int64_t count;
     hone_status (*work)(void *arg, int64_t i);
     void *arg;
+    /* the next item to hand out; it may run past count */
     _Atomic int64_t next;
     _Atomic int failed;
     pthread_mutex_t lock;
@@ -79,6 +80,7 @@ static void *loop_run(void *arg)
 hone_status hone_parallel_for(int threads, int64_t count, hone_status (*work)(void *arg, int64_t i), void *arg)
 {
     loop l = {.count = count, .work = work, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER};
+    /* a thread without an item would only cost its start */
     if (threads > count) threads = (int)count;
     pthread_t *helper = threads > 1 ? calloc((size_t)threads - 1, sizeof *helper) : NULL;
     int started = 0;

@@ -80,6 +80,7 @@ static void compose_on_white(hone_image *image)
 {
     int c = image->channels - 1;
     size_t count = (size_t)image->height * (size_t)image->width;
+    /* in place: the writer is never ahead of the reader */
     const uint8_t *from = image->pixels;
     uint8_t *to = image->pixels;
     for (size_t i = 0; i < count; i++, from += c + 1, to += c)

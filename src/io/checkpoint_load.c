@@ -27,6 +27,7 @@ char *hone_checkpoint_path(const char *run_dir, int64_t step)
 /* "step-" and 8 digits or more, without a needless leading zero: each step has one name. */
 static bool step_of_name(const char *name, int64_t *step)
 {
+    /* compared with what hone would write: the one test for zeros, signs and overflow at once */
     char again[32];
     char *end;
     if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return false;

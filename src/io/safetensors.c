@@ -58,6 +58,7 @@ static hone_status read_shape(const char *file, const char *name, const json_t *
     if (!json_is_array(shape)) return BROKEN("%s: tensor %s: shape is not a list", file, name);
     if (json_array_size(shape) > RANK_LIMIT)
         return BROKEN("%s: tensor %s: rank %zu, at most %d are read", file, name, json_array_size(shape), RANK_LIMIT);
+    /* of one element so far */
     size_t bytes = hone_dtype_bytes(b->dtype);
     bool empty = false;
     b->rank = (int32_t)json_array_size(shape);
@@ -114,6 +115,7 @@ static int by_place(const void *a, const void *b)
 /* Blobs sorted by place must follow each other without gap or overlap from first to last byte. */
 static hone_status check_cover(const char *file, const hone_safetensors *s, const char *base, size_t data_bytes)
 {
+    /* end of what is covered */
     const char *at = base;
     for (int k = 0; k < s->count; k++) {
         const char *begin = s->blob[k].data;

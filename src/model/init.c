@@ -67,6 +67,7 @@ static void draw_uniform(const drawing *d, int64_t begin, int64_t end)
 static void draw_normal(const drawing *d, int64_t begin, int64_t end)
 {
     static const float two_pi = 6.28318530717958647692f;
+    /* float throughout: a random draw needs no more digits */
     float std = (float)d->fill->a;
     for (int64_t i = begin; i < end; i += 4) {
         hone_philox4 r = hone_philox(d->seed, HONE_STREAM_INIT, (uint64_t)i / 4, d->key);

@@ -89,10 +89,12 @@ static void write_rows(hone_trainer *t, const hone_evaluation *e, bool best)
                            .val_accuracy = e ? e->accuracy : NAN,
                            .val_f1_macro = e ? e->f1_macro : NAN,
                            .best = best};
+    /* of the last step that was taken */
     row.lr = hone_schedule_lr(t->config, t->s.step - 1, t->steps_per_epoch, t->steps_total, t->s.plateau_scale);
     if (e)
         hone_trainer_append(t, &t->run.metrics,
                             hone_val_line_json(t->s.step, epoch, e->loss, e->accuracy, e->f1_macro));
+    /* the header belongs to a new file only; pending lines count, as the disk may be full */
     if (t->run.results.bytes == 0 && t->run.results.pending.bytes == 0)
         hone_trainer_append(t, &t->run.results, hone_strdup(hone_results_header));
     hone_trainer_append(t, &t->run.results, hone_result_row_csv(&row));

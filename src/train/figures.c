@@ -27,6 +27,7 @@ void hone_wilson(int64_t k, int64_t n, double *low, double *high)
 /* All arrays at once, so that a round over the data can't fail halfway for memory. */
 hone_status hone_evaluation_make(int64_t n, int classes, const hone_model *names, hone_evaluation *out)
 {
+    /* confusion (classes, classes); arrays of a row are never of size 0, which calloc may answer by NULL */
     size_t c = (size_t)classes, rows = (size_t)(n > 0 ? n : 1);
     *out = (hone_evaluation){.n = n, .classes = classes};
     out->class_name = calloc(c, sizeof *out->class_name);

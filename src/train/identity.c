@@ -36,10 +36,12 @@ static void put_data(json_t *o, const hone_trainer *t)
     json_decref(classes);
     put_text(o, "the content of the data", text);
     put_number(o, "the number of training samples", (double)hone_dataset_count(t->data->train));
+    /* the split, and with it which samples train, follows from the fraction and the seed */
     put_number(o, "data.val_fraction", c->data.val_fraction);
     put_number(o, "image.size (height)", t->data->height);
     put_number(o, "image.size (width)", t->data->width);
     put_number(o, "image.channels", t->data->channels);
+    /* how a picture becomes a tensor */
     put_number(o, "image.resize", c->image.resize);
     for (int k = 0; k < 4; k++) {
         char key[24];
@@ -48,6 +50,7 @@ static void put_data(json_t *o, const hone_trainer *t)
         snprintf(key, sizeof key, "image.std[%d]", k);
         put_number(o, key, (double)c->image.std[k]);
     }
+    /* augmentation draws by (seed, epoch, sample), so only its ranges are listed */
     put_number(o, "augment.flip", c->augment.flip);
     put_number(o, "augment.crop.pad", c->augment.crop_pad);
     for (int k = 0; k < 2 && c->augment.crop.given; k++) {
@@ -68,6 +71,7 @@ static void put_optimizer(json_t *o, const hone_config *c)
     put_number(o, "train.optimizer.betas[1]", c->train.optimizer.beta2);
     put_number(o, "train.optimizer.eps", c->train.optimizer.eps);
     put_number(o, "train.optimizer.decay_all", c->train.optimizer.decay_all);
+    /* of the schedule only the shape: its length is train.epochs, which may change */
     put_number(o, "train.schedule.name", c->train.schedule.name);
     put_number(o, "train.schedule.warmup", c->train.schedule.warmup);
     put_number(o, "train.schedule.final", c->train.schedule.final);
@@ -92,9 +96,11 @@ static void put_training(json_t *o, const hone_config *c)
     }
     put_number(o, "train.clip_norm", c->train.clip_norm);
     put_number(o, "train.ema", c->train.ema);
+    /* these two choose kernels, and kernels round differently */
     put_number(o, "train.precision", c->train.precision);
     put_number(o, "train.deterministic", c->train.deterministic);
     put_text(o, "train.init", c->train.init);
+    /* what decides about best.safetensors and the end */
     put_text(o, "train.early_stop.metric", c->train.early_stop.metric);
     put_number(o, "train.early_stop.patience", c->train.early_stop.patience);
     for (int k = 0; k < c->train.freeze.count; k++) {

@@ -113,6 +113,7 @@ char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *da
 {
     hone_text t = {0};
     char source[1024];
+    /* (n); + 1 because malloc(0) may be NULL */
     ranked *order = malloc(((size_t)e->n + 1) * sizeof *order);
     if (!order) return NULL;
     for (int64_t k = 0; k < e->n; k++) order[k] = (ranked){e->row_loss[k], k};

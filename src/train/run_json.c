@@ -17,6 +17,7 @@ static void put_figures(json_t *o, const hone_trainer *t)
 {
     char text[24];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)t->data->fingerprint);
+    /* hexadecimal: JSON's numbers are doubles to most readers, which 64 bits do not fit */
     json_object_set_new(o, "data_fingerprint", json_string(text));
     json_object_set_new(o, "classes", json_integer(t->data->classes));
     json_object_set_new(o, "train_samples", json_integer(hone_dataset_count(t->data->train)));
@@ -28,6 +29,7 @@ static void put_figures(json_t *o, const hone_trainer *t)
     json_object_set_new(o, "best_step", json_integer(t->s.best_step));
     if (t->s.have_best) json_object_set_new(o, "best", json_real(t->s.best));
     json_object_set_new(o, "best_metric", text_or_null(t->config->train.early_stop.metric));
+    /* steps whose gradients were not finite */
     json_object_set_new(o, "skipped_updates", json_integer(t->s.warned_bad));
     json_object_set_new(o, "seconds", json_real(hone_trainer_seconds(t)));
     json_object_set_new(o, "memory_bytes", json_integer((json_int_t)t->memory_bytes));

@@ -41,8 +41,10 @@ static hone_status locate(const char *given, hone_saved *out)
     bool folder = S_ISDIR(s.st_mode);
     char *dir = folder ? hone_strdup(given) : hone_path_parent(given);
     if (!dir) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    /* RUN/ and RUN are the same */
     size_t n = strlen(dir);
     while (n > 1 && dir[n - 1] == '/') dir[--n] = '\0';
+    /* the folder decides what the model is, the file only which weights */
     out->run_dir = find_run_dir(dir);
     if (!folder && strlen(given) > 12 && strcmp(given + strlen(given) - 12, ".safetensors") == 0)
         out->weights = hone_strdup(given);
