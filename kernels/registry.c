@@ -188,7 +188,8 @@ static const char *instruction_set(void)
 const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes)
 {
     if (b->describe) b->describe(b, text, text_bytes);
-    else if (strcmp(b->name, "cpu") == 0) snprintf(text, text_bytes, "cpu: %s, %d threads", instruction_set(), b->threads);
+    else if (strcmp(b->name, "cpu") == 0)
+        snprintf(text, text_bytes, "cpu: %s, %d threads", instruction_set(), b->threads);
     else
         snprintf(text, text_bytes, "%s: plain C, %s, %d threads", b->name, b->real == HONE_F64 ? "double" : "float",
                  b->threads);

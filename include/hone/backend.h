@@ -36,6 +36,7 @@ struct hone_backend {
     const char *name;                     /* "ref", "ref64", "cpu", "cuda"                        */
     hone_dtype  real;                     /* HONE_F64: F32 tensors of a graph become F64 (ref64)  */
     bool        fuses;                    /* fuse.c may use the fused rows of the table           */
+    bool        host_memory;              /* kernels read and write the host's own memory: no copy is needed */
     int         threads;                  /* compute threads (CPU dialects)                       */
     hone_kernel kernel[HONE_OP_COUNT];
     hone_status (*alloc)(hone_backend *b, size_t bytes, void **out);      /* 64-byte aligned, zeroed */
@@ -49,6 +50,8 @@ struct hone_backend {
     hone_status (*replay)(hone_backend *b, void *recorded);
     void        (*record_free)(hone_backend *b, void *recorded);
     void        (*close)(hone_backend *b);
+    /* One line: chip, memory, versions. NULL: the registry describes the dialects of host memory.  */
+    void        (*describe)(hone_backend *b, char *text, size_t text_bytes);
     void       *self;                     /* the dialect's own                                    */
 };
 

@@ -100,7 +100,7 @@ static hone_status tick(hone_trainer *t)
 {
     double now = hone_now_seconds();
     hone_step b;
-    if (now - t->tick_shown < 0.25 || !t->opts->progress || !hone_backend_is_host(t->backend)) return HONE_OK;
+    if (now - t->tick_shown < 0.25 || !t->opts->progress || !t->backend->host_memory) return HONE_OK;
     t->tick_shown = now;
     HONE_TRY(hone_program_get_step(t->train.full.program, &b));
     double seconds = now - t->line_started, n = (double)b.samples;
@@ -128,7 +128,7 @@ static hone_status check_finite(hone_trainer *t, hone_program *last)
     int64_t every =
         t->config->log.every < t->config->train.max_bad_steps ? t->config->log.every : t->config->train.max_bad_steps;
     /* asking a device costs a wait, so there the question is put only as often as it must be */
-    if (!hone_backend_is_host(t->backend) && every > 0 && t->s.step % every != 0) return HONE_OK;
+    if (!t->backend->host_memory && every > 0 && t->s.step % every != 0) return HONE_OK;
     HONE_TRY(hone_program_get_step(last, &b));
     if (b.bad_total > t->s.warned_bad && b.bad_in_row == 1)
         hone_trainer_say(t, "warn",

@@ -10,12 +10,6 @@ size_t hone_pass_sample_bytes(const hone_preprocess *pre)
     return (size_t)pre->height * (size_t)pre->width * (size_t)pre->channels;
 }
 
-/* By name: backends have no other mark of where their memory is. */
-bool hone_backend_is_host(const hone_backend *b)
-{
-    return strncmp(b->name, "ref", 3) == 0 || strcmp(b->name, "cpu") == 0;
-}
-
 /* Builds the graph for `batch` samples and compiles it; class weights are constants of each program. */
 static hone_status compile_one(const hone_pass_opts *o, int batch, hone_program *share, hone_pass_program *out)
 {
@@ -50,7 +44,7 @@ static hone_status make_pool(hone_pass *p)
 {
     const uint8_t *pixels = hone_dataset_pixels(p->data);
     int64_t rows = pixels ? hone_dataset_count(p->data) : p->full.batch;
-    if (hone_backend_is_host(p->backend)) return HONE_OK;
+    if (p->backend->host_memory) return HONE_OK;
     p->pool_bytes = (size_t)rows * hone_pass_sample_bytes(hone_model_preprocess(p->model));
     HONE_TRY(p->backend->alloc(p->backend, p->pool_bytes, &p->pool));
     return pixels ? p->backend->upload(p->backend, p->pool, pixels, p->pool_bytes) : HONE_OK;

@@ -46,7 +46,5 @@ hone_status hone_pass_feed(hone_pass *p, hone_batch *b, hone_pass_program **whic
 
 /* Bytes of one sample's pixels. */
 size_t hone_pass_sample_bytes(const hone_preprocess *pre);
-/* True where programs read ordinary host memory. */
-bool hone_backend_is_host(const hone_backend *b);
 
 #endif

@@ -76,6 +76,12 @@ static hone_status emulated_replay(hone_backend *, void *recorded)
 
 static void emulated_record_free(hone_backend *, void *recorded) { simt::record_free(recorded); }
 
+static void emulated_describe(hone_backend *, char *text, size_t text_bytes)
+{
+    const char *schedule = getenv("HONE_SIMT");
+    snprintf(text, text_bytes, "emulated: the CUDA kernels on the SIMT emulator, schedule %s", schedule ? schedule : "order");
+}
+
 static void emulated_close(hone_backend *b)
 {
     simt::synchronize();
@@ -101,6 +107,7 @@ extern "C" hone_status hone_cuda_open(int, hone_backend **out)
     b->replay = emulated_replay;
     b->record_free = emulated_record_free;
     b->close = emulated_close;
+    b->describe = emulated_describe;
     b->self = new emulated_self;
     hone_cuda_fill(b);
     *out = b;
