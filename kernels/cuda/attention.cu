@@ -185,6 +185,7 @@ hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_no
                      (long long)head, 32 * HEAD_CHUNKS);
 }
 
+/* step may be absent (evaluation): then nothing is dropped. lse is kept for the gradient only. */
 void cuda_attention(hone_backend *b, const hone_launch *l)
 {
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {

@@ -152,6 +152,7 @@ extern "C" {
 void cuda_conv(hone_backend *b, const hone_launch *l) { forward(b, l, HONE_ACT_NONE); }
 void cuda_conv_act(hone_backend *b, const hone_launch *l) { forward(b, l, l->node->attr.act); }
 
+/* dx as a product over taps and output channels, gathered: every element has one writer, so no atomics. */
 void cuda_conv_dx(hone_backend *b, const hone_launch *l)
 {
     conv_shape s = shape_of(l, l->out_desc[0], l->in_desc[0]);
@@ -164,6 +165,7 @@ void cuda_conv_dx(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* The sum runs over all output places of the batch; db is a sum of columns of dy. */
 void cuda_conv_dw(hone_backend *b, const hone_launch *l)
 {
     conv_shape s = shape_of(l, l->in_desc[0], l->in_desc[1]);

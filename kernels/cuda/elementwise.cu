@@ -78,6 +78,7 @@ void cuda_add(hone_backend *b, const hone_launch *l) { launch_zip(b, l, add_f{})
 void cuda_add_relu(hone_backend *b, const hone_launch *l) { launch_zip(b, l, add_relu_f{}); }
 void cuda_mul(hone_backend *b, const hone_launch *l) { launch_zip(b, l, mul_f{}); }
 
+/* x (N, ...), p (...): a position embedding, the same for all samples. */
 void cuda_add_rows(hone_backend *b, const hone_launch *l)
 {
     int64_t n = hone_tensor_count(l->out_desc[0]), rows = row_elements(l->out_desc[0]);
@@ -100,6 +101,7 @@ void cuda_add_rows_dp(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* Along the channels; all axes before them are rows. */
 void cuda_concat(hone_backend *b, const hone_launch *l)
 {
     int64_t n = hone_tensor_count(l->out_desc[0]);
@@ -110,6 +112,7 @@ void cuda_concat(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* `left` is an attribute, as both outputs may be absent. */
 void cuda_concat_dx(hone_backend *b, const hone_launch *l)
 {
     int64_t n = hone_tensor_count(l->in_desc[0]);

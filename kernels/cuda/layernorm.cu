@@ -87,6 +87,7 @@ static int channels_of(const hone_tensor *x) { return (int)x->dim[x->rank - 1]; 
 static unsigned norm_blocks(int64_t rows) { return (unsigned)(rows < NORM_BLOCKS ? rows : NORM_BLOCKS); }
 
 extern "C" {
+/* mean and rstd (R) are kept for the gradient only; both may be absent. */
 void cuda_layernorm(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0];

@@ -187,6 +187,7 @@ static void global_pool_dx(hone_backend *b, const hone_launch *l, const int32_t 
 }
 
 extern "C" {
+/* `at` may be absent: evaluation keeps no places. */
 void cuda_maxpool(hone_backend *b, const hone_launch *l)
 {
     pool_shape s = shape_of(l, l->in_desc[0], l->out_desc[0], l->out_desc[0]);
@@ -208,6 +209,7 @@ void cuda_maxpool_dx(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* No `at`: every place of a window has the same share. */
 void cuda_avgpool(hone_backend *b, const hone_launch *l)
 {
     pool_shape s = shape_of(l, l->in_desc[0], l->out_desc[0], l->out_desc[0]);

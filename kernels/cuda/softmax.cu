@@ -201,6 +201,7 @@ static void xent_forward(hone_backend *b, const hone_launch *l, void *dlogits)
 }
 
 extern "C" {
+/* x, y (R, C); all axes but the last are rows. */
 void cuda_softmax(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0];

@@ -57,6 +57,7 @@ first_token_dx_k(const T *dy, T *dx, int64_t n, int64_t stride, int64_t channels
 }
 
 extern "C" {
+/* x (N, T, C), token (C) -> y (N, T + 1, C). */
 void cuda_prepend_token(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0];
@@ -68,6 +69,7 @@ void cuda_prepend_token(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* dy has one token more than dx: its first one is the class token's, and belongs to dt. */
 void cuda_prepend_token_dx(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *dx = l->out_desc[0];
@@ -79,6 +81,7 @@ void cuda_prepend_token_dx(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* dy (N, T + 1, C): the stride between samples is that of dy. */
 void cuda_prepend_token_dt(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *dy = l->in_desc[0];
@@ -89,6 +92,7 @@ void cuda_prepend_token_dt(hone_backend *b, const hone_launch *l)
     });
 }
 
+/* A copy: what follows reads (N, C) without gaps. */
 void cuda_first_token(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0];

@@ -79,6 +79,7 @@ hone_status hone_plan_largest_batch(const hone_trainer *t, size_t limit, int64_t
     int64_t fits = 1, above = MOST + 1, known = t->config->train.batch > 1 ? t->config->train.batch : 2;
     *batch = 0;
     HONE_TRY(training_bytes(t, 1, &one));
+    /* 0: not even one sample fits, which is an answer and no error */
     if (one > limit) return HONE_OK;
     HONE_TRY(training_bytes(t, known, &bytes));
     if (bytes <= limit) fits = known;
@@ -154,6 +155,7 @@ static hone_status find_shape(const hone_config *c, int64_t classes, shape *s)
     if (status == HONE_OK) {
         s->data = *s->opened;
     } else {
+        /* copied, because the next failure overwrites the record that it points into */
         char message[2048];
         snprintf(message, sizeof message, "%s", hone_error_message());
         return hone_fail(status, "bring the data, or plan without it: --classes N, image.size and image.channels", "%s",
@@ -200,6 +202,7 @@ static hone_status make_plan(const hone_cli *cli, hone_trainer *t, hone_plan_res
     r->batch = t->config->train.batch;
     r->classes = t->data->classes;
     r->parameters = count_parameters(t->model);
+    /* in MiB, as `free -m` shows it */
     int64_t memory = 0;
     HONE_TRY(hone_cli_int(cli, "--memory", 1, 1000000000, &memory));
     r->memory_given = memory > 0;
@@ -248,6 +251,7 @@ static int plan_run(const hone_cli *cli)
     return status;
 }
 
+/* --classes, and image.size of the page, make a plan possible where the data are not: before they are fetched. */
 static const hone_cli_flag flags[] = {
     {"--batch", "N", "train.batch of the config"},
     {"--nodes", NULL, "also every node of the training step: op, algorithm, shapes, FLOPs, bytes"},

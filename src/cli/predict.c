@@ -13,6 +13,7 @@
 
 /* inputs a batch: as many as the predictor's larger program takes at once */
 enum { CHUNK = 16 };
+/* In the order of the names that --format takes. */
 typedef enum format { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSONL } format;
 
 /* One run of the command. `name` are owned; a PATH#INDEX keeps its set open for the next one of the same path. */
@@ -123,6 +124,7 @@ static hone_status flush_chunk(prediction *d)
             else if (d->format == FORMAT_CSV) add_csv(&t, d, d->name[k], p);
             else add_table(&t, d, d->name[k], p);
         }
+        /* printed or not: a failure ends the run, and the next chunk starts empty */
         free(d->name[k]);
     }
     d->count = 0;
@@ -255,6 +257,7 @@ static hone_status open_all(prediction *d)
     d->model = hone_predictor_model(d->predictor);
     d->pre = hone_model_preprocess(d->model);
     d->classes = hone_model_classes(d->model);
+    /* more than there are classes means all of them */
     d->top = top < d->classes ? (int)top : d->classes;
     d->image_bytes = (size_t)d->pre->height * (size_t)d->pre->width * (size_t)d->pre->channels;
     d->pixels = malloc(CHUNK * d->image_bytes);
@@ -294,6 +297,7 @@ static int run(const hone_cli *cli)
     return (int)status;
 }
 
+/* No --batch: results do not depend on it, and CHUNK is large enough for speed. */
 static const hone_cli_flag flags[] = {
     {"--top", "K", "show the K likeliest classes, 3 by default"},
     {"--format", "NAME", "table (default), csv or jsonl"},

@@ -188,6 +188,7 @@ static hone_status map_labels(hone_source *s, const char *split, int classes, co
                               const char *whose)
 {
     /* one search a class, one look-up a sample */
+    /* (classes of the source) -> index in class_name, -1: unknown */
     int *map = malloc((size_t)s->classes.count * sizeof *map);
     if (!map) return hone_no_memory("class names", (size_t)s->classes.count * sizeof *map);
     for (int k = 0; k < s->classes.count; k++) map[k] = find_class(s->classes.item[k], k, classes, class_name);
@@ -259,6 +260,7 @@ static void configure(hone_dataset *d, const opening *o, const hone_image_spec *
     d->resize = shape->resize;
     d->on_error = o->c->data.on_error;
     d->threads = o->threads;
+    /* 0: half of what is free when the set is loaded */
     d->memory_limit_bytes = o->c->data.memory_limit_mb << 20;
 }
 
@@ -267,6 +269,7 @@ static hone_status cut_val(const opening *o, hone_dataset **train, hone_dataset 
 {
     hone_source *s = o->source[HONE_SPLIT_TRAIN];
     /* the draws are keyed by the position in the source: the same for train, for eval, and on resume */
+    /* (samples): which of them validate */
     bool *in_val = malloc((size_t)s->count);
     int64_t count = 0;
     if (!in_val) return hone_no_memory("the validation split", (size_t)s->count);

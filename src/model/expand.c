@@ -150,6 +150,7 @@ static void expand_repeated(hone_expander *x, hone_level *outer, hone_layer *l, 
     const hone_layer_type *child_type = written->shape == HONE_SHAPE_REPEAT ? group : written;
     /* children 0, 1, 2... stand in l's level, or in the parent's where l has none */
     hone_level own, *lv = outer;
+    /* bounded by the table of arguments, and the records by hone_expand_new */
     int64_t times = l->args.repeat;
     l->type = group;
     if (l->name[0]) {
@@ -206,8 +207,8 @@ static void expand_block(hone_expander *x, hone_level *lv, hone_layer_list *list
     const char *name = x->blocks->key[index]->text;
     const hone_yaml *layers = block->kind == HONE_YAML_MAP ? hone_yaml_get(block, "layers") : NULL;
     const hone_yaml *with = block->kind == HONE_YAML_MAP ? map_of(block, "with") : NULL;
-    /* Told by check_blocks already; there is nothing to expand. */
-    if (!layers || (with && with->kind != HONE_YAML_MAP)) return; /* told by check_blocks */
+    /* told by check_block already; there is nothing to expand */
+    if (!layers || (with && with->kind != HONE_YAML_MAP)) return;
     if (x->active[index]) {
         hone_expand_mistake(x, at, name, "a block can't use itself");
         return;
@@ -225,6 +226,7 @@ static void expand_block(hone_expander *x, hone_level *lv, hone_layer_list *list
     hone_expand_name(x, lv, l, value, name, hone_layer_table_count + index, at);
     hone_scope scope = {.up = &x->page, .given = value.node, .given_scope = value.scope, .standard = with};
     /* blocks may use other blocks, which ends because none may use itself */
+    /* on the way down only: two uses side by side are fine */
     x->active[index] = true;
     expand_inside(x, lv, l->type, l, (hone_ref){block, &scope});
     x->active[index] = false;
@@ -246,6 +248,7 @@ static void unknown_layer(hone_expander *x, const hone_yaml *at, const char *pat
     for (int k = 0; k < hone_layer_table_count; k++) candidate[count++] = hone_layer_table[k].name;
     for (int k = 0; k < hone_block_count(x) && count < HONE_BLOCKS_MAX + 64; k++)
         candidate[count++] = x->blocks->key[k]->text;
+    /* NULL where nothing is near: a wrong suggestion is worse than none */
     const char *best = hone_did_you_mean(at->text, candidate, count);
     if (best) hone_expand_mistake(x, at, path, "unknown layer %.60s (did you mean %s?)", at->text, best);
     else hone_expand_mistake(x, at, path, "unknown layer %.60s", at->text);
