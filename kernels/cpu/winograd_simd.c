@@ -107,6 +107,7 @@ static const float *pixel(const window *v, int i, int j, int64_t c)
 
 /* Column j of a tile: `size` vectors at channel c. `whole`: the tile lies inside the image and the vector is full.
  * A column at a time, because 36 pixels at once would not fit the registers. */
+/* `whole` is a constant where this is inlined: tiles inside the image need no test, and they are most. */
 SIMD_INLINE void load_column(const window *v, const int size, const int whole, int j, int64_t c, int64_t channels,
                              vfloat *d)
 {
@@ -122,6 +123,7 @@ SIMD_INLINE void load_column(const window *v, const int size, const int whole, i
 /* B^T d B for one vector of channels: columns first, then each row straight to its six slices. */
 SIMD_INLINE void input_vector(const window *v, const int whole, int64_t c, int64_t channels, float *to, int64_t slice)
 {
+    /* (6, 6): columns are done, rows are not; it stays in registers and the first cache */
     vfloat t[36];
 #pragma GCC unroll 6
     for (int j = 0; j < 6; j++) {
@@ -143,6 +145,7 @@ static void input(const hone_cpu_tiles *g, const float *x, int64_t t0, int64_t t
 {
     for (int64_t t = t0; t < t1; t++) {
         window v = find(g, x, t, 6);
+        /* border tiles, and the channels of a last short vector, take the careful path */
         int inside = v.h0 == 0 && v.h1 == 6 && v.w0 == 0 && v.w1 == 6;
         for (int64_t c = 0; c < g->C; c += LANES) {
             float *to = place(&s, t - t0, c);
@@ -177,6 +180,7 @@ static void gradient(const hone_cpu_tiles *g, const float *dy, int64_t t0, int64
 {
     for (int64_t t = t0; t < t1; t++) {
         window v = find(g, dy, t, 4);
+        /* the tile of dy is 4 x 4: the outputs of one tile */
         int inside = v.h0 == 0 && v.h1 == 4 && v.w0 == 0 && v.w1 == 4;
         for (int64_t c = 0; c < g->C; c += LANES) {
             float *to = place(&s, t - t0, c);

@@ -57,6 +57,7 @@ static int explain(const hone_cli *cli)
 /* The verb is an argument, so flags may stand anywhere. */
 static int config_run(const hone_cli *cli)
 {
+    /* for the suggestion */
     static const char *const verb[] = {"show", "explain", "schema"};
     const char *what = cli->arg[0];
     if (strcmp(what, "show") == 0) return show(cli);

@@ -41,6 +41,7 @@ static void live_line(hone_cli_progress *c, const hone_progress *p)
         share = 1;
         whole -= 1;
     }
+    /* ASCII: a log that is looked at elsewhere has no fonts to rely on */
     for (int k = 0; k < BAR_CELLS; k++) bar[k] = k < (int)(share * BAR_CELLS + 0.5) ? '#' : '.';
     bar[BAR_CELLS] = '\0';
     fprintf(stderr, "\r\033[Kepoch %.0f/%.0f [%s] loss %.4f  acc %.2f%%  %.0f/s  wait %.0f%%  %s  eta %s", whole + 1,
@@ -62,6 +63,7 @@ static void epoch_line(const hone_progress *p)
 /* Checkpoints come too often to deserve a line each. */
 static void show_tty(hone_cli_progress *c, const hone_progress *p)
 {
+    /* one line that is written over and over, until the epoch's own line takes its place */
     if (strcmp(p->what, "step") == 0 || strcmp(p->what, "tick") == 0) {
         live_line(c, p);
     } else if (strcmp(p->what, "epoch") == 0) {
@@ -137,6 +139,7 @@ static void show_json(const hone_progress *p)
         hone_json_number(&t, pairs[k].value);
     }
     hone_text_add(&t, "}\n");
+    /* one call a line, so that lines of two processes do not mix; without memory the line is left out */
     if (!t.failed) fputs(t.data, stderr);
     hone_text_free(&t);
 }
@@ -171,6 +174,7 @@ static int name_width(const hone_evaluation *e)
 /* Shares are of the true class: 147 of 1000 shirts. */
 static void print_confused(FILE *f, const hone_evaluation *e)
 {
+    /* five: what is worth looking at first; confusion.csv has the rest */
     hone_confused pair[5];
     int n = hone_evaluation_confused(e, 5, pair);
     if (n == 0) return;

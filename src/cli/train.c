@@ -16,6 +16,7 @@ static void print_result(const hone_cli *cli, const char *out, const hone_evalua
         free(text);
         return;
     }
+    /* 0: neither a test nor a validation split */
     if (e->n > 0) {
         printf("\n");
         hone_cli_print_evaluation(stdout, e);
@@ -30,6 +31,7 @@ static int run(const hone_cli *cli)
 {
     hone_config *config = NULL;
     hone_evaluation result = {0};
+    /* stderr only: stdout is the result's, so that --json can be piped */
     hone_cli_progress progress = {.format = cli->log_format, .quiet = cli->quiet};
     char *command = hone_cli_line(cli);
     hone_status status = hone_cli_config(cli, cli->arg[0], 1, &config);

@@ -18,6 +18,7 @@ static const char *fix_for(const hone_row *row, const hone_yaml *n)
                                            {"off", " (write false)"}, {"False", " (write false)"}};
     double number;
     if (n->kind != HONE_YAML_SCALAR) return "";
+    /* quoted text has no type, which surprises whoever quotes everything */
     if (n->quoted &&
         (hone_number_read(n->text, &number) || strcmp(n->text, "true") == 0 || strcmp(n->text, "false") == 0))
         return " (remove the quotes)";
@@ -50,6 +51,7 @@ void hone_describe_range(const hone_row *row, const char *noun, hone_text *t)
                       row->flags & HONE_ROW_BELOW_MAX ? "below" : "at most", high);
 }
 
+/* A bound is left out where its flag says so: lr is above 0, a probability below 1. */
 bool hone_in_range(const hone_row *row, double x)
 {
     if (row->flags & HONE_ROW_ABOVE_MIN ? x <= row->min : x < row->min) return false;

@@ -50,6 +50,7 @@ static json_t *arg_json(const hone_layer *l, const hone_arg *a)
     case HONE_ARG_SHORTCUT:
     case HONE_ARG_LAYERS: break;
     }
+    /* what is left holds layers: an empty shortcut is written as the word that made it */
     const hone_layer_list *list = (const hone_layer_list *)((const char *)l + a->at);
     return a->type == HONE_ARG_SHORTCUT && list->count == 0 ? json_string("identity") : hone_layers_to_json(list);
 }
@@ -130,6 +131,7 @@ static hone_yaml *scalar_of(const char *file, const json_t *j)
     case JSON_INTEGER:
         snprintf(text, sizeof text, "%lld", (long long)json_integer_value(j));
         return new_scalar(file, text, false);
+    /* 17 digits: the same double comes back */
     case JSON_REAL: snprintf(text, sizeof text, "%.17g", json_real_value(j)); return new_scalar(file, text, false);
     case JSON_TRUE: return new_scalar(file, "true", false);
     case JSON_FALSE: return new_scalar(file, "false", false);
