@@ -110,6 +110,7 @@ extern "C" hone_status hone_cuda_open(int, hone_backend **out)
     b->describe = emulated_describe;
     b->self = new emulated_self;
     hone_cuda_fill(b);
+    simt::set_schedule(nullptr); /* HONE_SIMT may have changed since the last device of this process */
     *out = b;
     return HONE_OK;
 }
