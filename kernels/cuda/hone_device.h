@@ -24,8 +24,9 @@ extern "C" cudaStream_t hone_cuda_stream(hone_backend *b);
 /* Remembers the first failed launch; the next sync reports it. Launches themselves can't fail. */
 extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error);
 
+/* "1" block a multiprocessor at least: else ptxas spills a few bytes to fit more blocks than we asked for. */
 #define HONE_FILL_BLOCKS               (132 * 8) /* eight on each multiprocessor of the largest chip */
-#define HONE_KERNEL(max_threads)       __global__ void __launch_bounds__(max_threads)
+#define HONE_KERNEL(max_threads)       __global__ void __launch_bounds__(max_threads, 1)
 #define HONE_SHARED(type, name, count) __shared__ type name[count]
 #define HONE_DYNAMIC_SHARED(type, name)                                                                                \
     extern __shared__ __align__(128) unsigned char name##_bytes[];                                                     \
