@@ -18,7 +18,9 @@ static void add_device(json_t *list, const char *name, int threads)
     hone_backend *b = NULL;
     /* Opening is the only honest test of a device. */
     bool open = hone_backend_open(name, threads, &b) == HONE_OK;
-    snprintf(text, sizeof text, "%s", open ? hone_backend_describe(b, (char[256]){0}, 256) : hone_error_message());
+    const char *fix = open ? "" : hone_error_hint();
+    snprintf(text, sizeof text, "%s%s%s", open ? hone_backend_describe(b, (char[256]){0}, 256) : hone_error_message(),
+             *fix ? "; fix: " : "", fix);
     hone_backend_close(b);
     json_t *device = json_pack("{s:s,s:b,s:s}", "name", name, "available", open, "detail", text);
     json_array_append_new(list,

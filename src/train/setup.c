@@ -239,7 +239,11 @@ static hone_status check_splits(const hone_trainer *t)
 /* In the order of what is cheapest to get wrong: device, data, model, programs. */
 hone_status hone_setup_open(hone_trainer *t)
 {
-    HONE_TRY(hone_backend_open(t->opts->device ? t->opts->device : "auto", t->opts->threads, &t->backend));
+    const char *device = t->opts->device ? t->opts->device : "auto";
+    char taken[256];
+    HONE_TRY(hone_backend_open(device, t->opts->threads, &t->backend));
+    if (strcmp(device, "auto") == 0) /* the user left the choice to us, so the choice is said */
+        hone_trainer_say(t, "note", "device: %s", hone_backend_describe(t->backend, taken, sizeof taken));
     HONE_TRY(open_data(t));
     HONE_TRY(check_splits(t));
     HONE_TRY(hone_setup_model(t));
