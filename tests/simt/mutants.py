@@ -102,7 +102,7 @@ def main():
     only = os.environ.get("HONE_MUTANT", "")
     faults = [f for f in read_list(here / "mutants.list") if only in f["title"]]
     commands = {e["file"]: e["command"] for e in json.loads((pathlib.Path(build) / "compile_commands.json").read_text())
-                if e["file"].endswith(".cu")}
+                if e["file"].endswith(".cu") and "-x c++" in e["command"]}  # not nvcc's
     scratch = pathlib.Path(build) / "mutants"
     scratch.mkdir(exist_ok=True)
     sanitize = re.search(r"-fsanitize=\S+", " ".join(commands.values()))
