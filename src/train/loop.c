@@ -28,7 +28,7 @@ hone_status hone_trainer_drain(hone_trainer *t, hone_step *block)
     return hone_program_put_step(t->train.full.program, &cleared);
 }
 
-/* Over this session: what the time left is guessed from. */
+/* Since this start of the run: what the time left is guessed from. */
 static double steps_per_second(const hone_trainer *t)
 {
     double seconds = hone_now_seconds() - t->started;

@@ -65,7 +65,7 @@ static void close_all(hone_trainer *t)
     free(t->started_text);
 }
 
-/* Setup and an earlier session are no part of this session's rates. */
+/* Setup and earlier starts of the run are no part of the rates. */
 static void start_clock(hone_trainer *t)
 {
     t->session_seconds_before = t->s.seconds;

@@ -46,7 +46,7 @@ typedef struct hone_trainer {
     hone_run_state s;
     bool resumed;
     int64_t steps_per_epoch, steps_total;
-    /* this session, wall clock */
+    /* since this start, wall clock */
     double started, session_seconds_before, line_started, line_wait, tick_shown, last_save;
     int64_t timed_samples, session_first_step, last_saved_step;
     size_t memory_bytes;
