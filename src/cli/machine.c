@@ -102,18 +102,10 @@ void hone_machine_cpu(char *name, size_t name_bytes, char *features, size_t feat
     }
 }
 
-/* The compute library tells its version through its backend, so none of its headers is needed here. */
+/* Only what is linked: the compute kernels are hone's own, and backends describe themselves. */
 json_t *hone_machine_libraries(void)
 {
     json_t *list = json_object();
-    char text[256] = "";
-    hone_backend *b = NULL;
-    if (hone_backend_open("cpu", 1, &b) == HONE_OK) hone_backend_describe(b, text, sizeof text);
-    hone_backend_close(b);
-    const char *colon = strstr(text, ": "); /* "cpu: oneDNN 2.6.3, AVX2, 1 threads" */
-    /* Only the library; instruction set and threads stand elsewhere in the report. */
-    const char *end = colon ? strchr(colon, ',') : NULL;
-    if (end) json_object_set_new(list, "compute", json_stringn(colon + 2, (size_t)(end - colon - 2)));
     char xxhash[32];
     unsigned version = XXH_versionNumber(); /* 802 is 0.8.2 */
     snprintf(xxhash, sizeof xxhash, "%u.%u.%u", version / 10000, version / 100 % 100, version % 100);
