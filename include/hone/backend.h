@@ -35,9 +35,13 @@ typedef struct hone_kernel {
 struct hone_backend {
     const char *name;                     /* "ref", "ref64", "cpu", "cuda"                        */
     hone_dtype  real;                     /* HONE_F64: F32 tensors of a graph become F64 (ref64)  */
+    uint32_t    precisions;               /* bit p: hone_precision p can be had; FP32 always can  */
+    hone_precision best;                  /* what train.precision: auto means here; AUTO (0) = FP32 */
     bool        fuses;                    /* fuse.c may use the fused rows of the table           */
     bool        host_memory;              /* kernels read and write the host's own memory: no copy is needed */
     int         threads;                  /* compute threads (CPU dialects)                       */
+    int64_t     launched;                 /* kernels and library calls enqueued so far, replays not counted;
+                                             stays 0 where a launch is a plain call (CPU dialects) */
     hone_kernel kernel[HONE_OP_COUNT];
     hone_status (*alloc)(hone_backend *b, size_t bytes, void **out);      /* 64-byte aligned, zeroed */
     void        (*free)(hone_backend *b, void *ptr);

@@ -61,8 +61,6 @@ typedef enum hone_on_error  { HONE_ON_ERROR_STOP, HONE_ON_ERROR_SKIP } hone_on_e
 typedef enum hone_resize    { HONE_RESIZE_STRETCH, HONE_RESIZE_SHORTER } hone_resize;
 typedef enum hone_schedule_kind { HONE_SCHEDULE_CONSTANT, HONE_SCHEDULE_STEP, HONE_SCHEDULE_COSINE, HONE_SCHEDULE_ONECYCLE,
                               HONE_SCHEDULE_LINEAR, HONE_SCHEDULE_PLATEAU } hone_schedule_kind;
-typedef enum hone_precision { HONE_PRECISION_AUTO, HONE_PRECISION_FP32, HONE_PRECISION_TF32, HONE_PRECISION_BF16,
-                              HONE_PRECISION_FP16 } hone_precision;
 typedef enum hone_interval_kind { HONE_EVERY_NONE, HONE_EVERY_EPOCHS, HONE_EVERY_STEPS, HONE_EVERY_SECONDS } hone_interval_kind;
 typedef struct hone_interval { hone_interval_kind kind; double value; } hone_interval;   /* "1 epoch", "500 steps", "20m" */
 typedef enum hone_class_weights { HONE_WEIGHTS_NONE, HONE_WEIGHTS_BALANCED, HONE_WEIGHTS_GIVEN } hone_class_weights;

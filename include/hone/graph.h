@@ -96,6 +96,8 @@ typedef struct hone_graph {
     hone_tensor *tensor;  int32_t tensor_count, tensor_capacity;
     hone_node   *node;    int32_t node_count, node_capacity;
     int32_t      layer;   /* stamped on nodes as they are added                                   */
+    hone_precision precision; /* set by compile before prepare. TF32: library products of F32 tensors may use it;
+                                 16-bit storage shows in the tensors' dtypes. AUTO (0) counts as FP32   */
 } hone_graph;
 
 /* The step block: the only tensor of role SCALAR. Everything that changes from step to step and

@@ -30,7 +30,11 @@ typedef struct hone_compile_opts {
     bool                no_fuse;
     bool                eager;       /* never record                                               */
     hone_program       *share;       /* NULL: own everything                                       */
+    hone_precision      precision;   /* AUTO (0): the backend's best; what it lacks is refused     */
 } hone_compile_opts;
+
+/* `asked` on `b`: AUTO becomes what the backend does best, never AUTO. Errors: USAGE, saying what it has. */
+hone_status hone_precision_choose(const hone_backend *b, hone_precision asked, hone_precision *out) HONE_MUST_USE;
 
 /* Compiles a private copy of `g` for `b`. Tensors flagged HONE_TENSOR_KEEP stay readable after a step.
  * Errors: USAGE for an op the backend lacks (named, with the tensor), MEMORY naming the arena and its
@@ -44,6 +48,7 @@ void        hone_program_free(hone_program *p);
 
 const hone_graph *hone_program_graph(const hone_program *p);  /* after all passes                 */
 hone_backend     *hone_program_backend(const hone_program *p);
+hone_precision    hone_program_precision(const hone_program *p);  /* never AUTO                   */
 
 /* Writes host-owned fields of the step block (seed..lr); kernel-owned fields keep their values. */
 hone_status hone_program_set_step(hone_program *p, const hone_step *step) HONE_MUST_USE;

@@ -22,6 +22,12 @@ typedef enum hone_dtype {
     HONE_F32, HONE_F64, HONE_BF16, HONE_F16, HONE_I32, HONE_I64, HONE_U8, HONE_DTYPE_COUNT
 } hone_dtype;
 
+/* What a program computes in. BF16 and FP16 store activations and their gradients in 16 bits; products add up
+ * in fp32, and parameters' masters, their gradients, statistics and losses stay fp32. TF32: fp32 storage, whose
+ * library products may round their inputs to 10 bits of mantissa. AUTO: what the device does best.          */
+typedef enum hone_precision { HONE_PRECISION_AUTO, HONE_PRECISION_FP32, HONE_PRECISION_TF32, HONE_PRECISION_BF16,
+                              HONE_PRECISION_FP16, HONE_PRECISION_COUNT } hone_precision;
+
 /* The role decides the arena, its lifetime, and whether a checkpoint holds it (DESIGN section 4). */
 typedef enum hone_role {
     HONE_ROLE_INPUT,   /* written by the host before a step: rows, labels, weights                */
@@ -72,6 +78,8 @@ typedef struct hone_tensor {
 
 size_t      hone_dtype_bytes(hone_dtype dtype);           /* bytes of one element                 */
 const char *hone_dtype_name(hone_dtype dtype);            /* "f32"                                */
+const char *hone_precision_name(hone_precision precision); /* "bf16", as in train.precision         */
+hone_dtype  hone_precision_storage(hone_precision precision); /* BF16, F16, or F32 for all others    */
 int64_t     hone_tensor_count(const hone_tensor *t);      /* elements; 1 for rank 0               */
 size_t      hone_tensor_bytes(const hone_tensor *t);
 /* Writes "(64, 32, 32, 3)"; returns `text`. */

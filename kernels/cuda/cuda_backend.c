@@ -26,6 +26,7 @@ cudaStream_t hone_cuda_stream(hone_backend *b) { return self_of(b)->stream; }
 void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error)
 {
     cuda_self *s = self_of(b);
+    b->launched++;
     if (error == cudaSuccess || s->launch_error != cudaSuccess) return;
     s->launch_error = error;
     s->launch_kernel = kernel;
@@ -188,6 +189,8 @@ hone_status hone_cuda_open(int device, hone_backend **out)
     }
     *b = (hone_backend){.name = "cuda",
                         .real = HONE_F32,
+                        .precisions = 1u << HONE_PRECISION_TF32 | 1u << HONE_PRECISION_BF16 | 1u << HONE_PRECISION_FP16,
+                        .best = HONE_PRECISION_BF16,
                         .fuses = true,
                         .alloc = cuda_alloc,
                         .free = cuda_free,

@@ -14,6 +14,7 @@
 
 const hone_graph *hone_program_graph(const hone_program *p) { return p->graph; }
 hone_backend *hone_program_backend(const hone_program *p) { return p->backend; }
+hone_precision hone_program_precision(const hone_program *p) { return p->graph->precision; }
 
 /* The three ranges a host may run; all else in this file moves data. */
 hone_status hone_program_forward_backward(hone_program *p) { return hone_range_run(p, &p->forward_backward); }

@@ -17,6 +17,19 @@ static const struct {
 size_t hone_dtype_bytes(hone_dtype dtype) { return dtype_table[dtype].bytes; }
 const char *hone_dtype_name(hone_dtype dtype) { return dtype_table[dtype].name; }
 
+/* Indexed by hone_precision: the words of train.precision. */
+const char *hone_precision_name(hone_precision precision)
+{
+    static const char *const name[HONE_PRECISION_COUNT] = {"auto", "fp32", "tf32", "bf16", "fp16"};
+    return name[precision];
+}
+
+/* TF32 is a way to multiply, not to store. */
+hone_dtype hone_precision_storage(hone_precision precision)
+{
+    return precision == HONE_PRECISION_BF16 ? HONE_BF16 : precision == HONE_PRECISION_FP16 ? HONE_F16 : HONE_F32;
+}
+
 /* Rank 0 is a scalar and counts 1. Shapes are bounded when a graph is built, so this can't overflow. */
 int64_t hone_tensor_count(const hone_tensor *t)
 {

@@ -19,6 +19,7 @@ static emulated_self *self_of(hone_backend *b) { return (emulated_self *)b->self
 
 extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int error)
 {
+    b->launched++;
     if (error && !self_of(b)->failed_kernel) self_of(b)->failed_kernel = kernel;
 }
 
@@ -95,6 +96,8 @@ extern "C" hone_status hone_cuda_open(int, hone_backend **out)
     if (!b) return hone_fail(HONE_ERR_MEMORY, NULL, "emulated: no memory for the backend");
     b->name = "emulated";
     b->real = HONE_F32;
+    b->precisions = 1u << HONE_PRECISION_TF32 | 1u << HONE_PRECISION_BF16 | 1u << HONE_PRECISION_FP16;
+    b->best = HONE_PRECISION_FP32; /* the CPU's curves are what it is compared with; 16 bits when asked */
     b->fuses = true;
     b->threads = 1;
     b->alloc = emulated_alloc;
