@@ -17,10 +17,10 @@ COMMENT_SHARE = (0.20, 0.33)
 
 # Which room may include which (src/ROOM/x.h); `include/hone` is open to all. Dependencies run one way.
 USES = {
-    "core": set(), "io": {"core"}, "config": {"core"}, "graph": {"core"}, "compile": {"graph", "core"},
+    "core": set(), "io": {"core"}, "config": {"core"}, "graph": {"core"}, "text": {"io", "core"}, "compile": {"graph", "core"},
     "model": {"compile", "graph", "config", "io", "core"}, "data": {"config", "io", "core"},
-    "train": {"model", "compile", "graph", "data", "config", "io", "core"},
-    "cli": {"train", "model", "compile", "graph", "data", "config", "io", "core"},
+    "train": {"model", "compile", "graph", "data", "text", "config", "io", "core"},
+    "cli": {"train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
 }
 # Files that may hold #if besides include guards and extern "C": where the platform and libraries are told apart.
 MAY_IF = {"kernels/registry.c", "src/core/thread.c", "include/hone/status.h", "include/hone/philox.h"}
