@@ -334,6 +334,13 @@ static void bench_has_its_figures(void **state)
     json_decref(o);
 }
 
+/* No --device: the choice is said, although bench has no run directory to say it in. */
+static void bench_says_its_device_nowhere(void **state)
+{
+    (void)state;
+    json_decref(json_result("bench good.yaml --json --steps 1 --batch 8 --threads 1"));
+}
+
 static double training_total(int batch)
 {
     char line[128];
@@ -406,12 +413,19 @@ static void command_line_is_kept_for_run_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exit_codes_and_messages),      cmocka_unit_test(planted_wrong_code_is_noticed),
-        cmocka_unit_test(errors_have_a_fix_line),       cmocka_unit_test(every_command_has_a_help_page),
-        cmocka_unit_test(examples_of_help_are_valid),   cmocka_unit_test(typos_of_commands_and_flags),
-        cmocka_unit_test(json_results_are_objects),     cmocka_unit_test(bench_has_its_figures),
-        cmocka_unit_test(largest_batch_is_the_largest), cmocka_unit_test(lost_output_is_an_error),
-        cmocka_unit_test(closed_pipe_is_no_error),      cmocka_unit_test(command_line_is_kept_for_run_json),
+        cmocka_unit_test(exit_codes_and_messages),
+        cmocka_unit_test(planted_wrong_code_is_noticed),
+        cmocka_unit_test(errors_have_a_fix_line),
+        cmocka_unit_test(every_command_has_a_help_page),
+        cmocka_unit_test(examples_of_help_are_valid),
+        cmocka_unit_test(typos_of_commands_and_flags),
+        cmocka_unit_test(json_results_are_objects),
+        cmocka_unit_test(bench_has_its_figures),
+        cmocka_unit_test(bench_says_its_device_nowhere),
+        cmocka_unit_test(largest_batch_is_the_largest),
+        cmocka_unit_test(lost_output_is_an_error),
+        cmocka_unit_test(closed_pipe_is_no_error),
+        cmocka_unit_test(command_line_is_kept_for_run_json),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }

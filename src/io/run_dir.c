@@ -172,7 +172,7 @@ void hone_run_dir_note(hone_run_dir *r, const char *kind, const char *text)
     hone_error_save(&before, HONE_OK);
     hone_text_add(&t, "%s %s %s", hone_time_text(when), kind, text);
     char *line = hone_text_take(&t);
-    if (line && r->log.fd >= 0 && hone_log_append(&r->log, line) != HONE_OK) hone_error_restore(&before);
+    if (line && r->log.path && r->log.fd >= 0 && hone_log_append(&r->log, line) != HONE_OK) hone_error_restore(&before);
     free(line);
 }
 

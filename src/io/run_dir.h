@@ -38,7 +38,8 @@ hone_status hone_run_dir_start_logs(hone_run_dir *r, int64_t metrics_bytes, int6
 hone_status hone_log_append(hone_log *log, const char *line) HONE_MUST_USE;
 /* Brings what was appended to the disk itself. */
 hone_status hone_log_sync(hone_log *log) HONE_MUST_USE;
-/* A line "2026-01-31T12:00:00Z kind text" of log.txt. A history for people: errors are not reported. */
+/* A line "2026-01-31T12:00:00Z kind text" of log.txt. A history for people: errors are not reported;
+ * without a run directory (zeroed) nothing is written. */
 void hone_run_dir_note(hone_run_dir *r, const char *kind, const char *text);
 
 /* Atomic replacement of RUN/name; reading it back (free() the text); whether it is there. */
