@@ -132,7 +132,9 @@ static hone_status measure(hone_trainer *t, double started, hone_bench_result *r
     HONE_TRY(hone_setup_check(t->config));
     HONE_TRY(hone_setup_open(t));
     HONE_TRY(hone_setup_initial_weights(t));
-    HONE_TRY(one_step(t, &full));
+    int64_t launched = t->backend->launched;
+    HONE_TRY(one_step(t, &full));                 /* not recorded yet, so every launch is counted */
+    r->kernels = t->backend->launched - launched; /* a first batch is full unless the data have no more */
     r->first_step_seconds = hone_now_seconds() - started;
     HONE_TRY(measure_steps(t, r));
     r->peak_bytes = hone_machine_peak_memory(); /* before the roof, which needs memory of its own */

@@ -29,7 +29,8 @@ typedef struct hone_bench_result {
     double loss;                                         /* mean over the timed steps        */
     size_t peak_bytes, program_bytes;                    /* of the process; of its arenas    */
     double flop_per_second, bytes_per_second;            /* the roof; 0 where not measured   */
-    hone_bench_op *op;                                   /* (op_count), slowest first        */
+    int64_t kernels;   /* launched in one step; 0 where the dialect does not count     */
+    hone_bench_op *op; /* (op_count), slowest first        */
     int op_count;
 } hone_bench_result;
 

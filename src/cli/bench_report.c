@@ -65,6 +65,21 @@ static double samples_per_second(const hone_bench_result *r)
     return (double)r->batch * r->config->train.accumulate / r->step_median;
 }
 
+/* Work of one step: operations and bytes by formula, and the time that the roof allows for them. */
+typedef struct totals {
+    double flop, bytes, roof_seconds;
+} totals;
+static totals step_totals(const hone_bench_result *r)
+{
+    totals sum = {0, 0, 0};
+    for (int k = 0; k < r->op_count; k++) {
+        sum.flop += r->op[k].flop;
+        sum.bytes += r->op[k].bytes;
+        sum.roof_seconds += r->op[k].roof_seconds;
+    }
+    return sum;
+}
+
 /* In units of 1e9 per second. */
 static double rate(double amount, double seconds) { return seconds > 0 ? amount / seconds * 1e-9 : 0; }
 
@@ -103,9 +118,14 @@ void hone_bench_print(const hone_bench_result *r)
     printf("waiting        %.1f %% of the time for data\n", 100 * r->data_wait);
     printf("memory         %s at the peak, %s of it the program's arenas\n", peak, arenas);
     printf("loss           %.4f over the timed steps\n", r->loss);
+    totals step = step_totals(r);
+    printf("work           %.3f GFLOP and %.1f MB a step", 1e-9 * step.flop, 1e-6 * step.bytes);
+    if (r->kernels > 0) printf(", %lld kernels", (long long)r->kernels);
+    printf("\n");
     if (r->flop_per_second > 0)
-        printf("roof           %.1f GFLOP/s, %.1f GB/s (measured now)\n", 1e-9 * r->flop_per_second,
-               1e-9 * r->bytes_per_second);
+        printf("roof           %.1f GFLOP/s, %.1f GB/s (measured now): %.3f ms, %.0f %% of the step\n",
+               1e-9 * r->flop_per_second, 1e-9 * r->bytes_per_second, 1e3 * step.roof_seconds,
+               100 * step.roof_seconds / r->step_median);
     print_ops(r);
 }
 
@@ -128,8 +148,7 @@ static json_t *ops_json(const hone_bench_result *r)
 /* The contract is samples_per_second, step_ms, device, precision; the rest may grow. */
 json_t *hone_bench_json(const hone_bench_result *r)
 {
-    double flop = 0;
-    for (int k = 0; k < r->op_count; k++) flop += r->op[k].flop;
+    totals step = step_totals(r);
     json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "config", r->path, "device",
                           r->device, "precision", "fp32", "threads", r->threads, "batch", r->batch, "steps", r->steps,
                           "samples_per_second", samples_per_second(r), "step_ms", 1e3 * r->step_median, "step_ms_p10",
@@ -140,7 +159,9 @@ json_t *hone_bench_json(const hone_bench_result *r)
     json_object_set_new(o, "loss", json_real(r->loss)); /* NULL for NaN: left out */
     json_object_set_new(o, "peak_memory_bytes", json_integer((json_int_t)r->peak_bytes));
     json_object_set_new(o, "program_bytes", json_integer((json_int_t)r->program_bytes));
-    json_object_set_new(o, "flop_per_step", json_real(flop));
+    json_object_set_new(o, "flop_per_step", json_real(step.flop));
+    json_object_set_new(o, "bytes_per_step", json_real(step.bytes)); /* each operand of each node once */
+    json_object_set_new(o, "kernels_per_step", r->kernels > 0 ? json_integer((json_int_t)r->kernels) : json_null());
     json_object_set_new(o, "roof",
                         r->flop_per_second > 0 ? json_pack("{s:f,s:f}", "gflop_per_second", 1e-9 * r->flop_per_second,
                                                            "gb_per_second", 1e-9 * r->bytes_per_second)

@@ -5,6 +5,7 @@
  * position): any thread count makes the same set. Train and val draw from one distribution. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/thread.h"
 #include "data/source.h"
@@ -51,15 +52,26 @@ static hone_status make_chunk(void *arg, int64_t chunk)
     return HONE_OK;
 }
 
+/* One line of pixels (W, C) of the blocks from `first` on: a draw a block and channel, not a pixel. */
+static void make_line(const hone_source *s, uint64_t seed, int64_t first, int8_t *line)
+{
+    for (int64_t x = 0; x < s->width; x += BLOCK)
+        for (int64_t c = 0; c < s->channels; c++) {
+            int8_t value = pattern_value(seed, first + x / BLOCK * s->channels + c);
+            for (int64_t k = x; k < x + BLOCK && k < s->width; k++) line[k * s->channels + c] = value;
+        }
+}
+
 /* out (classes, H, W, C): the blocks are spelled out once, so that make_sample only adds. */
 static void make_patterns(const hone_source *s, uint64_t seed, int64_t classes, int8_t *out)
 {
     int64_t bh = (s->height + BLOCK - 1) / BLOCK, bw = (s->width + BLOCK - 1) / BLOCK;
+    size_t line = (size_t)s->width * (size_t)s->channels;
     for (int64_t k = 0; k < classes; k++)
-        for (int64_t y = 0; y < s->height; y++)
-            for (int64_t x = 0; x < s->width; x++)
-                for (int64_t c = 0; c < s->channels; c++)
-                    *out++ = pattern_value(seed, ((k * bh + y / BLOCK) * bw + x / BLOCK) * s->channels + c);
+        for (int64_t y = 0; y < s->height; y++, out += line) {
+            if (y % BLOCK == 0) make_line(s, seed, (k * bh + y / BLOCK) * bw * s->channels, out);
+            else memcpy(out, out - line, line);
+        }
 }
 
 /* On failure the source holds what was allocated; its owner frees it. */

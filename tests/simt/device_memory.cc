@@ -3,8 +3,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <sys/mman.h>
 
 #include "device_memory.h"
+#include "schedule.h"
 #include "simt.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -47,8 +49,33 @@ void guard_device(bool closed)
     for (auto &a : allocations()) closed ? guard_close(a.first, a.second) : guard_open(a.first, a.second);
 }
 
+/* Addresses without memory behind them: a dry run touches none, and may be larger than the machine. */
+static std::map<void *, size_t> &reserved()
+{
+    static std::map<void *, size_t> r;
+    return r;
+}
+
+static void *reserve(size_t bytes)
+{
+    void *at = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return nullptr;
+    reserved()[at] = bytes;
+    return at;
+}
+
+static bool unreserve(void *ptr)
+{
+    auto it = reserved().find(ptr);
+    if (it == reserved().end()) return false;
+    munmap(ptr, it->second);
+    reserved().erase(it);
+    return true;
+}
+
 void *device_alloc(size_t bytes)
 {
+    if (schedule_dry()) return reserve(bytes);
     size_t rounded = (bytes + FENCE - 1) / FENCE * FENCE;
     char *base = (char *)aligned_alloc(FENCE, rounded + 2 * FENCE);
     if (!base) return nullptr;
@@ -64,7 +91,7 @@ void *device_alloc(size_t bytes)
 
 void device_free(void *ptr)
 {
-    if (!ptr) return;
+    if (!ptr || unreserve(ptr)) return;
     synchronize();
     auto it = allocations().find((char *)ptr);
     if (it == allocations().end()) {

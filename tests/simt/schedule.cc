@@ -9,7 +9,7 @@
 
 namespace simt {
 
-enum class policy { order, reverse, random, greedy };
+enum class policy { order, reverse, random, greedy, dry };
 
 struct schedule_state {
     policy   kind = policy::order;
@@ -51,14 +51,17 @@ void set_schedule(const char *text)
     if (!strncmp(text, "reverse", n)) s.kind = policy::reverse;
     else if (!strncmp(text, "random", n)) s.kind = policy::random;
     else if (!strncmp(text, "greedy", n)) s.kind = policy::greedy;
+    else if (!strncmp(text, "dry", n)) s.kind = policy::dry;
     state() = s;
 }
 
 std::string schedule_text()
 {
-    static const char *names[] = {"order", "reverse", "random", "greedy"};
+    static const char *names[] = {"order", "reverse", "random", "greedy", "dry"};
     return std::string(names[(int)current().kind]) + ":" + std::to_string(current().seed);
 }
+
+bool schedule_dry() { return current().kind == policy::dry; }
 
 void schedule_round(std::vector<unsigned> &ready)
 {

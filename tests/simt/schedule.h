@@ -12,6 +12,9 @@ namespace simt
 void schedule_round(std::vector<unsigned> &ready);
 /* The i-th block to run of `total`. */
 uint64_t schedule_block(uint64_t i, uint64_t total);
+/* HONE_SIMT=dry: launches are checked and counted, nothing runs and no memory is touched, so that steps of
+ * any size can be counted. */
+bool schedule_dry();
 std::string schedule_text(); /* "random:7", to reproduce */
 } // namespace simt
 

@@ -6,6 +6,7 @@
  * greedy:SEED), so that a missing barrier shows. What CUDA leaves undefined is an error here: divergent
  * or exited-thread barriers, lanes outside a mask, misaligned vector access (UBSan), shared memory that
  * is read before it is written (it holds NaNs), and any byte outside an array (red zones, ASan).
+ * HONE_SIMT=dry checks and counts launches and runs none, for steps of any size.
  * Not modelled: weak memory ordering, bank conflicts, occupancy, approximate intrinsics, clusters. */
 #ifndef HONE_SIMT_H
 #define HONE_SIMT_H
