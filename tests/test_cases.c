@@ -8,6 +8,7 @@
  *   test_cases dump       the cases with their numbers, for tests/golden/make_ops.py
  *   test_cases emulated [OP [first]]    the CUDA dialect's kernels on the SIMT emulator (HONE_SIMT picks the
  *                         schedule); `first` stops at the first failure
+ *   test_cases cuda [OP [first]]        the same on the GPU of this machine
  * The parts are in tests/cases/. All failing cases of a mode are listed, not only the first. */
 #include "cases/cases.h"
 
@@ -195,24 +196,25 @@ static bool has_rows(const hone_backend *b, hone_op op)
     return true;
 }
 
-static const char *emulated_op; /* NULL: all */
+static const char *device_name; /* "emulated", "cuda" */
+static const char *device_op;   /* NULL: all */
 static bool stop_at_first;      /* a planted fault needs one witness, not all */
 
-static void test_emulated(void **state)
+static void test_device(void **state)
 {
     (void)state;
-    hone_backend *b = open_device("emulated"), *ref64 = open_device("ref64");
+    hone_backend *b = open_device(device_name), *ref64 = open_device("ref64");
     complaint why;
     int failures = 0, ran = 0;
     for (int k = 0; k < case_count && !(failures && stop_at_first); k++) {
         const case_row *row = &case_list[k];
-        if ((emulated_op && strcmp(emulated_op, hone_op_name(row->op)) != 0) || !has_rows(b, row->op)) continue;
+        if ((device_op && strcmp(device_op, hone_op_name(row->op)) != 0) || !has_rows(b, row->op)) continue;
         ran++;
         if (!check_case(b, ref64, row, &why)) count_failure(&failures, &why);
     }
     hone_backend_close(b);
     hone_backend_close(ref64);
-    print_message("%d of %d cases ran on the emulator\n", ran, case_count);
+    print_message("%d of %d cases ran on device %s\n", ran, case_count, device_name);
     assert_true(ran > 0);
     assert_int_equal(failures, 0);
 }
@@ -226,14 +228,15 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_fused),        cmocka_unit_test(test_golden),
         cmocka_unit_test(test_faults),       cmocka_unit_test(test_no_holes),
     };
-    const struct CMUnitTest emulated[] = {cmocka_unit_test(test_emulated)};
+    const struct CMUnitTest device[] = {cmocka_unit_test(test_device)};
     const struct CMUnitTest gradients[] = {cmocka_unit_test(test_gradients)};
     if (strcmp(mode, "perf") == 0) return report_perf(argc > 2 ? argv[2] : NULL);
     if (strcmp(mode, "dump") == 0) return golden_dump();
     if (strcmp(mode, "support") == 0) return report_support();
-    emulated_op = argc > 2 ? argv[2] : NULL;
+    device_name = mode;
+    device_op = argc > 2 ? argv[2] : NULL;
     stop_at_first = argc > 3 && strcmp(argv[3], "first") == 0;
-    if (strcmp(mode, "emulated") == 0) return cmocka_run_group_tests(emulated, NULL, NULL);
+    if (strcmp(mode, "emulated") == 0 || strcmp(mode, "cuda") == 0) return cmocka_run_group_tests(device, NULL, NULL);
     if (strcmp(mode, "grad") == 0) return cmocka_run_group_tests(gradients, NULL, NULL);
     if (argc > 2) cmocka_set_test_filter(argv[2]);
     return cmocka_run_group_tests(kernels, NULL, NULL);

@@ -3,7 +3,7 @@
  *
  * The device is the CUDA dialect's own kernels and table on the SIMT emulator, with memory of its own, so
  * upload of the pool, fused rows, scratch, recording and the update all take part. Made-up images.
- * HONE_TEST_SLOW=0: only the small net, for sanitizer builds.
+ * HONE_TEST_SLOW=0: only the small net, for sanitizer builds. HONE_TEST_DEVICE=cuda: the same on a GPU.
  * rooms: train data model config io kernels core */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,19 +54,26 @@ static const struct {
 } net[] = {{"residual", residual, "train:\n  epochs: 2\n  batch: 4\n"},
            {"lenet", lenet, "train:\n  epochs: 1\n  batch: 2\n"}};
 
+/* The device under test. */
+static const char *device(void)
+{
+    const char *name = getenv("HONE_TEST_DEVICE");
+    return name ? name : "emulated";
+}
+
 /* One run of a net into dir/run. */
-static void train(int k, const char *device, const char *dir, const char *run)
+static void train(int k, const char *on, const char *dir, const char *run)
 {
     char out[512], page[2048];
     hone_config *config = NULL;
-    hone_train_opts opts = {.device = device, .threads = 1, .out = out};
+    hone_train_opts opts = {.device = on, .threads = 1, .out = out};
     snprintf(out, sizeof out, "%s/%s", dir, run);
     snprintf(page, sizeof page, "task: image\n%s%s%s", net[k].page, net[k].batch,
              "  optimizer: {name: sgd, lr: 0.05, momentum: 0.9, nesterov: true, weight_decay: 5e-4}\n"
              "  clip_norm: 1\n  schedule: {name: constant}\nlog: {every: 1}\n");
     hone_status status = hone_config_read_text(HONE_SOURCE_DIR "/configs/emulated.yaml", page, NULL, 0, &config);
     if (status == HONE_OK) status = hone_train(config, &opts, NULL);
-    if (status != HONE_OK) fail_msg("%s on %s: %s", net[k].name, device, hone_error_message());
+    if (status != HONE_OK) fail_msg("%s on %s: %s", net[k].name, on, hone_error_message());
     hone_config_free(config);
 }
 
@@ -129,17 +136,17 @@ static void check_net(int k)
     char dir[] = "/tmp/hone-emulated-XXXXXX";
     assert_non_null(mkdtemp(dir));
     train(k, "cpu", dir, "cpu");
-    train(k, "emulated", dir, "recorded"); /* from the third step on */
+    train(k, device(), dir, "recorded"); /* from the third step on */
     double worst = worst_difference(dir, "cpu", "recorded");
     print_message("%s: worst relative difference of %d losses to the cpu %.1e\n", net[k].name, STEPS, worst);
     assert_true(worst <= TOLERANCE);
 
     assert_int_equal(setenv("HONE_EAGER", "1", 1), 0);
-    train(k, "emulated", dir, "eager");
+    train(k, device(), dir, "eager");
     unsetenv("HONE_EAGER");
     same_bits(dir, "recorded", "eager");
     assert_int_equal(setenv("HONE_SIMT", "reverse", 1), 0); /* another order of threads, the same sums */
-    train(k, "emulated", dir, "again");
+    train(k, device(), dir, "again");
     unsetenv("HONE_SIMT");
     same_bits(dir, "recorded", "again");
     assert_int_equal(hone_io_remove_tree(dir), HONE_OK);
@@ -150,7 +157,7 @@ static void test_the_device_is_one(void **state)
 {
     (void)state;
     hone_backend *b = NULL;
-    if (hone_backend_open("emulated", 1, &b) != HONE_OK) fail_msg("%s", hone_error_message());
+    if (hone_backend_open(device(), 1, &b) != HONE_OK) fail_msg("%s", hone_error_message());
     assert_false(b->host_memory);
     assert_true(b->fuses);
     assert_non_null(b->record_begin);
