@@ -64,12 +64,21 @@
     X(attention_dx, hone_cpu_attention_prepare)                                                                        \
     X(conv_act_maxpool, hone_cpu_conv_pool_prepare)                                                                    \
     X(conv_act_maxpool_dw, hone_cpu_conv_pool_dw_prepare)                                                              \
-    X(maxpool_act_dx, hone_cpu_pool_gate_prepare)
+    X(maxpool_act_dx, hone_cpu_pool_gate_prepare)                                                                      \
+    X(embedding_bag, NULL)                                                                                             \
+    X(embedding_bag_dw, NULL)                                                                                          \
+    X(embedding_bag_rows, hone_cpu_rows_prepare)                                                                       \
+    X(embedding_bag_norm, NULL)                                                                                        \
+    X(embedding_bag_sgd, NULL)                                                                                         \
+    X(rows_norm, NULL)                                                                                                 \
+    X(sgd_rows, NULL)                                                                                                  \
+    X(adamw_rows, NULL)
 
 hone_status hone_cpu_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n); /* scratch of the norms */
 hone_status hone_cpu_conv_pool_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_pool_gate_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status hone_cpu_rows_prepare(hone_backend *b, const hone_graph *g, hone_node *n); /* scratch of the sort */
 hone_status hone_cpu_conv_pool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 
 /* The rows of these kernels; ends with op == HONE_OP_COUNT. */

@@ -24,6 +24,7 @@ hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_no
 hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_embedding_bag_rows_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 
 /* Puts the rows of kernels/cuda/table.c into b->kernel. Rows without a kernel stay NULL: compile
  * refuses them by name, because this dialect inherits nothing. */

@@ -32,6 +32,9 @@ static const struct {
     /* attention.cu, conv_pool.cu */
     PREPARED(attention, attention), PREPARED(attention_dx, attention),
     ROW(conv_act_maxpool), PREPARED(conv_act_maxpool_dw, conv_act_maxpool_dw), ROW(maxpool_act_dx),
+    /* embedding_bag.cu, rows.cu */
+    ROW(embedding_bag), ROW(embedding_bag_dw), PREPARED(embedding_bag_rows, embedding_bag_rows),
+    ROW(embedding_bag_norm), ROW(embedding_bag_sgd), ROW(rows_norm), ROW(sgd_rows), ROW(adamw_rows),
     /* batchnorm.cu */
     PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),

@@ -39,6 +39,9 @@ static const hone_kernel table[HONE_OP_COUNT] = {
     ROW(batchnorm_relu) ROW(batchnorm_relu_dx) ROW(batchnorm_add_relu) ROW(batchnorm_add_relu_dx)
     ROW(batchnorm_infer_relu) ROW(batchnorm_infer_add_relu)
     ROW(add_relu) ROW(softmax_xent_both)
+    /* ragged text, sparse tables */
+    ROW(embedding_bag) ROW(embedding_bag_dw) ROW(embedding_bag_rows) ROW(embedding_bag_norm) ROW(embedding_bag_sgd)
+    ROW(rows_norm) ROW(sgd_rows) ROW(adamw_rows)
 };
 /* clang-format on */
 

@@ -118,11 +118,24 @@ static double per_element(const hone_node *n)
     }
 }
 
+/* Elements of the rows that the tokens of input `token` stand for; `row`: an operand whose last size is theirs. */
+static double token_elements(const hone_graph *g, const hone_node *n, int token, int row)
+{
+    return in_elements(g, n, token) * (double)g->tensor[n->in[row]].dim[1];
+}
+
 /* Rows bound by memory: their figure only has to be of the right order. */
 static double other_flop(const hone_graph *g, const hone_node *n)
 {
     switch (n->op) {
     case HONE_OP_image_batch: return 2 * out_elements(g, n, 0);
+    case HONE_OP_embedding_bag: return token_elements(g, n, 1, 0);
+    case HONE_OP_embedding_bag_dw: return token_elements(g, n, 1, 3);
+    case HONE_OP_embedding_bag_rows: return token_elements(g, n, 0, 2);
+    case HONE_OP_sgd_rows: return 2 * in_elements(g, n, 2);
+    case HONE_OP_adamw_rows: return 12 * in_elements(g, n, 2);
+    case HONE_OP_embedding_bag_norm: return 2 * in_elements(g, n, 1);
+    case HONE_OP_embedding_bag_sgd: return 2 * token_elements(g, n, 1, 3);
     case HONE_OP_maxpool:
     case HONE_OP_avgpool: return out_elements(g, n, 0) * window_places(&n->attr.window);
     case HONE_OP_avgpool_dx: return in_elements(g, n, 0) * window_places(&n->attr.window);
@@ -134,7 +147,21 @@ static double other_flop(const hone_graph *g, const hone_node *n)
 static bool written_in_place(const hone_node *n, int k)
 {
     if (n->op == HONE_OP_sgd || n->op == HONE_OP_adamw) return k == 0 || k >= 4 || (k == 1 && n->attr.update.zero_grad);
-    return false;
+    if (n->op == HONE_OP_sgd_rows || n->op == HONE_OP_adamw_rows) return k == 0 || k >= 5;
+    return n->op == HONE_OP_embedding_bag_sgd && k == 0;
+}
+
+/* Operands of which a step touches one row a token: tables, and the slots of their optimizer. */
+static bool by_rows(const hone_node *n, int k)
+{
+    switch (n->op) {
+    case HONE_OP_embedding_bag:
+    case HONE_OP_embedding_bag_dw:
+    case HONE_OP_embedding_bag_sgd: return k == 0;
+    case HONE_OP_sgd_rows:
+    case HONE_OP_adamw_rows: return k == 0 || k >= 5;
+    default: return false;
+    }
 }
 
 /* Each operand once: what a kernel with an infinite cache would move. Aliases move nothing. */
@@ -148,6 +175,8 @@ static double moved_bytes(const hone_graph *g, const hone_node *n)
         double size = (double)hone_tensor_bytes(t);
         if (t->role == HONE_ROLE_POOL) /* only the rows of this batch */
             size = size / (double)t->dim[0] * (double)g->tensor[n->out[0]].dim[0];
+        if (by_rows(n, k)) /* input 1 is the tokens, or the touched rows */
+            size = size / (double)t->dim[0] * in_elements(g, n, 1);
         bytes += written_in_place(n, k) ? 2 * size : size;
     }
     for (int k = 0; k < n->out_count; k++)

@@ -52,6 +52,7 @@ static const struct {
     RULE(concat, {HONE_OP_concat_dx, {D}, {TO(0), TO(1)}})
     RULE(prepend_token, {HONE_OP_prepend_token_dt, {D}, {TO(1)}}, {HONE_OP_prepend_token_dx, {D}, {TO(0)}})
     RULE(first_token, {HONE_OP_first_token_dx, {D}, {TO(0)}})
+    RULE(embedding_bag, {HONE_OP_embedding_bag_dw, {X(0), X(1), X(2), D}, {TO(0)}}) /* sparse tables: backward.c */
     RULE(attention, {HONE_OP_attention_dx, {X(0), Y(0), Y(1), D, X(1)}, {TO(0)}})
     [HONE_OP_reshape]      = {.kind = HONE_GRAD_RESHAPE, .pass_mask = 1u},
     [HONE_OP_softmax_xent] = {.kind = HONE_GRAD_LOSS,
@@ -70,6 +71,8 @@ static const struct {
     NONE(maxpool_act_dx) NONE(batchnorm_relu) NONE(batchnorm_relu_dx) NONE(batchnorm_add_relu)
     NONE(batchnorm_add_relu_dx) NONE(batchnorm_infer_relu) NONE(batchnorm_infer_add_relu) NONE(add_relu)
     NONE(softmax_xent_both)
+    NONE(embedding_bag_dw) NONE(embedding_bag_rows) NONE(rows_norm) NONE(sgd_rows) NONE(adamw_rows)
+    NONE(embedding_bag_norm) NONE(embedding_bag_sgd)
 /* clang-format on */
 #undef NONE
 #undef RULE
@@ -102,6 +105,7 @@ uint32_t hone_grad_param_outputs(hone_op op)
     case HONE_OP_batchnorm_add_relu_dx:
     case HONE_OP_layernorm_dx: return 6u; /* dgamma, dbeta */
     case HONE_OP_add_rows_dp:
+    case HONE_OP_embedding_bag_dw:
     case HONE_OP_prepend_token_dt: return 1u;
     default: return 0;
     }

@@ -331,6 +331,17 @@ static hone_status rule_reshape(hone_shape_call *c)
                            hone_tensor_shape_text(&c->out[0], text, sizeof text));
 }
 
+/* offset has one entry more than there are texts. */
+static hone_status rule_bag(hone_shape_call *c)
+{
+    int64_t texts = *letter(c, 'P') - 1;
+    if (texts < 1) return hone_shape_fail(c, "offset needs two entries or more: where texts begin, and their end");
+    if (*letter(c, 'N') == 0) *letter(c, 'N') = texts;
+    return *letter(c, 'N') == texts ? HONE_OK
+                                    : hone_shape_fail(c, "offset speaks of %lld texts, dy of %lld", (long long)texts,
+                                                      (long long)*letter(c, 'N'));
+}
+
 /* --- the table ------------------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -439,6 +450,16 @@ static const struct {
     [HONE_OP_softmax_xent_both] = {"logits NC, label:i N, row_weight? N, class_weight? C, step # -> loss 1, "
                                    "row_loss? N, dlogits NC",
                                    rule_loss},
+
+    /* ragged text: T tokens of N = P - 1 texts; the rows of a sparse gradient are as many as tokens at most */
+    [HONE_OP_embedding_bag] = {"w:w VC, token:i T, offset:i P -> y NC", rule_bag},
+    [HONE_OP_embedding_bag_dw] = {"w:w VC, token:i T, offset:i P, dy NC -> dw:w VC", rule_bag},
+    [HONE_OP_embedding_bag_rows] = {"token:i T, offset:i P, dy NC -> row:i T, drow:w TC, count:i 1", rule_bag},
+    [HONE_OP_rows_norm] = {"drow:w TC, count:i 1, step # ->", NULL},
+    [HONE_OP_sgd_rows] = {"p:w VC, row:i T, drow:w TC, count:i 1, step #, slot0?:w VC ->", NULL},
+    [HONE_OP_adamw_rows] = {"p:w VC, row:i T, drow:w TC, count:i 1, step #, slot0:w VC, slot1:w VC ->", NULL},
+    [HONE_OP_embedding_bag_norm] = {"offset:i P, dy NC, step # ->", rule_bag},
+    [HONE_OP_embedding_bag_sgd] = {"p:w VC, token:i T, offset:i P, dy NC, step # ->", rule_bag},
 };
 
 /* For messages, and for the test that every row of ops.def has one. */

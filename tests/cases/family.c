@@ -55,6 +55,8 @@ const backward_row backward_list[] = {
     ROW(first_token, first_token_dx, "d0", "x0"),
     ROW(attention, attention_dx, "x0 y0 y1 d0 x1", "x0"),
     ROW(softmax_xent, softmax_xent_dx, "x0 x1 x2 x3", "x0"),
+    ROW(embedding_bag, embedding_bag_dw, "x0 x1 x2 d0", "x0"),
+    ROW(embedding_bag, embedding_bag_rows, "x1 x2 d0", ""),
     /* fused */
     ROW(conv_act_maxpool, conv_act_maxpool_dw, "x0 y0 y1 d0", "x1 x2"),
     ROW(batchnorm_relu, batchnorm_relu_dx, "x0 x1 y1 y2 y0 d0", "x0 x1 x2"),
@@ -73,6 +75,11 @@ const char *no_gradient_reason(hone_op op)
     case HONE_OP_softmax: return "predictions only; training uses softmax_xent";
     case HONE_OP_reshape: return "an alias";
     case HONE_OP_grad_norm:
+    case HONE_OP_rows_norm:
+    case HONE_OP_sgd_rows:
+    case HONE_OP_adamw_rows:
+    case HONE_OP_embedding_bag_norm:
+    case HONE_OP_embedding_bag_sgd:
     case HONE_OP_sgd:
     case HONE_OP_adamw: return "the update";
     case HONE_OP_linear_act:
@@ -101,6 +108,11 @@ bool is_written_input(hone_op op, int k)
     case HONE_OP_grad_norm: return k == 1;
     case HONE_OP_sgd:
     case HONE_OP_adamw: return k != 2;
+    case HONE_OP_rows_norm:
+    case HONE_OP_embedding_bag_norm: return k == 2;
+    case HONE_OP_sgd_rows:
+    case HONE_OP_adamw_rows: return k == 0 || k >= 5;
+    case HONE_OP_embedding_bag_sgd: return k == 0;
     default: return false;
     }
 }
@@ -112,6 +124,7 @@ bool is_param_gradient(hone_op op, int k)
     case HONE_OP_conv_dw:
     case HONE_OP_conv_act_maxpool_dw:
     case HONE_OP_add_rows_dp:
+    case HONE_OP_embedding_bag_dw:
     case HONE_OP_prepend_token_dt: return true;
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:

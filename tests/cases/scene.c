@@ -155,6 +155,7 @@ static bool is_positive(hone_op op, int k)
     case HONE_OP_softmax_xent:
     case HONE_OP_softmax_xent_both: return k == 2 || k == 3; /* weights */
     case HONE_OP_adamw: return k == 5;                       /* second moments */
+    case HONE_OP_adamw_rows: return k == 6;
     default: return false;
     }
 }
@@ -199,11 +200,23 @@ static void fill_distinct(const scene *s, hone_tid t, double *v, int64_t n)
     }
 }
 
+/* Which input of a ragged op holds where its texts begin; -1 for all other ops. */
+static int offset_input(hone_op op)
+{
+    switch (op) {
+    case HONE_OP_embedding_bag:
+    case HONE_OP_embedding_bag_sgd: return 2;
+    case HONE_OP_embedding_bag_norm: return 0;
+    default: return -1;
+    }
+}
+
 /* Labels, rows of the pool: below the size they index; sample ids: any. */
 static int64_t index_bound(const scene *s, int k)
 {
     const hone_node *n = &s->g->node[s->forward];
     if (s->row->op == HONE_OP_image_batch) return k == 1 ? s->g->tensor[n->in[0]].dim[0] : 1 << 20;
+    if (offset_input(s->row->op) >= 0) return s->g->tensor[n->in[0]].dim[0]; /* tokens: rows of the table */
     return s->g->tensor[n->in[0]].dim[1];
 }
 
@@ -223,6 +236,45 @@ static void fill_segments(const scene *s, hone_tid t, double *v, int64_t bytes)
     }
 }
 
+/* Ascending, some texts empty, some tokens behind the live ones; 4 texts of 137 tokens or more have 0, 1, 7 and 129. */
+static void fill_offsets(const scene *s, hone_tid t, double *v, int64_t n)
+{
+    static const double marked[] = {0, 0, 1, 8, 137};
+    const hone_node *node = &s->g->node[s->forward];
+    /* the norm sees no tokens: any count will do */
+    int64_t tokens = s->row->op == HONE_OP_embedding_bag_norm ? 3 * n : hone_tensor_count(&s->g->tensor[node->in[1]]);
+    int64_t live = tokens - tokens / 8;
+    if (n == 5 && tokens >= 137) {
+        memcpy(v, marked, sizeof marked);
+        return;
+    }
+    for (int64_t i = 1; i + 1 < n; i++) {
+        double at = (double)(draw(s, t, i) % (uint64_t)(live + 1));
+        int64_t k = i;
+        for (; k > 1 && v[k - 1] > at; k--) v[k] = v[k - 1];
+        v[k] = at;
+    }
+    v[0] = 0;
+    v[n - 1] = (double)live;
+}
+
+/* Updates of rows: input 1 is ids, ascending and without repeats, input 3 how many of them count. */
+static bool fill_rows(const scene *s, int k, double *v, int64_t n)
+{
+    const hone_node *node = &s->g->node[s->forward];
+    bool update = s->row->op == HONE_OP_sgd_rows || s->row->op == HONE_OP_adamw_rows;
+    bool norm = s->row->op == HONE_OP_rows_norm;
+    int64_t T = hone_tensor_count(&s->g->tensor[node->in[norm ? 0 : 1]]),
+            count = norm ? s->g->tensor[node->in[0]].dim[0] : T;
+    if (!update && !norm) return false;
+    count -= count / 4;
+    if (n == 1 && k == (norm ? 1 : 3)) v[0] = (double)count;
+    else if (update && k == 1)
+        for (int64_t i = 0; i < n; i++) v[i] = i < count ? (double)(s->g->tensor[node->in[0]].dim[0] * i / T) : -1;
+    else return false;
+    return true;
+}
+
 /* Every tensor by its type and its part in the op. */
 static void fill_tensor(scene *s, values kind, hone_tid t)
 {
@@ -231,7 +283,9 @@ static void fill_tensor(scene *s, values kind, hone_tid t)
     int k = input_of(s, t);
     double *v = s->value[t];
     bool optimizer = s->row->op == HONE_OP_sgd || s->row->op == HONE_OP_adamw;
-    if (d->dtype == HONE_U8 && optimizer) fill_segments(s, t, v, n);
+    if (d->dtype == HONE_I32 && k >= 0 && k == offset_input(s->row->op)) fill_offsets(s, t, v, n);
+    else if (d->dtype == HONE_I32 && fill_rows(s, k, v, n)) return;
+    else if (d->dtype == HONE_U8 && optimizer) fill_segments(s, t, v, n);
     else if (d->dtype == HONE_U8)
         for (int64_t i = 0; i < n; i++) v[i] = draw(s, t, i) % 256;
     else if (d->dtype == HONE_I32)
