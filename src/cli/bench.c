@@ -1,7 +1,7 @@
 /* bench.c - `hone bench`: how fast whole training steps are on this machine.
  *
  * What is timed is what training does: the loader's next batch, its upload, the step, a sync. The
- * programs are those of src/train. Steps of a last, short batch run but are not counted. */
+ * programs are those of src/train. A last, short batch is passed over. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,9 @@
 
 /* warm: caches, clocks, the recorded step; profile: single ops are noisy, five steps settle their medians */
 enum { WARM_STEPS = 3, PROFILE_STEPS = 5 };
+/* Steps between two looks at the clock on a device: asking after each one would let the device run dry, which
+ * training never does. */
+enum { DEVICE_STEPS = 10 };
 
 /* hone_train opens a run directory; bench does not, so it closes what it opened itself. */
 static void close_trainer(hone_trainer *t)
@@ -26,25 +29,39 @@ static void close_trainer(hone_trainer *t)
     free(t->class_weight);
 }
 
-/* One optimizer step (all micro-batches of it); *full says whether only full batches took part. */
-static hone_status one_step(hone_trainer *t, bool *full)
+/* The next full batch: a short last one is passed over, as it would blur the figures. */
+static hone_status feed(hone_trainer *t, hone_batch *b)
 {
+    hone_pass_program *w;
+    do HONE_TRY(hone_pass_feed(&t->train, b, &w));
+    while (w != &t->train.full);
+    return HONE_OK;
+}
+
+/* One optimizer step (all micro-batches of it). */
+static hone_status one_step(hone_trainer *t)
+{
+    hone_program *p = t->train.full.program;
     int accumulate = t->config->train.accumulate;
-    *full = true;
     for (int micro = 0; micro < accumulate; micro++) {
         hone_batch b;
-        hone_pass_program *w;
-        HONE_TRY(hone_pass_feed(&t->train, &b, &w));
-        *full = *full && w == &t->train.full;
+        HONE_TRY(feed(t, &b));
         hone_step s = {
             .seed = (uint64_t)t->config->train.seed, .step = t->s.step, .epoch = (int32_t)b.epoch, .micro = micro};
         s.lr = (float)t->config->train.optimizer.lr;
-        HONE_TRY(hone_program_set_step(w->program, &s));
-        if (accumulate == 1) HONE_TRY(hone_program_step(w->program));
-        else HONE_TRY(hone_program_forward_backward(w->program));
-        if (accumulate > 1 && micro == accumulate - 1) HONE_TRY(hone_program_update(w->program));
+        HONE_TRY(hone_program_set_step(p, &s));
+        if (accumulate == 1) HONE_TRY(hone_program_step(p));
+        else HONE_TRY(hone_program_forward_backward(p));
+        if (accumulate > 1 && micro == accumulate - 1) HONE_TRY(hone_program_update(p));
     }
     t->s.step++;
+    return HONE_OK;
+}
+
+/* `steps` of them, until the device is done. */
+static hone_status run_steps(hone_trainer *t, int steps)
+{
+    for (int k = 0; k < steps; k++) HONE_TRY(one_step(t));
     return t->backend->sync(t->backend);
 }
 
@@ -72,18 +89,17 @@ static hone_status take_loss(hone_trainer *t, double *loss)
     return hone_program_put_step(t->train.full.program, &s);
 }
 
-/* Fills seconds[count] with the times of full steps. */
+/* Fills seconds[count] with the times of steps; on a device each is the mean of DEVICE_STEPS. */
 static hone_status time_steps(hone_trainer *t, double *seconds, int count, double *wait_share)
 {
     double wait = hone_loader_wait_seconds(t->train.loader), sum = 0;
-    /* A short batch takes its turn, as in training, but would blur the median. */
-    for (int k = 0; k < count;) {
-        bool full;
+    int group = t->backend->host_memory ? 1 : DEVICE_STEPS;
+    for (int k = 0; k < count; k++) {
         double start = hone_now_seconds();
-        HONE_TRY(one_step(t, &full));
-        seconds[k] = hone_now_seconds() - start;
-        sum += seconds[k];
-        k += full;
+        HONE_TRY(run_steps(t, group));
+        double spent = hone_now_seconds() - start;
+        seconds[k] = spent / group;
+        sum += spent;
     }
     *wait_share = sum > 0 ? (hone_loader_wait_seconds(t->train.loader) - wait) / sum : 0;
     return HONE_OK;
@@ -94,11 +110,7 @@ static hone_status measure_steps(hone_trainer *t, hone_bench_result *r)
 {
     double *seconds = calloc((size_t)r->steps, sizeof *seconds), loss;
     if (!seconds) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the times");
-    hone_status status = HONE_OK;
-    for (int k = 1; k < WARM_STEPS && status == HONE_OK; k++) { /* step 1 was the first one */
-        bool full;
-        status = one_step(t, &full);
-    }
+    hone_status status = run_steps(t, WARM_STEPS - 1); /* step 1 was the first one */
     if (status == HONE_OK) status = take_loss(t, &loss);
     if (status == HONE_OK) status = time_steps(t, seconds, r->steps, &r->data_wait);
     if (status == HONE_OK) status = take_loss(t, &r->loss);
@@ -128,13 +140,12 @@ static hone_status measure_ops(hone_trainer *t, hone_bench_result *r)
 static hone_status measure(hone_trainer *t, double started, hone_bench_result *r)
 {
     hone_memory planned, allocated;
-    bool full;
     HONE_TRY(hone_setup_check(t->config));
     HONE_TRY(hone_setup_open(t));
     HONE_TRY(hone_setup_initial_weights(t));
     int64_t launched = t->backend->launched;
-    HONE_TRY(one_step(t, &full));                 /* not recorded yet, so every launch is counted */
-    r->kernels = t->backend->launched - launched; /* a first batch is full unless the data have no more */
+    HONE_TRY(run_steps(t, 1)); /* not recorded yet, so every launch is counted */
+    r->kernels = t->backend->launched - launched;
     r->first_step_seconds = hone_now_seconds() - started;
     HONE_TRY(measure_steps(t, r));
     r->peak_bytes = hone_machine_peak_memory(); /* before the roof, which needs memory of its own */
