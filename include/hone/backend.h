@@ -56,6 +56,14 @@ struct hone_backend {
     void        (*close)(hone_backend *b);
     /* One line: chip, memory, versions. NULL: the registry describes the dialects of host memory.  */
     void        (*describe)(hone_backend *b, char *text, size_t text_bytes);
+    /* Choices that prepare makes by timing (NULL where a dialect makes none; tune.h says how they are kept).
+     * load: before the first compile; of the file of a run directory, whose choices win over the user's cache.
+     * `path` NULL says what was wrong with that cache, if anything. save: the choices in use, to `path` and to the
+     * cache. Errors (DATA, RUNTIME) are to be said and passed over: choices are then timed again.  */
+    hone_status (*tuning_load)(hone_backend *b, const char *path);
+    hone_status (*tuning_save)(hone_backend *b, const char *path);
+    bool        any_order;                /* train.deterministic: false. Libraries may pick quicker algorithms
+                                             whose sums have another order each time; before prepare      */
     void       *self;                     /* the dialect's own                                    */
 };
 

@@ -24,6 +24,11 @@ hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_no
 hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+/* linear_plan.c: the library or our own kernel; also of linear_act, linear_dx_act. */
+hone_status cuda_linear_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_linear_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_linear_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+void cuda_linear_release(hone_backend *b, hone_node *n);
 hone_status cuda_embedding_bag_rows_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 
 /* Puts the rows of kernels/cuda/table.c into b->kernel. Rows without a kernel stay NULL: compile

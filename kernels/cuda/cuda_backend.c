@@ -2,11 +2,14 @@
  *
  * Contract: one stream carries all work of a step in order; launches can't fail, so the first error of
  * one is kept and reported by the next sync or download. Must not know ops or graphs. */
+#include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "blas.h"
 #include "cuda.h"
+#include "libraries.h"
 
 /* Launches are asynchronous and have no status, so their first error waits here. */
 typedef struct cuda_self {
@@ -14,6 +17,7 @@ typedef struct cuda_self {
     cudaStream_t stream;
     cudaError_t launch_error; /* first failed launch since the last report */
     const char *launch_kernel;
+    hone_cuda_libraries libraries;
 } cuda_self;
 
 /* Every verb gets the backend; what is CUDA's alone hangs on it. */
@@ -21,6 +25,8 @@ static cuda_self *self_of(hone_backend *b) { return b->self; }
 
 /* Non-blocking with respect to the default stream: libraries that use that one don't serialize us. */
 cudaStream_t hone_cuda_stream(hone_backend *b) { return self_of(b)->stream; }
+
+hone_cuda_libraries *hone_cuda_libraries_of(hone_backend *b) { return &self_of(b)->libraries; }
 
 /* Only the first is kept: those after it are mostly consequences. */
 void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error)
@@ -91,6 +97,43 @@ static hone_status cuda_download(hone_backend *b, void *to, const void *from, si
     return cuda_sync(b);
 }
 
+enum { TIMED_RUNS = 7 }; /* odd: the median is one of them */
+
+/* For the median: times are few. */
+static void insert_sorted(float *list, int count, float value)
+{
+    while (count > 0 && list[count - 1] > value) {
+        list[count] = list[count - 1];
+        count--;
+    }
+    list[count] = value;
+}
+
+/* Events around each run by itself: an outlier (a clock that changes, another process) spoils one of them only. */
+hone_status hone_cuda_time(hone_backend *b, hone_status (*run)(void *arg), void *arg, double *microseconds)
+{
+    cudaEvent_t from = NULL, to = NULL;
+    float ms[TIMED_RUNS], one = 0;
+    cudaError_t e = cudaEventCreate(&from);
+    if (e == cudaSuccess) e = cudaEventCreate(&to);
+    hone_status status = e == cudaSuccess ? run(arg) : HONE_OK; /* the first loads code and fills caches */
+    for (int k = 0; k < TIMED_RUNS && e == cudaSuccess && status == HONE_OK; k++) {
+        e = cudaEventRecord(from, self_of(b)->stream);
+        status = run(arg);
+        if (e == cudaSuccess) e = cudaEventRecord(to, self_of(b)->stream);
+        if (e == cudaSuccess) e = cudaEventSynchronize(to);
+        if (e == cudaSuccess) e = cudaEventElapsedTime(&one, from, to);
+        insert_sorted(ms, k, one);
+    }
+    if (from) cudaEventDestroy(from);
+    if (to) cudaEventDestroy(to);
+    if (status == HONE_OK && e == cudaSuccess) status = cuda_sync(b); /* a failed launch was no run */
+    if (status != HONE_OK) return status;
+    if (e != cudaSuccess) return device_error("timing an algorithm", e);
+    *microseconds = 1e3 * (double)ms[TIMED_RUNS / 2];
+    return HONE_OK;
+}
+
 /* Thread-local mode: a decode thread that calls CUDA meanwhile does not spoil the record. */
 static hone_status cuda_record_begin(hone_backend *b)
 {
@@ -125,7 +168,6 @@ static void cuda_record_free(hone_backend *b, void *recorded)
     if (recorded) cudaGraphExecDestroy(recorded);
 }
 
-/* Buffers were freed before by whoever asked for them. */
 /* What it takes to read a report of trouble: chip, memory, versions. */
 static void cuda_describe(hone_backend *b, char *text, size_t text_bytes)
 {
@@ -139,11 +181,14 @@ static void cuda_describe(hone_backend *b, char *text, size_t text_bytes)
              driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
 }
 
+/* Buffers were freed before by whoever asked for them. */
 static void cuda_close(hone_backend *b)
 {
     cuda_self *s = self_of(b);
     if (s) {
         cudaStreamSynchronize(s->stream);
+        hone_blas_close(b);
+        hone_cuda_libraries_close(&s->libraries);
         cudaStreamDestroy(s->stream);
     }
     free(s);
@@ -176,6 +221,21 @@ static hone_status check_device(int device)
     return HONE_OK;
 }
 
+/* Choices hold for one chip, driver and set of libraries. 32 MiB of scratch is what NVIDIA advises for cuBLAS on
+ * Hopper, 4 MiB before (cublasSetWorkspace). */
+static hone_status open_libraries(cuda_self *s)
+{
+    struct cudaDeviceProp p = {.major = 0};
+    char machine[HONE_TUNE_TEXT_BYTES];
+    int driver = 0;
+    CUDA_TRY("asking the device", cudaGetDeviceProperties(&p, s->device));
+    CUDA_TRY("asking the driver", cudaDriverGetVersion(&driver));
+    snprintf(machine, sizeof machine, "%.200s sm_%d%d, %d multiprocessors; driver %d; cuBLASLt %zu", p.name, p.major,
+             p.minor, p.multiProcessorCount, driver, cublasLtGetVersion());
+    s->libraries.work_bytes_most = (size_t)(p.major >= 9 ? 32 : 4) << 20;
+    return hone_cuda_libraries_open(&s->libraries, machine, true);
+}
+
 /* Errors: DEVICE with the fix in the hint, MEMORY. The device stays the calling thread's current one. */
 hone_status hone_cuda_open(int device, hone_backend **out)
 {
@@ -203,6 +263,8 @@ hone_status hone_cuda_open(int device, hone_backend **out)
                         .record_free = cuda_record_free,
                         .close = cuda_close,
                         .describe = cuda_describe,
+                        .tuning_load = hone_cuda_tuning_load,
+                        .tuning_save = hone_cuda_tuning_save,
                         .self = s};
     s->device = device;
     cudaError_t e = cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking);
@@ -210,6 +272,11 @@ hone_status hone_cuda_open(int device, hone_backend **out)
         free(b);
         free(s);
         return device_error("creating the compute stream", e);
+    }
+    hone_status status = open_libraries(s);
+    if (status != HONE_OK) {
+        cuda_close(b);
+        return status;
     }
     hone_cuda_fill(b);
     *out = b;

@@ -1,7 +1,8 @@
-/* linear.cu - our own linear rows, all directions: for shapes that cuBLASLt refuses, and for the emulator.
+/* linear.cu - our own linear rows, all directions, and what follows a product of cuBLASLt (linear_plan.c decides).
  *
  * x (R, I), w (O, I), b (O), y, dy (R, O). Addresses over tile.cuh; bias, activation and its derivative in
  * the store. Weight gradients are fp32, whatever the activations are stored in. */
+#include "linear.h"
 #include "tile.cuh"
 
 /* a(row, k) of a row-major matrix, and of its transpose. */
@@ -80,24 +81,91 @@ static void backward_x(hone_backend *b, const hone_launch *l, const void *below)
     });
 }
 
-extern "C" {
-void cuda_linear(hone_backend *b, const hone_launch *l) { forward(b, l, HONE_ACT_NONE); }
-void cuda_linear_act(hone_backend *b, const hone_launch *l) { forward(b, l, l->node->attr.act); }
-void cuda_linear_dx(hone_backend *b, const hone_launch *l) { backward_x(b, l, nullptr); }
-void cuda_linear_dx_act(hone_backend *b, const hone_launch *l) { backward_x(b, l, l->in[2]); }
+/* y = act(y + bias) in place (R, O): what an epilogue of the library does not do. bias may be null, and of another
+ * type than y. */
+template <typename T, typename B>
+HONE_KERNEL(MAP_THREADS)
+linear_finish_k(T *y, const B *bias, int64_t n, int64_t outputs, hone_act act, float slope)
+{
+    const int64_t step = (int64_t)gridDim.x * blockDim.x, packs = n / pack<T>::size;
+    const int64_t first = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    for (int64_t p = first; p < packs; p += step) {
+        pack<T> v = ((const pack<T> *)y)[p];
+#pragma unroll
+        for (int k = 0; k < pack<T>::size; k++) {
+            float x = to_float(v.v[k]) + (bias ? to_float(bias[(p * pack<T>::size + k) % outputs]) : 0);
+            v.v[k] = from_float<T>(act_forward(act, slope, x));
+        }
+        ((pack<T> *)y)[p] = v;
+    }
+    for (int64_t i = packs * pack<T>::size + first; i < n; i += step)
+        y[i] = from_float<T>(act_forward(act, slope, to_float(y[i]) + (bias ? to_float(bias[i % outputs]) : 0)));
+}
 
-/* dw = dy^T x, db = column sums of dy; in[0] is x here, in[1] dy. */
-void cuda_linear_dw(hone_backend *b, const hone_launch *l)
+/* dx gated by the output of the activation below, as a functor of launch.cuh's vector loop. */
+struct gate_f {
+    hone_act act;
+    float slope;
+    __device__ float operator()(float y, float dx) const { return act_backward(act, slope, y, dx); }
+};
+
+extern "C" {
+void cuda_own_linear(hone_backend *b, const hone_launch *l) { forward(b, l, HONE_ACT_NONE); }
+void cuda_own_linear_act(hone_backend *b, const hone_launch *l) { forward(b, l, l->node->attr.act); }
+void cuda_own_linear_dx(hone_backend *b, const hone_launch *l) { backward_x(b, l, nullptr); }
+void cuda_own_linear_dx_act(hone_backend *b, const hone_launch *l) { backward_x(b, l, l->in[2]); }
+
+/* dw = dy^T x; in[0] is x here, in[1] dy. */
+void cuda_own_linear_dw(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0], *dy = l->in_desc[1];
     int64_t inputs = x->dim[x->rank - 1], outputs = dy->dim[dy->rank - 1], rows = hone_tensor_count(x) / inputs;
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        if (l->out[0])
-            launch_tile(b, tile_size{outputs, inputs, rows}, 1, columns_of<T>{(const T *)l->in[1], outputs},
-                        columns_of<T>{(const T *)l->in[0], inputs},
-                        put_dw{(float *)l->out[0], inputs, l->node->accumulate});
+        launch_tile(b, tile_size{outputs, inputs, rows}, 1, columns_of<T>{(const T *)l->in[1], outputs},
+                    columns_of<T>{(const T *)l->in[0], inputs},
+                    put_dw{(float *)l->out[0], inputs, l->node->accumulate});
+    });
+}
+
+/* db = column sums of dy. */
+void cuda_own_linear_db(hone_backend *b, const hone_launch *l)
+{
+    const hone_tensor *dy = l->in_desc[1];
+    int64_t outputs = dy->dim[dy->rank - 1], rows = hone_tensor_count(dy) / outputs;
+    with_dtype(dy->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
         launch_column_sum<T>(b, (const T *)l->in[1], (float *)l->out[1], rows, outputs, l->node->accumulate);
+    });
+}
+
+/* After a product of the library without epilogue: bias (may be absent) and activation over y (R, O). */
+void cuda_linear_finish(hone_backend *b, const hone_launch *l, int with_bias)
+{
+    const hone_tensor *y = l->out_desc[0];
+    int64_t n = hone_tensor_count(y), outputs = y->dim[y->rank - 1];
+    const hone_attrs *a = &l->node->attr;
+    hone_act act = l->node->op == HONE_OP_linear_act ? a->act : HONE_ACT_NONE;
+    const void *bias = with_bias ? l->in[2] : nullptr;
+    with_dtype(y->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        with_dtype(bias ? l->in_desc[2]->dtype : HONE_F32, [&](auto *bias_type) {
+            using B = std::remove_pointer_t<decltype(bias_type)>;
+            HONE_LAUNCH(b, (linear_finish_k<T, B>), map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0, (T *)l->out[0],
+                        (const B *)bias, n, outputs, act, a->leaky.slope);
+        });
+    });
+}
+
+/* After dx (R, I) of the library: dx = act_dx(y_below, dx) in place. */
+void cuda_linear_gate(hone_backend *b, const hone_launch *l)
+{
+    int64_t n = hone_tensor_count(l->out_desc[0]);
+    gate_f f = {l->node->attr.act, l->node->attr.leaky.slope};
+    with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        HONE_LAUNCH(b, (zip_k<T, gate_f>), map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0, (const T *)l->in[2],
+                    (const T *)l->out[0], (T *)l->out[0], n, f);
     });
 }
 }

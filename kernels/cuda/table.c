@@ -6,6 +6,7 @@
 /* clang-format off */
 #define ROW(name)               {HONE_OP_##name, {NULL, cuda_##name, NULL}}
 #define PREPARED(name, prepare) {HONE_OP_##name, {cuda_##prepare##_prepare, cuda_##name, NULL}} /* needs scratch */
+#define LINEAR(name, prepare)   {HONE_OP_##name, {cuda_##prepare##_prepare, cuda_##name, cuda_linear_release}}
 
 static const struct {
     hone_op     op;
@@ -26,9 +27,10 @@ static const struct {
     /* image_batch.cu, pool.cu, update.cu */
     ROW(image_batch), ROW(maxpool), ROW(maxpool_dx), ROW(avgpool), ROW(avgpool_dx),
     ROW(global_avgpool), ROW(global_avgpool_dx), ROW(global_maxpool), ROW(global_maxpool_dx),
-    PREPARED(grad_norm, grad_norm), ROW(sgd), ROW(adamw),
+    PREPARED(grad_norm, grad_norm), ROW(sgd), ROW(adamw), ROW(average),
     /* linear.cu, conv.cu */
-    ROW(linear), ROW(linear_act), ROW(linear_dx), ROW(linear_dx_act), ROW(linear_dw), ROW(conv), ROW(conv_act), ROW(conv_dx), ROW(conv_dw),
+    LINEAR(linear, linear), LINEAR(linear_act, linear), LINEAR(linear_dx, linear_dx), LINEAR(linear_dx_act, linear_dx),
+    LINEAR(linear_dw, linear_dw), ROW(conv), ROW(conv_act), ROW(conv_dx), ROW(conv_dw),
     /* attention.cu, conv_pool.cu */
     PREPARED(attention, attention), PREPARED(attention_dx, attention),
     ROW(conv_act_maxpool), PREPARED(conv_act_maxpool_dw, conv_act_maxpool_dw), ROW(maxpool_act_dx),

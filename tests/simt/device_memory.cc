@@ -73,6 +73,21 @@ static bool unreserve(void *ptr)
     return true;
 }
 
+/* The last range of `ranges` that begins at or before `at`, does it hold all? */
+template <typename K> static bool holds(const std::map<K, size_t> &ranges, K at, size_t bytes)
+{
+    auto it = ranges.upper_bound(at);
+    if (it == ranges.begin()) return false;
+    --it;
+    size_t from = (size_t)((char *)at - (char *)it->first);
+    return from <= it->second && bytes <= it->second - from;
+}
+
+bool device_holds(const void *at, size_t bytes)
+{
+    return holds(allocations(), (char *)at, bytes) || holds(reserved(), (void *)at, bytes);
+}
+
 void *device_alloc(size_t bytes)
 {
     if (schedule_dry()) return reserve(bytes);

@@ -7,12 +7,16 @@
 #include <cstdlib>
 #include <vector>
 
+#include "blas.h"
 #include "cuda.h"
+#include "libraries.h"
 #include "simt.h"
 
 struct emulated_self {
     bool recording = false;
     const char *failed_kernel = nullptr; /* first launch that CUDA would have refused */
+    hone_cuda_libraries libraries = {};
+    unsigned clock = 1;
 };
 
 static emulated_self *self_of(hone_backend *b) { return (emulated_self *)b->self; }
@@ -40,6 +44,21 @@ static hone_status emulated_sync(hone_backend *b)
     self_of(b)->failed_kernel = nullptr;
     if (kernel) return hone_fail(HONE_ERR_DEVICE, NULL, "%s: the launch of %s has an invalid configuration", b->name, kernel);
     return HONE_OK;
+}
+
+/* There is one stream and it has no name; library glue passes it on unseen. */
+extern "C" struct CUstream_st *hone_cuda_stream(hone_backend *) { return nullptr; }
+
+extern "C" hone_cuda_libraries *hone_cuda_libraries_of(hone_backend *b) { return &self_of(b)->libraries; }
+
+/* Nothing can be timed here: a fixed sequence of numbers makes any candidate win, the same ones in every process. */
+extern "C" hone_status hone_cuda_time(hone_backend *b, hone_status (*run)(void *arg), void *arg, double *microseconds)
+{
+    HONE_TRY(run(arg));
+    unsigned *clock = &self_of(b)->clock;
+    *clock = *clock * 1664525u + 1013904223u;
+    *microseconds = 1 + (*clock >> 16) % 1000;
+    return emulated_sync(b);
 }
 
 static hone_status emulated_upload(hone_backend *, void *to, const void *from, size_t bytes)
@@ -86,6 +105,8 @@ static void emulated_describe(hone_backend *, char *text, size_t text_bytes)
 static void emulated_close(hone_backend *b)
 {
     simt::synchronize();
+    hone_blas_close(b);
+    hone_cuda_libraries_close(&self_of(b)->libraries);
     delete self_of(b);
     free(b);
 }
@@ -111,7 +132,16 @@ extern "C" hone_status hone_cuda_open(int, hone_backend **out)
     b->record_free = emulated_record_free;
     b->close = emulated_close;
     b->describe = emulated_describe;
-    b->self = new emulated_self;
+    b->tuning_load = hone_cuda_tuning_load;
+    b->tuning_save = hone_cuda_tuning_save;
+    emulated_self *self = new emulated_self;
+    b->self = self;
+    self->libraries.work_bytes_most = 1 << 20;
+    hone_status status = hone_cuda_libraries_open(&self->libraries, "emulated device", false);
+    if (status != HONE_OK) {
+        emulated_close(b);
+        return status;
+    }
     hone_cuda_fill(b);
     simt::set_schedule(nullptr); /* HONE_SIMT may have changed since the last device of this process */
     *out = b;
