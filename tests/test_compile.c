@@ -155,7 +155,9 @@ static void planned_bytes_are_allocated_bytes(void **state)
         }
         assert_int_equal(planned.total, allocated.total);
         assert_int_equal(nothing.total, 0);
-        assert_int_equal(planned.role_bytes[HONE_ROLE_OPT], 3 * planned.role_bytes[HONE_ROLE_GRAD]); /* m, v, average */
+        /* m, v and the averages of parameters and running statistics */
+        assert_int_equal(planned.role_bytes[HONE_ROLE_OPT],
+                         3 * planned.role_bytes[HONE_ROLE_GRAD] + planned.role_bytes[HONE_ROLE_STATE]);
         assert_int_equal(hone_program_step(plan), HONE_ERR_USAGE);
         hone_program_free(p);
         hone_program_free(plan);

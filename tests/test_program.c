@@ -233,6 +233,111 @@ static void the_moving_average(void **state)
     hone_backend_close(b);
 }
 
+/* Averages (K) of all running statistics, one after the other; the values themselves where `raw`. */
+static int read_statistics(const net *n, hone_program *p, bool raw, float out[256])
+{
+    int count = 0;
+    for (hone_tid t = 0; t < n->g->tensor_count; t++) {
+        if (n->g->tensor[t].role != HONE_ROLE_STATE) continue;
+        if (raw) OK(hone_program_read(p, t, out + count, hone_tensor_bytes(&n->g->tensor[t])));
+        else OK(hone_program_read_slot(p, t, HONE_SLOT_EMA, out + count));
+        count += (int)hone_tensor_count(&n->g->tensor[t]);
+    }
+    assert_in_range(count, 1, 256);
+    return count;
+}
+
+/* After a step of any program of the family, a good one or not: average = keep * before + (1 - keep) * value. */
+static void check_statistics(const net *n, hone_program *p, const float before[256], float keep)
+{
+    float value[256], average[256];
+    int moved = 0, count = read_statistics(n, p, true, value);
+    read_statistics(n, p, false, average);
+    for (int k = 0; k < count; k++) {
+        assert_true(fabsf(average[k] - (keep * before[k] + (1 - keep) * value[k])) < 1e-6f);
+        moved += average[k] != value[k];
+    }
+    assert_true(moved > count / 2); /* else nothing was tested */
+}
+
+/* Logits of an evaluation on the same input. */
+static void evaluate(const net *n, hone_program *p, float logits[8])
+{
+    float x[2 * 8 * 7 * 3];
+    for (int k = 0; k < 2 * 8 * 7 * 3; k++) x[k] = net_value(99, k);
+    OK(hone_program_write(p, n->x, x, sizeof x));
+    OK(hone_program_step(p));
+    OK(hone_program_read(p, n->logits, logits, 8 * sizeof *logits));
+}
+
+/* Replaces tensors of a role by their averages, which restarts these at the same values. */
+static void put_averages(const net *n, hone_program *p, hone_role role)
+{
+    for (hone_tid t = 0; t < n->g->tensor_count; t++) {
+        float copy[1024];
+        if (n->g->tensor[t].role != role) continue;
+        OK(hone_program_read_slot(p, t, HONE_SLOT_EMA, copy));
+        OK(hone_program_write(p, t, copy, hone_tensor_bytes(&n->g->tensor[t])));
+    }
+}
+
+/* Batchnorm's statistics follow the rule of the parameters: start, decay, sharers, skipped steps, evaluation. */
+static void running_statistics_are_averaged(void **state)
+{
+    (void)state;
+    hone_backend *b = open_backend("ref");
+    net n, last, e;
+    net_resnet(&n, 4, false);
+    net_resnet(&last, 3, false);
+    net_resnet(&e, 2, true);
+    hone_compile_opts o = training(&n);
+    o.update.ema_decay = 0.75f;
+    hone_program *p = compiled(&n, b, &o), *q, *eval;
+    o.share = p;
+    o.loss = last.loss;
+    OK(hone_compile(last.g, b, &o, &q));
+    OK(hone_compile(e.g, b, &(hone_compile_opts){.loss = HONE_NONE, .share = p}, &eval));
+    float before[256], start[256], raw[8], averaged[8], params[8], both[8];
+    int count = read_statistics(&n, p, false, before);
+    read_statistics(&n, p, true, start);
+    assert_memory_equal(before, start, (size_t)count * sizeof *before); /* writing a value restarts its average */
+    net_steps(p, 1);
+    check_statistics(&n, p, before, 0.75f);
+    read_statistics(&n, p, false, before);
+    float x[3 * 8 * 7 * 3];
+    for (int k = 0; k < 3 * 8 * 7 * 3; k++) x[k] = net_value(98, k);
+    OK(hone_program_write(q, last.x, x, sizeof x));
+    net_steps(q, 1);
+    check_statistics(&n, p, before, 0.75f);
+
+    evaluate(&e, eval, raw);
+    OK(hone_program_use_ema(eval, true));
+    evaluate(&e, eval, averaged);
+    OK(hone_program_use_ema(eval, false));
+    put_averages(&n, p, HONE_ROLE_PARAM);
+    evaluate(&e, eval, params);
+    put_averages(&n, p, HONE_ROLE_STATE);
+    evaluate(&e, eval, both);
+    assert_int_not_equal(memcmp(averaged, raw, sizeof raw), 0);
+    assert_int_not_equal(memcmp(averaged, params, sizeof raw), 0); /* averaged weights over raw statistics: the fault */
+    assert_memory_equal(averaged, both, sizeof both);
+
+    hone_tid w = hone_graph_find(n.g, "p18"); /* a NaN behind all statistics: they move, the step is skipped */
+    float nan[8 * 4];
+    for (int k = 0; k < 32; k++) nan[k] = NAN;
+    OK(hone_program_write(p, w, nan, hone_tensor_bytes(&n.g->tensor[w])));
+    read_statistics(&n, p, false, before);
+    net_steps(p, 1);
+    check_statistics(&n, p, before, 1.0f);
+    hone_program_free(eval);
+    hone_program_free(q);
+    hone_program_free(p);
+    hone_graph_free(n.g);
+    hone_graph_free(last.g);
+    hone_graph_free(e.g);
+    hone_backend_close(b);
+}
+
 /* --- recording -------------------------------------------------------------------------------------------------- */
 
 /* A backend that notes launches between record_begin and record_end, and a table that tells where they go. */
@@ -459,6 +564,7 @@ int main(void)
         cmocka_unit_test(sharers_see_one_set_of_parameters),
         cmocka_unit_test(wrong_sharers_are_refused),
         cmocka_unit_test(the_moving_average),
+        cmocka_unit_test(running_statistics_are_averaged),
         cmocka_unit_test(recorded_equals_eager),
         cmocka_unit_test(the_environment_is_read_at_compile),
         cmocka_unit_test(the_first_bad_node_is_named),

@@ -188,6 +188,40 @@ static void test_resume_at_every_step(void **state)
     }
 }
 
+/* One array of a safetensors file of a run; the caller closes the file. */
+static const float *array_of(hone_safetensors **file, const char *dir, const char *part, const char *name,
+                             int64_t count)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", dir, part);
+    if (hone_safetensors_open(path, file) != HONE_OK) fail_msg("%s", hone_error_message());
+    const hone_blob *b = hone_safetensors_find(*file, name);
+    if (!b || b->bytes != (size_t)count * sizeof(float)) fail_msg("%s: no %s of %d values", path, name, (int)count);
+    return b->data;
+}
+
+/* With train.ema the weights that are kept are averages, batchnorm's statistics as well as parameters. */
+static void test_best_is_the_average(void **state)
+{
+    static const char *const override[] = {"train.epochs=1", "train.ema=0.9"};
+    static const char *const name[] = {"batchnorm1.running_mean", "batchnorm1.running_var", "batchnorm1.weight"};
+    watch w = {0};
+    char average[64];
+    if (train(*state, override, 2, &w, NULL) != HONE_OK) fail_msg("%s", hone_error_message());
+    for (int k = 0; k < 3; k++) {
+        hone_safetensors *best, *model, *optim;
+        snprintf(average, sizeof average, "%s.ema", name[k]);
+        const float *x = array_of(&best, *state, "best.safetensors", name[k], 4);
+        const float *raw = array_of(&model, *state, "checkpoints/step-00000005/model.safetensors", name[k], 4);
+        const float *y = array_of(&optim, *state, "checkpoints/step-00000005/optim.safetensors", average, 4);
+        assert_memory_equal(x, y, 4 * sizeof *x);
+        assert_memory_not_equal(x, raw, 4 * sizeof *x);
+        hone_safetensors_close(best);
+        hone_safetensors_close(model);
+        hone_safetensors_close(optim);
+    }
+}
+
 /* --- stopped at random moments: loading, inside accumulation, evaluating, saving ------------------------------- */
 
 static void on_alarm(int number)
@@ -510,11 +544,17 @@ int main(void)
 {
 #define WITH_SCRATCH(f) cmocka_unit_test_setup_teardown(f, make_scratch, remove_scratch)
     const struct CMUnitTest tests[] = {
-        WITH_SCRATCH(test_resume_at_every_step), WITH_SCRATCH(test_resume_at_random_moments),
-        WITH_SCRATCH(test_finished_and_refused), WITH_SCRATCH(test_more_epochs),
-        WITH_SCRATCH(test_damaged_checkpoint),   WITH_SCRATCH(test_disk_full_goes_on),
-        WITH_SCRATCH(test_divergence),           WITH_SCRATCH(test_one_bad_step_is_skipped),
-        WITH_SCRATCH(test_overfits_one_batch),   WITH_SCRATCH(test_init),
+        WITH_SCRATCH(test_resume_at_every_step),
+        WITH_SCRATCH(test_best_is_the_average),
+        WITH_SCRATCH(test_resume_at_random_moments),
+        WITH_SCRATCH(test_finished_and_refused),
+        WITH_SCRATCH(test_more_epochs),
+        WITH_SCRATCH(test_damaged_checkpoint),
+        WITH_SCRATCH(test_disk_full_goes_on),
+        WITH_SCRATCH(test_divergence),
+        WITH_SCRATCH(test_one_bad_step_is_skipped),
+        WITH_SCRATCH(test_overfits_one_batch),
+        WITH_SCRATCH(test_init),
         WITH_SCRATCH(test_evaluate_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

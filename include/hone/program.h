@@ -58,20 +58,21 @@ hone_status hone_program_put_step(hone_program *p, const hone_step *step) HONE_M
 
 /* Tensors by id of the graph that was compiled (ids survive compilation) or of hone_program_graph.
  * `bytes` must equal the tensor's size; F32 data even where the backend computes in double (there the
- * size in doubles is taken as well, unconverted). Writing a PARAM restarts its moving average at the
- * value. Reading an activation that is neither kept nor of a no_reuse program is a USAGE error. */
+ * size in doubles is taken as well, unconverted). Writing a PARAM or STATE restarts its moving average
+ * at the value. Reading an activation that is neither kept nor of a no_reuse program is a USAGE error. */
 hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, size_t bytes) HONE_MUST_USE;
 hone_status hone_program_read(hone_program *p, hone_tid t, void *host, size_t bytes) HONE_MUST_USE;
 /* Direct address on the device, for tests and resident data; NULL if not bound. */
 void       *hone_program_address(hone_program *p, hone_tid t);
 /* Binds memory of the device as a POOL tensor; may change between steps of an unrecorded program. */
 hone_status hone_program_bind_pool(hone_program *p, hone_tid t, void *device_memory) HONE_MUST_USE;
-/* Slot k of a parameter's optimizer state (k = 0, 1), or its moving average (k = HONE_SLOT_EMA). */
+/* Slot k of a parameter's optimizer state (k = 0, 1), or the moving average of a parameter or of a
+ * running statistic (k = HONE_SLOT_EMA). */
 enum { HONE_SLOT_EMA = 2 };
 bool        hone_program_has_slot(const hone_program *p, int slot);
 hone_status hone_program_write_slot(hone_program *p, hone_tid param, int slot, const float *host) HONE_MUST_USE;
 hone_status hone_program_read_slot(hone_program *p, hone_tid param, int slot, float *host) HONE_MUST_USE;
-/* The sharing (eval) program reads parameters from the moving average from now on. */
+/* The sharing (eval) program reads parameters and running statistics from the moving average from now on. */
 hone_status hone_program_use_ema(hone_program *p, bool use) HONE_MUST_USE;
 
 /* One micro-batch: forward and, if compiled with a loss, backward. */

@@ -1,4 +1,4 @@
-/* update.cu - the norm of all gradients, and SGD and AdamW over the flat trainable arena in one launch.
+/* update.cu - the norm of all gradients, SGD and AdamW over the flat trainable arena in one launch, averages.
  *
  * p, grad, slot0, slot1, ema (K) fp32; segments (S) give each run its rules. The step block in device
  * memory holds the learning rate, the norm and the counters, so a recorded step follows the schedule. A
@@ -116,6 +116,15 @@ HONE_KERNEL(32) count_step_k(hone_step *step)
     }
 }
 
+/* ema (K) moves towards x (K) by `share` of the way; a skipped step leaves it. 16 bytes a thread would not
+ * pay: running statistics are a few thousand elements. */
+HONE_KERNEL(MAP_THREADS) average_k(float *ema, const float *x, const hone_step *step, int64_t n, float share)
+{
+    const int64_t stride = (int64_t)gridDim.x * blockDim.x, first = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (!step->finite) return;
+    for (int64_t i = first; i < n; i += stride) ema[i] += share * (x[i] - ema[i]);
+}
+
 /* Two launches: the counters may change only when no block reads them any more. */
 template <bool ADAMW> static void launch_update(hone_backend *b, const hone_launch *l)
 {
@@ -153,4 +162,12 @@ void cuda_grad_norm(hone_backend *b, const hone_launch *l)
 
 void cuda_sgd(hone_backend *b, const hone_launch *l) { launch_update<false>(b, l); }
 void cuda_adamw(hone_backend *b, const hone_launch *l) { launch_update<true>(b, l); }
+
+/* Statistics are fp32 whatever the precision of the net. */
+void cuda_average(hone_backend *b, const hone_launch *l)
+{
+    const int64_t n = hone_tensor_count(l->in_desc[0]);
+    HONE_LAUNCH(b, average_k, map_blocks(n), MAP_THREADS, 0, (float *)l->in[0], (const float *)l->in[1],
+                (const hone_step *)l->in[2], n, 1 - l->node->attr.update.ema_decay);
+}
 }

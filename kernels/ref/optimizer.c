@@ -1,4 +1,4 @@
-/* optimizer.c - the norm of all gradients, and SGD and AdamW over the flat trainable arena.
+/* optimizer.c - the norm of all gradients, SGD and AdamW over the flat trainable arena, moving averages.
  *
  * p, grad, slot0, slot1, ema (K); segment (S): runs of the arena with their own rules; what no segment
  * covers is padding and stays as it is. Definitions of torch.optim.SGD, torch.optim.AdamW and
@@ -119,4 +119,17 @@ void REF(adamw)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     run(l, adamw_one);
+}
+
+/* ema (K), written in place; x (K). As a step towards x, so that what never changes stays to the bit. */
+void REF(average)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    real *ema = l->in[0];             /* (K) */
+    const real *x = l->in[1];         /* (K) */
+    const hone_step *step = l->in[2]; /* the step block */
+    double share = 1 - (double)attrs(l)->update.ema_decay;
+    int64_t K = hone_tensor_count(l->in_desc[0]);
+    for (int64_t i = 0; step->finite && i < K; i++)
+        ema[i] = (real)((double)ema[i] + share * ((double)x[i] - (double)ema[i]));
 }

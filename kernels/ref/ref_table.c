@@ -32,7 +32,7 @@ static const hone_kernel table[HONE_OP_COUNT] = {
     ROW_WITH_SCRATCH(attention) ROW_WITH_SCRATCH(attention_dx)
     /* loss, update */
     ROW(softmax_xent) ROW(softmax_xent_dx) ROW(softmax)
-    ROW(grad_norm) ROW(sgd) ROW(adamw)
+    ROW(grad_norm) ROW(sgd) ROW(adamw) ROW(average)
     /* fused */
     ROW(linear_act) ROW(conv_act) ROW(linear_dx_act)
     ROW(conv_act_maxpool) ROW(conv_act_maxpool_dw) ROW(maxpool_act_dx)

@@ -37,8 +37,9 @@ struct hone_program {
     int32_t prepared;    /* nodes whose prepare was called; these are released          */
 
     /* update.c: the flat layout, in elements of PARAM's dtype */
-    int64_t flat_count; /* K: trainable part of PARAM, padding included                */
-    int slot_count;     /* optimizer slots, without the average                        */
+    int64_t flat_count;  /* K: trainable part of PARAM, padding included                */
+    int64_t state_count; /* of STATE, padding included                                 */
+    int slot_count;      /* optimizer slots, without the averages                       */
     bool ema;
     hone_segment segment[2];
     int segment_count;

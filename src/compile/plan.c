@@ -164,61 +164,59 @@ static hone_status place_activations(planner *a)
 
 /* --- the other roles -------------------------------------------------------------------------------------- */
 
-/* CONST may be lacking in the owner (class weights of one program only); state may not. */
-static hone_status borrow(hone_program *p, hone_tid t)
+/* CONST may be lacking in the owner (class weights of one program only). */
+static void borrow(hone_program *p, hone_tid t)
 {
     const hone_graph *og = p->owner->graph;
     hone_tensor *x = &p->graph->tensor[t];
     hone_tid o = x->role == HONE_ROLE_SCALAR ? p->owner->step : hone_graph_find(og, x->name);
     bool same = o != HONE_NONE && og->tensor[o].role == x->role && og->tensor[o].offset >= 0 &&
                 hone_tensor_bytes(&og->tensor[o]) == hone_tensor_bytes(x);
-    if (!same && x->role == HONE_ROLE_STATE)
-        return hone_fail(HONE_ERR_USAGE, "share only programs of one model",
-                         "compile: state '%s' is not in the program it shares, or has another shape", x->name);
-    if (!same || p->owner->borrowed[o]) return HONE_OK;
+    if (!same || p->owner->borrowed[o]) return;
     x->offset = og->tensor[o].offset;
     p->borrowed[t] = true;
-    return HONE_OK;
 }
 
 /* An owner compiled without a loss has no GRAD and OPT to lend; the sharer then makes its own. */
 static bool owner_has(const hone_program *p, hone_role role) { return p->owner && p->owner->role_bytes[role] > 0; }
 
 /* One tensor that is no activation: borrowed from the owner, or behind what its arena holds already. */
-static hone_status place_other(hone_program *p, hone_tid t)
+static void place_other(hone_program *p, hone_tid t)
 {
     hone_tensor *x = &p->graph->tensor[t];
     switch (x->role) {
     case HONE_ROLE_PARAM:
-    case HONE_ROLE_GRAD:
-    case HONE_ROLE_OPT: p->borrowed[t] = owner_has(p, x->role); return HONE_OK; /* placed by update.c */
-    case HONE_ROLE_CONST:
     case HONE_ROLE_STATE:
+    case HONE_ROLE_GRAD:
+    case HONE_ROLE_OPT: p->borrowed[t] = owner_has(p, x->role); return; /* placed by update.c */
+    case HONE_ROLE_CONST:
     case HONE_ROLE_SCALAR:
-        if (p->owner) HONE_TRY(borrow(p, t));
-        if (p->borrowed[t]) return HONE_OK;
+        if (p->owner) borrow(p, t);
+        if (p->borrowed[t]) return;
         break;
     case HONE_ROLE_INPUT: break;
-    default: return HONE_OK;
+    default: return;
     }
     x->offset = (int64_t)p->role_bytes[x->role];
     p->role_bytes[x->role] = (size_t)hone_align_up(x->offset + (int64_t)hone_tensor_bytes(x));
-    return HONE_OK;
 }
 
-/* PARAM ends behind the last frozen parameter; GRAD and OPT cover the trainable part alone. */
+/* PARAM ends behind the last frozen parameter; GRAD and OPT cover the trainable part alone, and OPT with an
+ * average that of STATE. */
 static void size_flat_arenas(hone_program *p)
 {
     const hone_graph *g = p->graph;
-    size_t flat = (size_t)p->flat_count * hone_dtype_bytes(p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32);
+    size_t real = hone_dtype_bytes(p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32);
+    size_t flat = (size_t)p->flat_count * real, state = (size_t)p->state_count * real;
     for (hone_tid t = 0; t < g->tensor_count && !p->owner; t++) {
         size_t end = (size_t)hone_align_up(g->tensor[t].offset + (int64_t)hone_tensor_bytes(&g->tensor[t]));
         if (g->tensor[t].role == HONE_ROLE_PARAM && end > p->role_bytes[HONE_ROLE_PARAM])
             p->role_bytes[HONE_ROLE_PARAM] = end;
     }
+    if (!p->owner) p->role_bytes[HONE_ROLE_STATE] = state;
     if (p->opts.loss != HONE_NONE && !owner_has(p, HONE_ROLE_GRAD)) p->role_bytes[HONE_ROLE_GRAD] = flat;
     if (p->opts.optimizer != HONE_OPT_NONE && !owner_has(p, HONE_ROLE_OPT))
-        p->role_bytes[HONE_ROLE_OPT] = flat * (size_t)(p->slot_count + (p->ema ? 1 : 0));
+        p->role_bytes[HONE_ROLE_OPT] = flat * (size_t)p->slot_count + (p->ema ? flat + state : 0);
 }
 
 /* ACT and WORK hold nothing between steps, so a sharer runs in the owner's where they are large enough. */
@@ -245,7 +243,7 @@ static hone_status plan(planner *a)
     find_lives(a);
     if (!p->opts.no_reuse) compute_in_place(a);
     HONE_TRY(place_activations(a));
-    for (hone_tid t = 0; t < a->g->tensor_count; t++) HONE_TRY(place_other(p, t));
+    for (hone_tid t = 0; t < a->g->tensor_count; t++) place_other(p, t);
     size_flat_arenas(p);
     for (hone_nid i = 0; i < a->g->node_count; i++)
         if (a->g->node[i].work_bytes > p->role_bytes[HONE_ROLE_WORK])

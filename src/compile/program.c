@@ -1,6 +1,6 @@
 /* program.c - the host's view of a bound program: steps, tensors in and out, the step block, memory.
  *
- * Host data is f32 even where the backend computes in double. Writing a parameter restarts its moving
+ * Host data is f32 even where the backend computes in double. Writing a parameter or state restarts its moving
  * average, so a fresh or reloaded model begins with average = value; a resume writes the average
  * afterwards. Nothing here computes.
  *
@@ -104,15 +104,16 @@ bool hone_program_has_slot(const hone_program *p, int slot)
 }
 
 /* Address of slot k of a parameter: k * K elements + the parameter's own offset; the average is behind
- * the slots. NULL where there is none. */
+ * the slots, and behind that the average of STATE. NULL where there is none. */
 static void *slot_address(const hone_program *p, hone_tid param, int slot)
 {
     const hone_tensor *t = &p->graph->tensor[param];
-    if (!hone_program_has_slot(p, slot) || t->role != HONE_ROLE_PARAM || !(t->flags & HONE_TENSOR_TRAINABLE))
-        return NULL;
+    bool trained = t->role == HONE_ROLE_PARAM && (t->flags & HONE_TENSOR_TRAINABLE);
+    bool followed = t->role == HONE_ROLE_STATE && slot == HONE_SLOT_EMA; /* statistics have no other slot */
+    if (!hone_program_has_slot(p, slot) || (t->flags & HONE_TENSOR_FLAT) || !(trained || followed)) return NULL;
     const hone_program *o = slot_owner(p);
     size_t block = (size_t)o->flat_count * hone_dtype_bytes(t->dtype);
-    size_t index = (size_t)(slot == HONE_SLOT_EMA ? o->slot_count : slot);
+    size_t index = (size_t)(slot == HONE_SLOT_EMA ? o->slot_count + followed : slot);
     return (uint8_t *)o->arena[HONE_ROLE_OPT] + index * block + (size_t)t->offset;
 }
 
@@ -148,7 +149,7 @@ hone_status hone_program_read_slot(hone_program *p, hone_tid param, int slot, fl
     return download_reals(p, t, address, host, (size_t)hone_tensor_count(t) * sizeof *host);
 }
 
-/* Launch records read parameters at the average's address instead; a recording is made anew. */
+/* Launch records read parameters and running statistics at the average's address; a recording is made anew. */
 hone_status hone_program_use_ema(hone_program *p, bool use)
 {
     if (use && !hone_program_has_slot(p, HONE_SLOT_EMA))

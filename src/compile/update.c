@@ -1,9 +1,10 @@
-/* update.c - the flat layout of parameters, and the nodes that clip and update it.
+/* update.c - the flat layout of parameters and running statistics, and the nodes that clip, update, average.
  *
  * PARAM is laid out as [trainable, decayed | trainable, not decayed | frozen], every tensor on a
  * 64-byte line. GRAD and each optimizer slot (then the moving average) repeat the trainable part at
  * equal offsets, so clip and update are one launch each over K elements; the padding between tensors
- * is zero everywhere and stays zero. Sharers take the owner's layout by parameter name.
+ * is zero everywhere and stays zero. Sharers take the owner's layout by parameter name. STATE is flat as
+ * well, so that its moving average (behind the parameters' in OPT) is one more launch.
  *
  * Why flat: one launch over K elements replaces one a parameter (161 in a ResNet-50), the global norm is
  * one reduction, and a later all-reduce is one message. What differs between parameters (decay, learning
@@ -15,6 +16,9 @@
 
 /* FLAT tensors are views of the arena, not parameters. */
 static bool is_param(const hone_tensor *t) { return t->role == HONE_ROLE_PARAM && !(t->flags & HONE_TENSOR_FLAT); }
+static bool is_state(const hone_tensor *t) { return t->role == HONE_ROLE_STATE && !(t->flags & HONE_TENSOR_FLAT); }
+/* Of PARAM, STATE, GRAD and OPT. */
+static hone_dtype real_of(const hone_program *p) { return p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32; }
 
 /* 0: trainable and decayed, 1: trainable, 2: frozen. */
 static int layout_class(const hone_tensor *t)
@@ -24,11 +28,26 @@ static int layout_class(const hone_tensor *t)
 }
 
 /* Master weights are f32 (f64 on ref64): offsets in elements must mean the same in every arena. */
-static hone_status check_param_dtype(const hone_program *p, const hone_tensor *t)
+static hone_status check_dtype(const hone_program *p, const hone_tensor *t)
 {
-    if (t->dtype == (p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32)) return HONE_OK;
-    return hone_fail(HONE_ERR_USAGE, "keep parameters in f32", "parameter '%s' is %s", t->name,
-                     hone_dtype_name(t->dtype));
+    if (t->dtype == real_of(p)) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "keep parameters and running statistics in f32", "%s '%s' is %s",
+                     is_param(t) ? "parameter" : "state", t->name, hone_dtype_name(t->dtype));
+}
+
+/* Running statistics one behind the other, for an owner. They too are averaged as one array. */
+static hone_status place_state(hone_program *p)
+{
+    int64_t at = 0; /* bytes */
+    for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
+        hone_tensor *x = &p->graph->tensor[t];
+        if (!is_state(x)) continue;
+        HONE_TRY(check_dtype(p, x));
+        x->offset = at;
+        at = hone_align_up(at + (int64_t)hone_tensor_bytes(x));
+    }
+    p->state_count = at / (int64_t)hone_dtype_bytes(real_of(p));
+    return HONE_OK;
 }
 
 /* Offsets in bytes for an owner. */
@@ -40,12 +59,12 @@ static hone_status place_params(hone_program *p)
         for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
             hone_tensor *x = &p->graph->tensor[t];
             if (!is_param(x) || layout_class(x) != part) continue;
-            HONE_TRY(check_param_dtype(p, x));
+            HONE_TRY(check_dtype(p, x));
             x->offset = at;
             at = hone_align_up(at + (int64_t)hone_tensor_bytes(x));
         }
     }
-    int64_t size = (int64_t)hone_dtype_bytes(p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32);
+    int64_t size = (int64_t)hone_dtype_bytes(real_of(p));
     p->flat_count = begin[2] / size;
     for (int part = 0; part < 2; part++) {
         hone_segment s = {begin[part] / size, (begin[part + 1] - begin[part]) / size, part == 0, 1.0f};
@@ -54,19 +73,20 @@ static hone_status place_params(hone_program *p)
     return HONE_OK;
 }
 
-/* The owner's offset of a parameter, found by name; shape and training must agree. */
-static hone_status adopt_param(hone_program *p, hone_tensor *t)
+/* The owner's offset of a parameter or state, found by name; shape and training must agree. */
+static hone_status adopt_one(hone_program *p, hone_tensor *t)
 {
+    const char *kind = is_param(t) ? "parameter" : "state";
     const hone_graph *og = p->owner->graph;
     hone_tid o = hone_graph_find(og, t->name);
     if (o == HONE_NONE || og->tensor[o].role != t->role)
         return hone_fail(HONE_ERR_USAGE, "share only programs of one model",
-                         "compile: the sharing program has a parameter '%s' that the owner lacks", t->name);
+                         "compile: the sharing program has a %s '%s' that the owner lacks", kind, t->name);
     const hone_tensor *x = &og->tensor[o];
     char a[96], b[96];
     if (x->dtype != t->dtype || x->rank != t->rank || memcmp(x->dim, t->dim, (size_t)t->rank * sizeof *t->dim) != 0)
         return hone_fail(HONE_ERR_USAGE, "share only programs of one model",
-                         "compile: parameter '%s' is %s here and %s in the program it shares", t->name,
+                         "compile: %s '%s' is %s here and %s in the program it shares", kind, t->name,
                          hone_tensor_shape_text(t, a, sizeof a), hone_tensor_shape_text(x, b, sizeof b));
     /* A forward program may leave the flags out; one that trains writes GRAD at the owner's offsets. */
     const uint32_t training = HONE_TENSOR_TRAINABLE | HONE_TENSOR_DECAY;
@@ -77,12 +97,15 @@ static hone_status adopt_param(hone_program *p, hone_tensor *t)
     return HONE_OK;
 }
 
-/* Also K and the segments: a sharer's update must walk the owner's arena, not its own idea of it. */
-static hone_status adopt_params(hone_program *p)
+/* Also the counts and the segments: a sharer's update must walk the owner's arenas, not its own idea of them. */
+static hone_status adopt_layout(hone_program *p)
 {
-    for (hone_tid t = 0; t < p->graph->tensor_count; t++)
-        if (is_param(&p->graph->tensor[t])) HONE_TRY(adopt_param(p, &p->graph->tensor[t]));
+    for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
+        hone_tensor *x = &p->graph->tensor[t];
+        if (is_param(x) || is_state(x)) HONE_TRY(adopt_one(p, x));
+    }
     p->flat_count = p->owner->flat_count;
+    p->state_count = p->owner->state_count;
     p->segment_count = p->owner->segment_count;
     memcpy(p->segment, p->owner->segment, sizeof p->segment);
     return HONE_OK;
@@ -92,7 +115,11 @@ static hone_status adopt_params(hone_program *p)
 hone_status hone_layout_flat(hone_program *p)
 {
     p->segment_count = 0;
-    HONE_TRY(p->owner ? adopt_params(p) : place_params(p));
+    if (p->owner) HONE_TRY(adopt_layout(p));
+    else {
+        HONE_TRY(place_params(p));
+        HONE_TRY(place_state(p));
+    }
     for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
         const hone_tensor *x = &p->graph->tensor[t];
         if (is_param(x) && x->grad != HONE_NONE) p->graph->tensor[x->grad].offset = x->offset;
@@ -100,14 +127,20 @@ hone_status hone_layout_flat(hone_program *p)
     return HONE_OK;
 }
 
-/* The trainable part of an arena as one array (K); `slot` counts K-element blocks of that arena. */
-static hone_status flat_tensor(hone_program *p, const char *name, hone_role role, int slot, hone_tid *out)
+/* `count` elements of an arena as one array; they begin `slot` times K elements into it. */
+static hone_status flat_view(hone_program *p, const char *name, hone_role role, int slot, int64_t count, hone_tid *out)
 {
-    hone_dtype real = p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32;
-    HONE_TRY(hone_graph_tensor(p->graph, name, real, role, 1, &p->flat_count, out));
+    hone_dtype real = real_of(p);
+    HONE_TRY(hone_graph_tensor(p->graph, name, real, role, 1, &count, out));
     p->graph->tensor[*out].flags = HONE_TENSOR_FLAT;
     p->graph->tensor[*out].offset = (int64_t)slot * p->flat_count * (int64_t)hone_dtype_bytes(real);
     return HONE_OK;
+}
+
+/* The trainable part of an arena (K); `slot` counts K-element blocks of that arena. */
+static hone_status flat_tensor(hone_program *p, const char *name, hone_role role, int slot, hone_tid *out)
+{
+    return flat_view(p, name, role, slot, p->flat_count, out);
 }
 
 /* Plain SGD keeps nothing between steps. */
@@ -162,6 +195,18 @@ static hone_status add_update(hone_program *p)
     return hone_graph_append(p->graph, op, HONE_PHASE_UPDATE, in, &attr, 0, NULL, out);
 }
 
+/* Averaged weights over statistics of the raw ones make a net that was never trained: torch's
+ * AveragedModel(use_buffers=True) and timm's ModelEma average both. Behind the update, whose skipping it shares. */
+static hone_status add_state_average(hone_program *p)
+{
+    hone_attrs attr = {.update = p->opts.update};
+    hone_tid in[3] = {HONE_NONE, HONE_NONE, p->step}, out[HONE_MAX_OUT];
+    if (!p->ema || p->state_count == 0) return HONE_OK;
+    HONE_TRY(flat_view(p, "opt.state_ema", HONE_ROLE_OPT, p->slot_count + 1, p->state_count, &in[0]));
+    HONE_TRY(flat_view(p, "state.flat", HONE_ROLE_STATE, 0, p->state_count, &in[1]));
+    return hone_graph_append(p->graph, HONE_OP_average, HONE_PHASE_UPDATE, in, &attr, 0, NULL, out);
+}
+
 /* Layout always; nodes only where there is an optimizer. */
 hone_status hone_pass_update(hone_program *p)
 {
@@ -174,5 +219,6 @@ hone_status hone_pass_update(hone_program *p)
         return hone_fail(HONE_ERR_USAGE, "leave some parameter trainable", "compile: every parameter is frozen");
     p->slot_count = slots_of(&p->opts);
     p->ema = p->opts.update.ema_decay > 0;
-    return add_update(p);
+    HONE_TRY(add_update(p));
+    return add_state_average(p);
 }

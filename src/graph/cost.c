@@ -114,6 +114,7 @@ static double per_element(const hone_node *n)
     case HONE_OP_batchnorm_infer:
     case HONE_OP_batchnorm_infer_relu:
     case HONE_OP_batchnorm_infer_add_relu: return 2;
+    case HONE_OP_average: return 3;
     default: return 1;
     }
 }
@@ -146,6 +147,7 @@ static double other_flop(const hone_graph *g, const hone_node *n)
 /* The rows written in place ("!" in ops.def) move twice: read and written. */
 static bool written_in_place(const hone_node *n, int k)
 {
+    if (n->op == HONE_OP_average) return k == 0;
     if (n->op == HONE_OP_sgd || n->op == HONE_OP_adamw) return k == 0 || k >= 4 || (k == 1 && n->attr.update.zero_grad);
     if (n->op == HONE_OP_sgd_rows || n->op == HONE_OP_adamw_rows) return k == 0 || k >= 5;
     return n->op == HONE_OP_embedding_bag_sgd && k == 0;

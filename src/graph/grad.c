@@ -65,7 +65,7 @@ static const struct {
     NONE(sigmoid_dx) NONE(maxpool_dx) NONE(avgpool_dx) NONE(global_avgpool_dx) NONE(global_maxpool_dx)
     NONE(batchnorm_dx) NONE(layernorm_dx) NONE(dropout_dx) NONE(drop_path_dx) NONE(add_rows_dp) NONE(concat_dx)
     NONE(prepend_token_dx) NONE(prepend_token_dt) NONE(first_token_dx) NONE(attention_dx) NONE(softmax_xent_dx)
-    NONE(grad_norm) NONE(sgd) NONE(adamw)
+    NONE(grad_norm) NONE(sgd) NONE(adamw) NONE(average)
     /* fused rows: written after the backward pass */
     NONE(linear_act) NONE(conv_act) NONE(linear_dx_act) NONE(conv_act_maxpool) NONE(conv_act_maxpool_dw)
     NONE(maxpool_act_dx) NONE(batchnorm_relu) NONE(batchnorm_relu_dx) NONE(batchnorm_add_relu)

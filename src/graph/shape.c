@@ -425,6 +425,7 @@ static const struct {
     [HONE_OP_grad_norm] = {"grad K, step # ->", NULL},
     [HONE_OP_sgd] = {"p K, grad K, segment:u S, step #, slot0? K, slot1? K, ema? K ->", NULL},
     [HONE_OP_adamw] = {"p K, grad K, segment:u S, step #, slot0? K, slot1? K, ema? K ->", NULL},
+    [HONE_OP_average] = {"ema K, x K, step # ->", NULL},
 
     /* fused: the operands of the rows they replace, less the inner value */
     [HONE_OP_linear_act] = {"x ..I, w OI, b? O -> y ..O", check_act},

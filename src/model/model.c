@@ -245,12 +245,12 @@ static hone_status upload_one(hone_program *p, const hone_tensor *t, hone_tid id
     return hone_program_write(p, id, scratch, (size_t)param->count * sizeof *scratch);
 }
 
-/* Frozen parameters and running statistics have no average: they are read as they are. */
+/* Frozen parameters have no average: they are read as they are. */
 static hone_status download_one(hone_program *p, const hone_tensor *t, hone_tid id, bool ema, hone_param *param,
                                 float *scratch)
 {
-    if (ema && t->role == HONE_ROLE_PARAM && (t->flags & HONE_TENSOR_TRAINABLE) &&
-        hone_program_has_slot(p, HONE_SLOT_EMA))
+    bool averaged = t->role == HONE_ROLE_STATE || (t->flags & HONE_TENSOR_TRAINABLE);
+    if (ema && averaged && hone_program_has_slot(p, HONE_SLOT_EMA))
         HONE_TRY(hone_program_read_slot(p, id, HONE_SLOT_EMA, scratch));
     else HONE_TRY(hone_program_read(p, id, scratch, (size_t)param->count * sizeof *scratch));
     hone_layout_to_file(t, scratch, param->value);

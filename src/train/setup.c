@@ -307,32 +307,9 @@ done:
     return status;
 }
 
-/* The average starts at the weights themselves, as torch.optim.swa_utils.AveragedModel does. */
-static hone_status start_average(hone_trainer *t)
-{
-    hone_program *p = t->train.full.program;
-    const hone_graph *g = hone_program_graph(p);
-    if (t->config->train.ema <= 0 || !hone_program_has_slot(p, HONE_SLOT_EMA)) return HONE_OK;
-    for (int k = 0; k < hone_model_param_count(t->model); k++) {
-        const hone_param *param = hone_model_param(t->model, k);
-        hone_tid id = hone_graph_find(g, param->name);
-        if (param->role != HONE_ROLE_PARAM || id == HONE_NONE || !(g->tensor[id].flags & HONE_TENSOR_TRAINABLE))
-            continue;
-        /* slots are in the layout of the program, the model holds that of files */
-        float *memory = malloc((size_t)param->count * sizeof *memory);
-        if (!memory) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-        hone_layout_from_file(&g->tensor[id], param->value, memory);
-        hone_status status = hone_program_write_slot(p, id, HONE_SLOT_EMA, memory);
-        free(memory);
-        if (status != HONE_OK) return status;
-    }
-    return HONE_OK;
-}
-
-/* The order init, upload, average: the average starts from what was loaded. */
+/* Uploading also starts the moving averages, at what was loaded: as torch.optim.swa_utils.AveragedModel does. */
 hone_status hone_setup_initial_weights(hone_trainer *t)
 {
     if (t->config->train.init) HONE_TRY(load_init(t, t->config->train.init));
-    HONE_TRY(hone_model_upload(t->model, t->train.full.program));
-    return start_average(t);
+    return hone_model_upload(t->model, t->train.full.program);
 }

@@ -150,7 +150,7 @@ hone_status hone_run_state_parse(const char *text, hone_run_state *out)
 
 /* --- optimizer arrays ------------------------------------------------------------------------------------- */
 
-enum { KINDS = 4 }; /* slots 0 and 1, the average (slot 2), the partial gradient */
+enum { KINDS = 4 }; /* slots 0 and 1, the average (slot 2; running statistics have it alone), the partial gradient */
 static const char *const kind_name[KINDS] = {"slot0", "slot1", "ema", "grad"};
 
 typedef struct optim_arrays {
@@ -177,9 +177,11 @@ static bool has_kind(const hone_trainer *t, const hone_param *p, int kind, hone_
 {
     const hone_program *program = t->train.full.program;
     const hone_graph *g = hone_program_graph(program);
-    if (p->role != HONE_ROLE_PARAM || !p->trainable) return false;
     hone_tid id = hone_graph_find(g, p->name);
-    if (id == HONE_NONE || !(g->tensor[id].flags & HONE_TENSOR_TRAINABLE)) return false;
+    if (id == HONE_NONE) return false;
+    *tensor = id;
+    if (p->role == HONE_ROLE_STATE) return kind == HONE_SLOT_EMA && hone_program_has_slot(program, kind);
+    if (!p->trainable || !(g->tensor[id].flags & HONE_TENSOR_TRAINABLE)) return false;
     *tensor = kind < 3 ? id : g->tensor[id].grad;
     return kind < 3 ? hone_program_has_slot(program, kind) : t->s.micro > 0 && *tensor != HONE_NONE;
 }

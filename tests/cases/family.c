@@ -81,7 +81,8 @@ const char *no_gradient_reason(hone_op op)
     case HONE_OP_embedding_bag_norm:
     case HONE_OP_embedding_bag_sgd:
     case HONE_OP_sgd:
-    case HONE_OP_adamw: return "the update";
+    case HONE_OP_adamw:
+    case HONE_OP_average: return "the update";
     case HONE_OP_linear_act:
     case HONE_OP_conv_act:
     case HONE_OP_add_relu: return "its backward is the plain rows, and it equals them forward";
@@ -113,6 +114,7 @@ bool is_written_input(hone_op op, int k)
     case HONE_OP_sgd_rows:
     case HONE_OP_adamw_rows: return k == 0 || k >= 5;
     case HONE_OP_embedding_bag_sgd: return k == 0;
+    case HONE_OP_average: return k == 0;
     default: return false;
     }
 }

@@ -150,6 +150,9 @@ def compute(case, x):
         y = x[0].softmax(-1)
     elif op in ("sgd", "adamw"):
         return update(case, op, x[0], x[1], x[2], x[4], x[5], x[6])
+    elif op == "average":  # torch.optim.swa_utils.get_ema_multi_avg_fn
+        share = 1 - case["update"]["ema_decay"]
+        return {("in", 0): torch.lerp(x[0], x[1], share)} if case["finite"] else {}
     elif op in ("add", "add_relu", "mul", "concat"):
         y = torch.cat(x, -1) if op == "concat" else x[0] * x[1] if op == "mul" else x[0] + x[1]
         y = F.relu(y) if op == "add_relu" else y
