@@ -49,6 +49,8 @@ const hone_row hone_schema[] = {
      "column of the image path or the text; without it `path` or `text`"},
     {"data.columns.label", HONE_TYPE_STRING, AT(data.columns.label), 0, 0, OPTIONAL, "~", NULL, NULL,
      "column of the class name; without it `label`"},
+    {"data.columns.second", HONE_TYPE_STRING, AT(data.columns.second), 0, 0, OPTIONAL, "~", NULL, text,
+     "column of a second text, where a sample is a pair"},
     {"data.columns.weight", HONE_TYPE_STRING, AT(data.columns.weight), 0, 0, OPTIONAL, "~", NULL, NULL,
      "column of the sample weight; without it `weight` where the table has one"},
     {"data.columns.split", HONE_TYPE_STRING, AT(data.columns.split), 0, 0, OPTIONAL, "~", NULL, NULL,

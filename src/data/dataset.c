@@ -43,6 +43,8 @@ void hone_dataset_free(hone_dataset *d)
     if (!d) return;
     if (d->pixels_owned) free(d->pixels);
     hone_names_free(&d->skipped);
+    hone_texts_free(d->texts);
+    free(d->weight);
     free(d->item);
     free(d->label);
     hone_source_free(d->source);
@@ -53,12 +55,8 @@ int64_t hone_dataset_count(const hone_dataset *d) { return d->count; }
 const int32_t *hone_dataset_labels(const hone_dataset *d) { return d->label; }
 const uint8_t *hone_dataset_pixels(const hone_dataset *d) { return d->pixels; }
 
-/* No image format carries weights; tables will. */
-const float *hone_dataset_weights(const hone_dataset *d)
-{
-    (void)d;
-    return NULL;
-}
+/* No image format carries weights; tables of text may. */
+const float *hone_dataset_weights(const hone_dataset *d) { return d->weight; }
 
 /* Empty until hone_dataset_load, and with on_error: stop. */
 int hone_dataset_skipped(const hone_dataset *d, const char *const **reasons)
@@ -72,6 +70,7 @@ int hone_dataset_skipped(const hone_dataset *d, const char *const **reasons)
 const char *hone_dataset_source(const hone_dataset *d, int64_t sample, char *text, size_t text_bytes)
 {
     const hone_source *s = d->source;
+    if (d->texts) return hone_texts_place(d->texts, sample, text, text_bytes);
     int32_t item = d->item[sample];
     if (s->files.count) hone_quote(s->files.item[item], text, text_bytes);
     else snprintf(text, text_bytes, "%s#%d", s->name, item);

@@ -7,6 +7,7 @@
 #define HONE_DATA_DATASET_H
 
 #include "data/source.h"
+#include "data/texts.h"
 #include "hone/data.h"
 
 struct hone_dataset {
@@ -14,6 +15,8 @@ struct hone_dataset {
     int64_t count;
     int32_t *item;  /* (count) item of the source, ascending                                       */
     int32_t *label; /* (count) index into the class list of the experiment                         */
+    float *weight;  /* (count), or NULL: all 1                                                     */
+    hone_texts *texts; /* rows of text; then item, pixels and the shape are not there                */
     int height, width, channels;
     hone_resize resize;
     hone_on_error on_error;
@@ -31,6 +34,8 @@ hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want,
 size_t hone_dataset_sample_bytes(const hone_dataset *d);
 /* One sample -> out (height, width, channels). Thread-safe. Errors (DATA) name the file. */
 hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *out) HONE_MUST_USE;
+/* Bytes that may still be taken without swapping, under a container's limit too. */
+int64_t hone_free_memory_bytes(void);
 /* True where pixels of the source are the samples: no resize, no channel change. */
 bool hone_dataset_is_raw(const hone_dataset *d);
 

@@ -19,6 +19,7 @@
 #include "core/thread.h"
 #include "data/dataset.h"
 #include "data/image.h"
+#include "data/open_text.h"
 #include "data/order.h"
 
 typedef struct opening {
@@ -32,7 +33,7 @@ typedef struct opening {
 } opening;
 
 /* The hint says which script brings datasets/NAME, when there is one. */
-static hone_status missing(const char *path)
+hone_status hone_path_missing(const char *path)
 {
     char script[HONE_SHOWN], hint[HONE_SHOWN + 64] = "check data.path; relative paths start at the working directory";
     size_t n = strlen(path);
@@ -70,7 +71,7 @@ static bool holds_table(const char *path)
 static hone_status find_format(const hone_config *c, const char *path, hone_format *out)
 {
     *out = c->data.format;
-    if (hone_path_look(path, NULL) == HONE_PATH_MISSING) return missing(path);
+    if (hone_path_look(path, NULL) == HONE_PATH_MISSING) return hone_path_missing(path);
     if (*out == HONE_FORMAT_AUTO && hone_idx_looks(path)) *out = HONE_FORMAT_IDX;
     if (*out == HONE_FORMAT_AUTO && hone_cifar_looks(path)) *out = HONE_FORMAT_CIFAR;
     if (*out == HONE_FORMAT_AUTO && holds_table(path)) *out = HONE_FORMAT_CSV;
@@ -364,6 +365,7 @@ static hone_status build_data(opening *o, const hone_image_spec *spec, hone_data
 hone_status hone_data_open(const hone_config *c, const hone_image_spec *spec, hone_data **out)
 {
     *out = NULL;
+    if (c->task == HONE_TASK_TEXT) return hone_text_data_open(c, out);
     if (!c->data.synthetic.given && !c->data.path && !c->data.train)
         return hone_fail(HONE_ERR_USAGE, "for example data: {path: datasets/fashion-mnist}", "data.path: not given");
     opening o = {.c = c, .threads = c->data.decode_threads > 0 ? c->data.decode_threads : hone_cpu_count()};
@@ -383,7 +385,7 @@ hone_status hone_data_open(const hone_config *c, const hone_image_spec *spec, ho
 }
 
 /* "val" and its spellings; COUNT for NULL (the best there is). */
-static hone_status parse_split(const char *name, hone_split *out)
+hone_status hone_split_of_name(const char *name, hone_split *out)
 {
     *out = HONE_SPLIT_COUNT;
     if (!name) return HONE_OK;
@@ -396,12 +398,12 @@ static hone_status parse_split(const char *name, hone_split *out)
 }
 
 /* Evaluating another split than the one asked for would be a wrong number with a right name. */
-static hone_status no_such_split(const opening *o, hone_split wanted)
+hone_status hone_split_missing(const bool have[HONE_SPLIT_COUNT], hone_split wanted)
 {
-    hone_text have = {0};
+    hone_text t = {0};
     for (int k = 0; k < HONE_SPLIT_COUNT; k++)
-        if (o->source[k]) hone_text_add(&have, "%s%s", have.bytes ? ", " : "", hone_split_name((hone_split)k));
-    char *list = hone_text_take(&have);
+        if (have[k]) hone_text_add(&t, "%s%s", t.bytes ? ", " : "", hone_split_name((hone_split)k));
+    char *list = hone_text_take(&t);
     hone_status s =
         hone_fail(HONE_ERR_DATA, "choose one that is there with --split", "the data has no %s split (it has: %s)",
                   hone_split_name(wanted), list && *list ? list : "none");
@@ -425,7 +427,9 @@ static hone_status choose_split(const opening *o, hone_split wanted, hone_datase
     hone_source *whole = s[wanted] ? s[wanted] : o->unsplit && wanted == HONE_SPLIT_TEST ? s[HONE_SPLIT_TRAIN] : NULL;
     if (whole) return hone_dataset_new(whole, NULL, false, out);
     if (wanted == HONE_SPLIT_VAL && s[HONE_SPLIT_TRAIN]) HONE_TRY(cut_val(o, NULL, out));
-    return *out ? HONE_OK : no_such_split(o, wanted);
+    if (*out) return HONE_OK;
+    bool have[HONE_SPLIT_COUNT] = {s[0] != NULL, s[1] != NULL, s[2] != NULL};
+    return hone_split_missing(have, wanted);
 }
 
 /* The set of the config (path NULL: same splits as in training) or any other. Opens all splits of it,
@@ -435,7 +439,8 @@ hone_status hone_data_open_eval(const char *path, const char *split, const hone_
 {
     hone_split wanted;
     *out = NULL;
-    HONE_TRY(parse_split(split, &wanted));
+    if (c->task == HONE_TASK_TEXT) return hone_text_data_open_eval(path, split, c, classes, class_name, out);
+    HONE_TRY(hone_split_of_name(split, &wanted));
     hone_config other = *c; /* a set that was named by hand: only how to read it comes from the config */
     if (path) {
         other.data.synthetic.given = false;

@@ -18,7 +18,7 @@
 enum { CHUNK = 64 }; /* samples handed to a thread at once: keeps the counter cold */
 
 /* Bytes that may still be taken without swapping: MemAvailable, or less under a container's limit. */
-static int64_t free_memory_bytes(void)
+int64_t hone_free_memory_bytes(void)
 {
     int64_t available = (int64_t)1 << 30; /* where the system does not tell: a careful guess */
     char line[128];
@@ -126,7 +126,7 @@ hone_status hone_dataset_load(hone_dataset *d, int threads, const volatile int *
         d->loaded = true;
         return HONE_OK;
     }
-    int64_t limit = d->memory_limit_bytes ? d->memory_limit_bytes : free_memory_bytes() / 2;
+    int64_t limit = d->memory_limit_bytes ? d->memory_limit_bytes : hone_free_memory_bytes() / 2;
     size_t bytes = (size_t)d->count * hone_dataset_sample_bytes(d);
     bool resident = bytes <= (uint64_t)limit;
     /* With `skip` a stream must know its broken files before the first epoch, or batches would change

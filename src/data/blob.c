@@ -1,0 +1,310 @@
+/* blob.c - see blob.h. Knows packings and encodings, no table format.
+ *
+ * Output grows by doubling and input goes through one small buffer, so the cost beyond the content is
+ * constant. Both decoders check the sums that their formats carry; a stream that ends early or is
+ * followed by anything but another member is an error, never a shorter data set. */
+#define XXH_INLINE_ALL
+#include "data/blob.h"
+
+#include <errno.h>
+#include <lzma.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zlib.h>
+
+#include "data/files.h"
+#include "data/utf8.h"
+
+/* 256 KiB at a time keep the decoder's input in the second-level cache. A dictionary of more than 512 MiB is what no
+ * tool writes unasked (xz -9 has 64): it is a way to exhaust memory. */
+enum { CHUNK_BYTES = 256 << 10, XZ_MEMORY_BYTES = 600 << 20, TAIL = 2 };
+
+/* One file on its way into memory. */
+typedef struct unpack {
+    const char *path;
+    int fd;
+    size_t chunk, limit;
+    uint8_t *in; /* (chunk) what was read last                                                 */
+    size_t in_bytes;
+    bool end; /* the file has ended                                                         */
+    char *out;
+    size_t bytes, capacity;
+} unpack;
+
+/* Texts stay in memory, so that is what a user can change. */
+static hone_status no_room(const unpack *u, size_t bytes)
+{
+    return hone_fail(HONE_ERR_MEMORY, "texts are held in memory: use a part of the data, or a machine with more",
+                     "%s: no memory for %zu bytes of text", hone_shown(u->path), bytes);
+}
+
+/* Room for at least one byte more, and for the tail. */
+static hone_status grow(unpack *u)
+{
+    if (u->bytes + TAIL < u->capacity) return HONE_OK;
+    if (u->bytes >= u->limit)
+        return hone_fail(HONE_ERR_DATA, "raise data.memory_limit_mb, or use a part of the data",
+                         "%s: more than %zu bytes of text", hone_shown(u->path), u->limit);
+    size_t capacity = 2 * u->capacity + 4096;
+    char *out = realloc(u->out, capacity);
+    if (!out) return no_room(u, capacity);
+    u->out = out;
+    u->capacity = capacity;
+    return HONE_OK;
+}
+
+/* Interrupted reads go on; *got is 0 only at the end of the file. */
+static hone_status read_some(unpack *u, void *into, size_t want, size_t *got)
+{
+    ssize_t n;
+    do n = read(u->fd, into, want < u->chunk ? want : u->chunk);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return hone_fail(HONE_ERR_DATA, "check the disk", "%s: %s", hone_shown(u->path), strerror(errno));
+    *got = (size_t)n;
+    return HONE_OK;
+}
+
+/* The next stretch of packed bytes. */
+static hone_status refill(unpack *u)
+{
+    HONE_TRY(read_some(u, u->in, u->chunk, &u->in_bytes));
+    u->end = u->in_bytes == 0;
+    return HONE_OK;
+}
+
+/* Straight into its place; the size of fstat is what is read, as in hone_bytes_read. */
+static hone_status unpack_plain(unpack *u, size_t size)
+{
+    if (size > u->limit)
+        return hone_fail(HONE_ERR_DATA, "raise data.memory_limit_mb, or use a part of the data",
+                         "%s: %zu bytes of text, at most %zu are read", hone_shown(u->path), size, u->limit);
+    u->capacity = size + TAIL;
+    u->out = malloc(u->capacity);
+    if (!u->out) return no_room(u, size);
+    while (u->bytes < size) {
+        size_t got = 0;
+        HONE_TRY(read_some(u, u->out + u->bytes, size - u->bytes, &got));
+        if (got == 0)
+            return hone_fail(HONE_ERR_DATA, "leave the data alone while it is read",
+                             "%s: ended after %zu of %zu bytes: it shrank while it was read", hone_shown(u->path),
+                             u->bytes, size);
+        u->bytes += got;
+    }
+    return HONE_OK;
+}
+
+/* Both packings fail alike. */
+static hone_status broken(const unpack *u, const char *what)
+{
+    return hone_fail(HONE_ERR_DATA, "bring the file anew", "%s: %s", hone_shown(u->path), what);
+}
+
+/* Between members of a gzip file: another member, zeros (tapes pad with them), or the end. */
+static hone_status next_member(unpack *u, z_stream *z, bool *more)
+{
+    *more = false;
+    while (!u->end) {
+        while (z->avail_in && *z->next_in == 0) {
+            z->next_in++;
+            z->avail_in--;
+        }
+        if (z->avail_in) {
+            /* the magic itself is checked by the decoder, which then says what is wrong */
+            *more = true;
+            return inflateReset(z) == Z_OK ? HONE_OK : broken(u, "the gzip decoder can't go on");
+        }
+        HONE_TRY(refill(u));
+        z->next_in = u->in;
+        z->avail_in = (uInt)u->in_bytes;
+    }
+    return HONE_OK;
+}
+
+/* gzip: inflate until the last member has ended with its sum. */
+static hone_status gunzip(unpack *u, z_stream *z)
+{
+    for (bool more = true; more;) {
+        if (z->avail_in == 0 && !u->end) {
+            HONE_TRY(refill(u));
+            z->next_in = u->in;
+            z->avail_in = (uInt)u->in_bytes;
+        }
+        HONE_TRY(grow(u));
+        size_t room = u->capacity - u->bytes - TAIL, piece = room < 1u << 30 ? room : 1u << 30;
+        z->next_out = (Bytef *)u->out + u->bytes;
+        z->avail_out = (uInt)piece;
+        int code = inflate(z, Z_NO_FLUSH);
+        u->bytes += piece - z->avail_out;
+        if (code == Z_STREAM_END) HONE_TRY(next_member(u, z, &more));
+        else if (code == Z_BUF_ERROR && u->end) return broken(u, "the gzip file is cut off");
+        else if (code != Z_OK && code != Z_BUF_ERROR) return broken(u, z->msg ? z->msg : "broken gzip data");
+    }
+    return HONE_OK;
+}
+
+/* 16 + 15: a gzip header and the largest window. */
+static hone_status unpack_gzip(unpack *u)
+{
+    z_stream z = {0};
+    if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) return no_room(u, 0);
+    hone_status s = gunzip(u, &z);
+    inflateEnd(&z);
+    return s;
+}
+
+/* What liblzma says in numbers. */
+static const char *xz_fault(lzma_ret code)
+{
+    return code == LZMA_BUF_ERROR        ? "the xz file is cut off"
+           : code == LZMA_MEMLIMIT_ERROR ? "the xz file wants a dictionary of more than 512 MiB"
+           : code == LZMA_OPTIONS_ERROR  ? "the xz file uses a filter that is not known here"
+                                         : "broken xz data";
+}
+
+/* xz: several streams and padding are the library's to handle (LZMA_CONCATENATED). */
+static hone_status unxz(unpack *u, lzma_stream *z)
+{
+    for (lzma_ret code = LZMA_OK; code != LZMA_STREAM_END;) {
+        if (z->avail_in == 0 && !u->end) {
+            HONE_TRY(refill(u));
+            z->next_in = u->in;
+            z->avail_in = u->in_bytes;
+        }
+        HONE_TRY(grow(u));
+        size_t room = u->capacity - u->bytes - TAIL;
+        z->next_out = (uint8_t *)u->out + u->bytes;
+        z->avail_out = room;
+        code = lzma_code(z, u->end ? LZMA_FINISH : LZMA_RUN);
+        u->bytes += room - z->avail_out;
+        if (code != LZMA_OK && code != LZMA_STREAM_END) return broken(u, xz_fault(code));
+    }
+    return HONE_OK;
+}
+
+/* The limit on memory is for the dictionary, which the file chooses. */
+static hone_status unpack_xz(unpack *u)
+{
+    lzma_stream z = LZMA_STREAM_INIT;
+    if (lzma_stream_decoder(&z, XZ_MEMORY_BYTES, LZMA_CONCATENATED) != LZMA_OK) return no_room(u, 0);
+    hone_status s = unxz(u, &z);
+    lzma_end(&z);
+    return s;
+}
+
+/* First bytes of what is no plain text, and what to do about it. */
+static const struct {
+    const char *magic;
+    size_t bytes;
+    const char *name, *fix;
+} container[] = {
+    {"PK\3\4", 4, "a zip archive (or a spreadsheet)", "unpack it, or save the sheet as CSV (UTF-8)"},
+    {"\x28\xB5\x2F\xFD", 4, "zstd", "unpack it (zstd -d), or pack it by gzip or xz"},
+    {"BZh", 3, "bzip2", "unpack it (bunzip2), or pack it by gzip or xz"},
+    {"7z\xBC\xAF", 4, "a 7z archive", "unpack it"},
+    {"PAR1", 4, "parquet", "save it as CSV or JSONL"},
+    {"%PDF-", 5, "PDF", "extract its text"},
+    {"\xD0\xCF\x11\xE0", 4, "an old office document", "save it as CSV (UTF-8)"},
+};
+
+/* Encodings that announce themselves; longest first, as UTF-32's little mark begins like UTF-16's. */
+static const struct {
+    const char *mark;
+    size_t bytes;
+    const char *name, *iconv;
+} encoding[] = {
+    {"\xFF\xFE\0\0", 4, "UTF-32 (little-endian)", "UTF-32"},
+    {"\0\0\xFE\xFF", 4, "UTF-32 (big-endian)", "UTF-32"},
+    {"\xFF\xFE", 2, "UTF-16 (little-endian)", "UTF-16"},
+    {"\xFE\xFF", 2, "UTF-16 (big-endian)", "UTF-16"},
+};
+
+/* Refuses what is no text by its first bytes; takes the UTF-8 mark away; finds NUL. */
+static hone_status look(const char *path, hone_blob *b)
+{
+    for (size_t k = 0; k < sizeof container / sizeof *container; k++)
+        if (b->bytes >= container[k].bytes && memcmp(b->data, container[k].magic, container[k].bytes) == 0)
+            return hone_fail(HONE_ERR_DATA, container[k].fix, "%s: this is %s, not text", hone_shown(path),
+                             container[k].name);
+    for (size_t k = 0; k < sizeof encoding / sizeof *encoding; k++)
+        if (b->bytes >= encoding[k].bytes && memcmp(b->data, encoding[k].mark, encoding[k].bytes) == 0) {
+            char fix[80];
+            snprintf(fix, sizeof fix, "convert it: iconv -f %s -t UTF-8 FILE > NEW", encoding[k].iconv);
+            return hone_fail(HONE_ERR_DATA, fix, "%s:1:1: the file is %s, texts must be UTF-8", hone_shown(path),
+                             encoding[k].name);
+        }
+    if (b->bytes >= 3 && memcmp(b->data, "\xEF\xBB\xBF", 3) == 0) {
+        b->data += 3;
+        b->bytes -= 3;
+    }
+    const char *nul = b->bytes ? memchr(b->data, 0, b->bytes) : NULL;
+    if (!nul) return HONE_OK;
+    uint32_t column, line = hone_blob_line(b, (size_t)(nul - b->data), &column);
+    return hone_fail(HONE_ERR_DATA, "is it a binary file, or UTF-16? texts are UTF-8 without NUL",
+                     "%s:%u:%u: a NUL byte (byte %zu)", hone_shown(path), line, column, (size_t)(nul - b->data));
+}
+
+/* By content: a gzip file called .csv is unpacked like any other. */
+static hone_status unpack_any(unpack *u, size_t size)
+{
+    uint8_t magic[6] = {0};
+    ssize_t n = pread(u->fd, magic, sizeof magic, 0);
+    bool gz = n >= 2 && magic[0] == 0x1F && magic[1] == 0x8B;
+    bool xz = n == 6 && memcmp(magic,
+                               "\xFD"
+                               "7zXZ\0",
+                               6) == 0;
+    if (!gz && !xz) return unpack_plain(u, size);
+    u->in = malloc(u->chunk);
+    if (!u->in) return no_room(u, u->chunk);
+    return gz ? unpack_gzip(u) : unpack_xz(u);
+}
+
+hone_status hone_blob_read(const char *path, size_t limit, size_t chunk, hone_blob *out)
+{
+    int64_t size;
+    unpack u = {.path = path, .limit = limit, .chunk = chunk ? chunk : CHUNK_BYTES};
+    *out = (hone_blob){0};
+    HONE_TRY(hone_file_open(path, &u.fd, &size));
+    hone_status s = unpack_any(&u, (size_t)size);
+    close(u.fd);
+    free(u.in);
+    if (s == HONE_OK && !u.out) s = grow(&u); /* an empty file still gets its tail */
+    if (s == HONE_OK) {
+        *out = (hone_blob){u.out, u.out, u.bytes, 0};
+        s = look(path, out);
+    }
+    if (s != HONE_OK) {
+        free(u.out);
+        *out = (hone_blob){0};
+        return s;
+    }
+    memcpy(out->data + out->bytes, "\n", 2); /* scans for line ends need no bound of their own */
+    out->hash = XXH3_64bits(out->data, out->bytes);
+    return HONE_OK;
+}
+
+/* Counted only for messages, so that readers need not carry it. */
+uint32_t hone_blob_line(const hone_blob *b, size_t at, uint32_t *column)
+{
+    uint32_t line = 1;
+    const char *p = b->data, *end = b->data + at;
+    for (const char *q; (q = memchr(p, '\n', (size_t)(end - p))); p = q + 1) line++;
+    if (column) *column = (uint32_t)(end - p) + 1;
+    return line;
+}
+
+hone_status hone_blob_check_utf8(const hone_blob *b, const char *name, const char *from, const char *to)
+{
+    const char *why = NULL;
+    size_t bytes = (size_t)(to - from), at = hone_utf8_check(from, bytes, &why);
+    if (at == bytes) return HONE_OK;
+    size_t place = (size_t)(from - b->data) + at;
+    uint32_t column, line = hone_blob_line(b, place, &column);
+    return hone_fail(HONE_ERR_DATA, "convert the file (for example: iconv -f ISO-8859-1 -t UTF-8 FILE > NEW)",
+                     "%s:%u:%u: not UTF-8: byte 0x%02X at offset %zu: %s", hone_shown(name), line, column,
+                     (unsigned char)from[at], place, why);
+}
