@@ -42,13 +42,13 @@ static hone_status no_room(const unpack *u, size_t bytes)
                      "%s: no memory for %zu bytes of text", hone_shown(u->path), bytes);
 }
 
-/* Room for at least one byte more, and for the tail. */
+/* Room for at least one byte more, and for the tail; a bomb meets the limit here. */
 static hone_status grow(unpack *u)
 {
-    if (u->bytes + TAIL < u->capacity) return HONE_OK;
-    if (u->bytes >= u->limit)
+    if (u->bytes > u->limit)
         return hone_fail(HONE_ERR_DATA, "raise data.memory_limit_mb, or use a part of the data",
                          "%s: more than %zu bytes of text", hone_shown(u->path), u->limit);
+    if (u->bytes + TAIL < u->capacity) return HONE_OK;
     size_t capacity = 2 * u->capacity + 4096;
     char *out = realloc(u->out, capacity);
     if (!out) return no_room(u, capacity);
@@ -82,7 +82,7 @@ static hone_status unpack_plain(unpack *u, size_t size)
     if (size > u->limit)
         return hone_fail(HONE_ERR_DATA, "raise data.memory_limit_mb, or use a part of the data",
                          "%s: %zu bytes of text, at most %zu are read", hone_shown(u->path), size, u->limit);
-    u->capacity = size + TAIL;
+    u->capacity = size + TAIL + 1;
     u->out = malloc(u->capacity);
     if (!u->out) return no_room(u, size);
     while (u->bytes < size) {
@@ -272,7 +272,7 @@ hone_status hone_blob_read(const char *path, size_t limit, size_t chunk, hone_bl
     hone_status s = unpack_any(&u, (size_t)size);
     close(u.fd);
     free(u.in);
-    if (s == HONE_OK && !u.out) s = grow(&u); /* an empty file still gets its tail */
+    if (s == HONE_OK) s = grow(&u); /* an empty file gets its tail, too */
     if (s == HONE_OK) {
         *out = (hone_blob){u.out, u.out, u.bytes, 0};
         s = look(path, out);
