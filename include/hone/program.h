@@ -62,6 +62,8 @@ hone_status hone_program_put_step(hone_program *p, const hone_step *step) HONE_M
  * at the value. Reading an activation that is neither kept nor of a no_reuse program is a USAGE error. */
 hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, size_t bytes) HONE_MUST_USE;
 hone_status hone_program_read(hone_program *p, hone_tid t, void *host, size_t bytes) HONE_MUST_USE;
+/* The first `bytes` of an INPUT tensor; what lies behind them stays as it was (dead tokens of a ragged batch). */
+hone_status hone_program_write_front(hone_program *p, hone_tid t, const void *host, size_t bytes) HONE_MUST_USE;
 /* Direct address on the device, for tests and resident data; NULL if not bound. */
 void       *hone_program_address(hone_program *p, hone_tid t);
 /* Binds memory of the device as a POOL tensor; may change between steps of an unrecorded program. */

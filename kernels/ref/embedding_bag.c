@@ -117,6 +117,7 @@ void REF(embedding_bag_sgd)(hone_backend *b, const hone_launch *l)
         for (int64_t t = offset[n]; t < offset[n + 1]; t++)
             for (int64_t c = 0; c < C; c++) {
                 real *to = &p[token[t] * C + c];
-                *to = (real)((double)*to - (double)step->lr * ((double)dy[n * C + c] / share(l, offset, n)));
+                real g = (real)((double)dy[n * C + c] / share(l, offset, n)); /* rounded as a stored gradient is */
+                *to = (real)((double)*to - (double)step->lr * (double)g);
             }
 }

@@ -68,7 +68,8 @@ void REF(adamw_rows)(hone_backend *b, const hone_launch *l)
     double bias1 = 1 - pow(beta1, (double)(step->updates + 1)), bias2 = 1 - pow(beta2, (double)(step->updates + 1));
     for (int64_t i = 0; step->finite && i < *count * C; i++) {
         int64_t at = row[i / C] * C + i % C;
-        double g = (double)drow[i] * clip, q = (double)p[at] * (1 - lr * (double)a->weight_decay);
+        double g = (double)drow[i] * clip, q = (double)p[at];
+        q -= lr * (double)a->weight_decay * q;
         double m = beta1 * (double)slot0[at] + (1 - beta1) * g, v = beta2 * (double)slot1[at] + (1 - beta2) * g * g;
         slot0[at] = (real)m;
         slot1[at] = (real)v;

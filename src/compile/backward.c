@@ -117,6 +117,8 @@ static hone_status differentiate(backward *b, hone_nid i)
         if (n.in[k] != HONE_NONE && (mask >> k & 1u) && b->needs[n.in[k]]) c.need |= 1u << k;
     if (!c.need && hone_grad_kind_of(n.op) != HONE_GRAD_NONE) return HONE_OK;
     b->g->layer = n.layer;
+    for (int k = 0; k < n.in_count; k++) /* rows instead of a gradient; ids and offsets have none */
+        if (c.need >> k & 1u && hone_is_sparse(&b->g->tensor[n.in[k]])) return hone_sparse_backward(b->p, i, c.dy);
     HONE_TRY(choose_targets(b, &c));
     HONE_TRY(hone_grad_apply(&c));
     for (int k = 0; k < n.in_count; k++) HONE_TRY(contribute(b, &c, k));

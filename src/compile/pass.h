@@ -27,6 +27,16 @@ typedef struct hone_guard {
     int64_t offset, bytes; /* in the ACT arena */
 } hone_guard;
 
+enum { HONE_SPARSE_MAX = 8 };
+
+/* One sparse table of a training program (sparse.c). */
+typedef struct hone_sparse {
+    hone_tid table, token, offset, dy;
+    hone_tid row, drow, count; /* its gradient; HONE_NONE where `direct`          */
+    hone_attrs attr;           /* of its embedding_bag                            */
+    bool direct;               /* plain SGD: no rows between gradient and update  */
+} hone_sparse;
+
 /* What a compiled graph owns. Passes fill it in their order; a step only reads it. */
 struct hone_program {
     hone_graph *graph;
@@ -41,6 +51,9 @@ struct hone_program {
     int64_t state_count; /* of STATE, padding included                                 */
     int slot_count;      /* optimizer slots, without the averages                       */
     bool ema;
+    int64_t sparse_begin, sparse_bytes; /* where sparse tables lie in PARAM, in bytes         */
+    hone_sparse sparse[HONE_SPARSE_MAX];
+    int sparse_count;
     hone_segment segment[2];
     int segment_count;
     hone_tid segment_tensor;
@@ -73,6 +86,13 @@ hone_status hone_pass_bind(hone_program *p) HONE_MUST_USE;
 
 /* update.c: offsets of PARAM, GRAD and OPT tensors; runs after all of them exist. */
 hone_status hone_layout_flat(hone_program *p) HONE_MUST_USE;
+/* sparse.c: a trainable table without GRAD; the gradient of such a table at its reader `node`; what joins grad_norm,
+ * and what stands before the dense update; bytes from the start of OPT to slot `slot` of a table. */
+bool hone_is_sparse(const hone_tensor *t);
+hone_status hone_sparse_backward(hone_program *p, hone_nid node, hone_tid dy) HONE_MUST_USE;
+hone_status hone_sparse_norm(hone_program *p) HONE_MUST_USE;
+hone_status hone_sparse_update(hone_program *p) HONE_MUST_USE;
+int64_t hone_sparse_slot_offset(const hone_program *owner, const hone_tensor *table, int slot);
 /* prepare.c, bind.c, record.c: what hone_program_free undoes. */
 void hone_prepare_release(hone_program *p);
 void hone_bind_free(hone_program *p);

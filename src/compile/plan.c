@@ -216,7 +216,8 @@ static void size_flat_arenas(hone_program *p)
     if (!p->owner) p->role_bytes[HONE_ROLE_STATE] = state;
     if (p->opts.loss != HONE_NONE && !owner_has(p, HONE_ROLE_GRAD)) p->role_bytes[HONE_ROLE_GRAD] = flat;
     if (p->opts.optimizer != HONE_OPT_NONE && !owner_has(p, HONE_ROLE_OPT))
-        p->role_bytes[HONE_ROLE_OPT] = flat * (size_t)p->slot_count + (p->ema ? flat + state : 0);
+        p->role_bytes[HONE_ROLE_OPT] =
+            (flat + (size_t)p->sparse_bytes) * (size_t)p->slot_count + (p->ema ? flat + state : 0);
 }
 
 /* ACT and WORK hold nothing between steps, so a sharer runs in the owner's where they are large enough. */

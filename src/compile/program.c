@@ -112,6 +112,8 @@ static void *slot_address(const hone_program *p, hone_tid param, int slot)
     bool followed = t->role == HONE_ROLE_STATE && slot == HONE_SLOT_EMA; /* statistics have no other slot */
     if (!hone_program_has_slot(p, slot) || (t->flags & HONE_TENSOR_FLAT) || !(trained || followed)) return NULL;
     const hone_program *o = slot_owner(p);
+    if (t->flags & HONE_TENSOR_SPARSE)
+        return slot == HONE_SLOT_EMA ? NULL : (uint8_t *)o->arena[HONE_ROLE_OPT] + hone_sparse_slot_offset(o, t, slot);
     size_t block = (size_t)o->flat_count * hone_dtype_bytes(t->dtype);
     size_t index = (size_t)(slot == HONE_SLOT_EMA ? o->slot_count + followed : slot);
     return (uint8_t *)o->arena[HONE_ROLE_OPT] + index * block + (size_t)t->offset;
@@ -177,6 +179,17 @@ hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, si
     HONE_TRY(upload_reals(p, &p->graph->tensor[t], address, host, bytes));
     void *average = slot_address(p, t, HONE_SLOT_EMA);
     return average ? upload_reals(p, &p->graph->tensor[t], average, host, bytes) : HONE_OK;
+}
+
+/* Integers and bytes as they are; a front that is longer than its tensor would write over the next one. */
+hone_status hone_program_write_front(hone_program *p, hone_tid t, const void *host, size_t bytes)
+{
+    void *address = NULL;
+    HONE_TRY(find_address(p, t, false, &address));
+    const hone_tensor *x = &p->graph->tensor[t];
+    if (x->role != HONE_ROLE_INPUT || bytes > hone_tensor_bytes(x))
+        return bad_size(x->name, bytes, hone_tensor_bytes(x));
+    return bytes ? p->backend->upload(p->backend, address, host, bytes) : HONE_OK;
 }
 
 /* Waits for the device: a read is the one place where the host needs its results. */

@@ -1,6 +1,6 @@
 /* update.c - the flat layout of parameters and running statistics, and the nodes that clip, update, average.
  *
- * PARAM is laid out as [trainable, decayed | trainable, not decayed | frozen], every tensor on a
+ * PARAM is laid out as [trainable, decayed | trainable, not decayed | sparse | frozen], every tensor on a
  * 64-byte line. GRAD and each optimizer slot (then the moving average) repeat the trainable part at
  * equal offsets, so clip and update are one launch each over K elements; the padding between tensors
  * is zero everywhere and stays zero. Sharers take the owner's layout by parameter name. STATE is flat as
@@ -20,10 +20,11 @@ static bool is_state(const hone_tensor *t) { return t->role == HONE_ROLE_STATE &
 /* Of PARAM, STATE, GRAD and OPT. */
 static hone_dtype real_of(const hone_program *p) { return p->backend->real == HONE_F64 ? HONE_F64 : HONE_F32; }
 
-/* 0: trainable and decayed, 1: trainable, 2: frozen. */
+/* 0: trainable and decayed, 1: trainable, 2: trainable by rows, 3: frozen. */
 static int layout_class(const hone_tensor *t)
 {
-    if (!(t->flags & HONE_TENSOR_TRAINABLE)) return 2;
+    if (!(t->flags & HONE_TENSOR_TRAINABLE)) return 3;
+    if (hone_is_sparse(t)) return 2;
     return t->flags & HONE_TENSOR_DECAY ? 0 : 1;
 }
 
@@ -53,8 +54,8 @@ static hone_status place_state(hone_program *p)
 /* Offsets in bytes for an owner. */
 static hone_status place_params(hone_program *p)
 {
-    int64_t at = 0, begin[4] = {0, 0, 0, 0}; /* bytes; begin[2] ends the trainable part */
-    for (int part = 0; part < 3; part++) {
+    int64_t at = 0, begin[4] = {0, 0, 0, 0}; /* bytes; begin[2] ends the flat part, begin[3] the sparse one */
+    for (int part = 0; part < 4; part++) {
         begin[part] = at;
         for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
             hone_tensor *x = &p->graph->tensor[t];
@@ -66,6 +67,8 @@ static hone_status place_params(hone_program *p)
     }
     int64_t size = (int64_t)hone_dtype_bytes(real_of(p));
     p->flat_count = begin[2] / size;
+    p->sparse_begin = begin[2];
+    p->sparse_bytes = begin[3] - begin[2];
     for (int part = 0; part < 2; part++) {
         hone_segment s = {begin[part] / size, (begin[part + 1] - begin[part]) / size, part == 0, 1.0f};
         if (s.count > 0) p->segment[p->segment_count++] = s;
@@ -89,7 +92,7 @@ static hone_status adopt_one(hone_program *p, hone_tensor *t)
                          "compile: %s '%s' is %s here and %s in the program it shares", kind, t->name,
                          hone_tensor_shape_text(t, a, sizeof a), hone_tensor_shape_text(x, b, sizeof b));
     /* A forward program may leave the flags out; one that trains writes GRAD at the owner's offsets. */
-    const uint32_t training = HONE_TENSOR_TRAINABLE | HONE_TENSOR_DECAY;
+    const uint32_t training = HONE_TENSOR_TRAINABLE | HONE_TENSOR_DECAY | HONE_TENSOR_SPARSE;
     if (p->opts.loss != HONE_NONE && ((x->flags ^ t->flags) & training))
         return hone_fail(HONE_ERR_USAGE, "freeze the same parameters in both programs",
                          "compile: parameter '%s' is trained differently in the program it shares", t->name);
@@ -106,6 +109,8 @@ static hone_status adopt_layout(hone_program *p)
     }
     p->flat_count = p->owner->flat_count;
     p->state_count = p->owner->state_count;
+    p->sparse_begin = p->owner->sparse_begin;
+    p->sparse_bytes = p->owner->sparse_bytes;
     p->segment_count = p->owner->segment_count;
     memcpy(p->segment, p->owner->segment, sizeof p->segment);
     return HONE_OK;
@@ -191,6 +196,8 @@ static hone_status add_update(hone_program *p)
     if (p->ema) HONE_TRY(flat_tensor(p, "opt.ema", HONE_ROLE_OPT, p->slot_count, &in[6]));
     hone_tid norm_in[2] = {in[1], p->step};
     HONE_TRY(hone_graph_append(p->graph, HONE_OP_grad_norm, HONE_PHASE_UPDATE, norm_in, &attr, 0, NULL, out));
+    HONE_TRY(hone_sparse_norm(p));
+    HONE_TRY(hone_sparse_update(p)); /* before the dense update, which counts the step */
     hone_op op = p->opts.optimizer == HONE_OPT_ADAMW ? HONE_OP_adamw : HONE_OP_sgd;
     return hone_graph_append(p->graph, op, HONE_PHASE_UPDATE, in, &attr, 0, NULL, out);
 }
