@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/thread.h"
+#include "io/file.h"
 #include "train/saved.h"
 
 /* What this build can't do is refused before any data are read: minutes later it would be an annoyance. */
@@ -236,6 +237,39 @@ static hone_status check_splits(const hone_trainer *t)
     return HONE_OK;
 }
 
+/* --- choices that a device makes by timing -------------------------------------------------------------------------- */
+
+static const char TUNING_FILE[] = "tuning.txt"; /* in the run directory, which says it first: the same bits again */
+
+/* A cache that can't be used is said, and costs a new timing. */
+static hone_status load_tuning(hone_trainer *t)
+{
+    hone_backend *b = t->backend;
+    b->any_order = !t->config->train.deterministic;
+    if (!b->tuning_load) return HONE_OK;
+    if (b->tuning_load(b, NULL) != HONE_OK) hone_trainer_say(t, "warn", "%s", hone_error_message());
+    if (!t->run.path) return HONE_OK; /* a bench has none */
+    char *path = hone_io_join(t->run.path, TUNING_FILE);
+    if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    if (b->tuning_load(b, path) != HONE_OK)
+        hone_trainer_say(t, "warn", "%s; sums may differ in their last bits", hone_error_message());
+    hone_error_clear();
+    free(path);
+    return HONE_OK;
+}
+
+void hone_setup_save_tuning(hone_trainer *t)
+{
+    hone_backend *b = t->backend;
+    if (!b->tuning_save || !t->run.path) return;
+    char *path = hone_io_join(t->run.path, TUNING_FILE);
+    if (path && b->tuning_save(b, path) != HONE_OK) {
+        hone_trainer_say(t, "warn", "%s", hone_error_message());
+        hone_error_clear();
+    }
+    free(path);
+}
+
 /* In the order of what is cheapest to get wrong: device, data, model, programs. */
 hone_status hone_setup_open(hone_trainer *t)
 {
@@ -244,6 +278,7 @@ hone_status hone_setup_open(hone_trainer *t)
     HONE_TRY(hone_backend_open(device, t->opts->threads, &t->backend));
     if (strcmp(device, "auto") == 0) /* the user left the choice to us, so the choice is said */
         hone_trainer_say(t, "note", "device: %s", hone_backend_describe(t->backend, taken, sizeof taken));
+    HONE_TRY(load_tuning(t));
     HONE_TRY(open_data(t));
     HONE_TRY(check_splits(t));
     HONE_TRY(hone_setup_model(t));

@@ -11,6 +11,10 @@ hone_status hone_setup_open(hone_trainer *t) HONE_MUST_USE;
 /* train.init into the model, all weights to the programs, the average started from them. */
 hone_status hone_setup_initial_weights(hone_trainer *t) HONE_MUST_USE;
 
+/* Algorithms that the device chose by timing, into the run directory (tuning.txt), where a resume reads them first.
+ * Nothing where the device makes no such choice or there is no run directory; a failure is only said. */
+void hone_setup_save_tuning(hone_trainer *t);
+
 /* The two pieces of it that `hone plan` uses, which opens no data and allocates nothing: t->model from
  * t->config and the sizes and classes in t->data; what the training pass is built and compiled with. */
 hone_status hone_setup_model(hone_trainer *t) HONE_MUST_USE;

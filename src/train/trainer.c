@@ -131,9 +131,11 @@ static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
 {
     /* a run that is killed stays "running" here: only its lock says that it is not */
     HONE_TRY(hone_trainer_write_run_json(t, "running"));
+    hone_setup_save_tuning(t); /* before the first step: a run that is killed goes on with the same algorithms */
     start_clock(t);
     HONE_TRY(hone_trainer_loop(t));
     HONE_TRY(hone_trainer_final(t, final));
+    hone_setup_save_tuning(t); /* with those of the final evaluation */
     HONE_TRY(hone_trainer_write_run_json(t, "finished"));
     hone_progress p = {.what = "done",
                        .text = t->run.path,
