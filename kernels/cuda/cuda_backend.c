@@ -9,6 +9,7 @@
 
 #include "blas.h"
 #include "cuda.h"
+#include "dnn.h"
 #include "libraries.h"
 
 /* Launches are asynchronous and have no status, so their first error waits here. */
@@ -17,6 +18,7 @@ typedef struct cuda_self {
     cudaStream_t stream;
     cudaError_t launch_error; /* first failed launch since the last report */
     const char *launch_kernel;
+    char library_words[256]; /* of the first library call that failed in a launch, "" if none did */
     hone_cuda_libraries libraries;
 } cuda_self;
 
@@ -36,6 +38,13 @@ void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error)
     if (error == cudaSuccess || s->launch_error != cudaSuccess) return;
     s->launch_error = error;
     s->launch_kernel = kernel;
+}
+
+/* The words are copied: their storage is the next error's. */
+void hone_cuda_library_failed(hone_backend *b, const char *words)
+{
+    cuda_self *s = self_of(b);
+    if (!s->library_words[0]) snprintf(s->library_words, sizeof s->library_words, "%s", words);
 }
 
 /* Exhausted memory has a remedy of its own, and its own exit code. */
@@ -80,7 +89,11 @@ static hone_status cuda_sync(hone_backend *b)
     cudaError_t e = s->launch_error;
     s->launch_error = cudaSuccess;
     if (e != cudaSuccess) return device_error(s->launch_kernel, e);
-    return HONE_OK;
+    if (!s->library_words[0]) return HONE_OK;
+    hone_status status = hone_fail(HONE_ERR_DEVICE, "HONE_CUDA_LIBRARIES=own leaves libraries out", "cuda: %s",
+                                   s->library_words);
+    s->library_words[0] = '\0';
+    return status;
 }
 
 /* The source is pageable: CUDA has taken its bytes when the call returns. */
@@ -188,6 +201,7 @@ static void cuda_close(hone_backend *b)
     if (s) {
         cudaStreamSynchronize(s->stream);
         hone_blas_close(b);
+        hone_cuda_dnn_close(b);
         hone_cuda_libraries_close(&s->libraries);
         cudaStreamDestroy(s->stream);
     }

@@ -1,5 +1,6 @@
 /* table.c - the rows of the CUDA dialect: op, prepare, launch. C, because nvcc takes no designated
  * initialisers. A row is written here when its .cu file is. */
+#include "conv_plan.h"
 #include "cuda.h"
 
 /* Several rows a line, grouped by file: the formatter would give each its own line. */
@@ -7,6 +8,7 @@
 #define ROW(name)               {HONE_OP_##name, {NULL, cuda_##name, NULL}}
 #define PREPARED(name, prepare) {HONE_OP_##name, {cuda_##prepare##_prepare, cuda_##name, NULL}} /* needs scratch */
 #define LINEAR(name, prepare)   {HONE_OP_##name, {cuda_##prepare##_prepare, cuda_##name, cuda_linear_release}}
+#define CONV(name)              {HONE_OP_##name, {cuda_conv_prepare, cuda_conv_launch, cuda_conv_release}}
 
 static const struct {
     hone_op     op;
@@ -16,10 +18,10 @@ static const struct {
     ROW(relu), ROW(relu_dx), ROW(relu6), ROW(relu6_dx), ROW(leaky_relu), ROW(leaky_relu_dx), ROW(gelu), ROW(gelu_dx),
     ROW(gelu_tanh), ROW(gelu_tanh_dx), ROW(silu), ROW(silu_dx), ROW(tanh), ROW(tanh_dx), ROW(sigmoid), ROW(sigmoid_dx),
     /* elementwise.cu */
-    ROW(add), ROW(add_relu), ROW(mul), ROW(add_rows), ROW(add_rows_dp), ROW(concat), ROW(concat_dx),
+    ROW(add), ROW(add_relu), ROW(mul), ROW(add_rows), PREPARED(add_rows_dp, add_rows_dp), ROW(concat), ROW(concat_dx),
     /* dropout.cu, token.cu */
     ROW(dropout), ROW(dropout_dx), ROW(drop_path), ROW(drop_path_dx),
-    ROW(prepend_token), ROW(prepend_token_dx), ROW(prepend_token_dt), ROW(first_token), ROW(first_token_dx),
+    ROW(prepend_token), ROW(prepend_token_dx), PREPARED(prepend_token_dt, prepend_token_dt), ROW(first_token), ROW(first_token_dx),
     /* softmax.cu, layernorm.cu */
     ROW(softmax), ROW(softmax_xent_dx),
     PREPARED(softmax_xent, softmax_xent), PREPARED(softmax_xent_both, softmax_xent),
@@ -30,7 +32,7 @@ static const struct {
     PREPARED(grad_norm, grad_norm), ROW(sgd), ROW(adamw), ROW(average),
     /* linear.cu, conv.cu */
     LINEAR(linear, linear), LINEAR(linear_act, linear), LINEAR(linear_dx, linear_dx), LINEAR(linear_dx_act, linear_dx),
-    LINEAR(linear_dw, linear_dw), ROW(conv), ROW(conv_act), ROW(conv_dx), ROW(conv_dw),
+    LINEAR(linear_dw, linear_dw), CONV(conv), CONV(conv_act), CONV(conv_dx), CONV(conv_dw),
     /* attention.cu, conv_pool.cu */
     PREPARED(attention, attention), PREPARED(attention_dx, attention),
     ROW(conv_act_maxpool), PREPARED(conv_act_maxpool_dw, conv_act_maxpool_dw), ROW(maxpool_act_dx),

@@ -5,16 +5,19 @@
  * the queued launches and replays them, as a CUDA graph does: arguments are frozen, memory is not. */
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "blas.h"
 #include "cuda.h"
+#include "dnn.h"
 #include "libraries.h"
 #include "simt.h"
 
 struct emulated_self {
     bool recording = false;
     const char *failed_kernel = nullptr; /* first launch that CUDA would have refused */
+    std::string library_words;           /* of the first library call that failed in a launch */
     hone_cuda_libraries libraries = {};
     unsigned clock = 1;
 };
@@ -25,6 +28,11 @@ extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int erro
 {
     b->launched++;
     if (error && !self_of(b)->failed_kernel) self_of(b)->failed_kernel = kernel;
+}
+
+extern "C" void hone_cuda_library_failed(hone_backend *b, const char *words)
+{
+    if (self_of(b)->library_words.empty()) self_of(b)->library_words = words;
 }
 
 static hone_status emulated_alloc(hone_backend *b, size_t bytes, void **out)
@@ -43,6 +51,9 @@ static hone_status emulated_sync(hone_backend *b)
     const char *kernel = self_of(b)->failed_kernel;
     self_of(b)->failed_kernel = nullptr;
     if (kernel) return hone_fail(HONE_ERR_DEVICE, NULL, "%s: the launch of %s has an invalid configuration", b->name, kernel);
+    std::string words;
+    words.swap(self_of(b)->library_words);
+    if (!words.empty()) return hone_fail(HONE_ERR_DEVICE, NULL, "%s: %s", b->name, words.c_str());
     return HONE_OK;
 }
 
@@ -51,7 +62,8 @@ extern "C" struct CUstream_st *hone_cuda_stream(hone_backend *) { return nullptr
 
 extern "C" hone_cuda_libraries *hone_cuda_libraries_of(hone_backend *b) { return &self_of(b)->libraries; }
 
-/* Nothing can be timed here: a fixed sequence of numbers makes any candidate win, the same ones in every process. */
+/* Nothing can be timed here: a sequence of numbers that HONE_SIMT_CLOCK starts makes any candidate win, the same ones
+ * in every process. */
 extern "C" hone_status hone_cuda_time(hone_backend *b, hone_status (*run)(void *arg), void *arg, double *microseconds)
 {
     HONE_TRY(run(arg));
@@ -106,6 +118,7 @@ static void emulated_close(hone_backend *b)
 {
     simt::synchronize();
     hone_blas_close(b);
+    hone_cuda_dnn_close(b);
     hone_cuda_libraries_close(&self_of(b)->libraries);
     delete self_of(b);
     free(b);
@@ -136,6 +149,7 @@ extern "C" hone_status hone_cuda_open(int, hone_backend **out)
     b->tuning_save = hone_cuda_tuning_save;
     emulated_self *self = new emulated_self;
     b->self = self;
+    if (const char *clock = getenv("HONE_SIMT_CLOCK")) self->clock = (unsigned)atoi(clock);
     self->libraries.work_bytes_most = 1 << 20;
     hone_status status = hone_cuda_libraries_open(&self->libraries, "emulated device", false);
     if (status != HONE_OK) {
