@@ -37,32 +37,43 @@ hone_status hone_dataset_of_texts(hone_texts *t, const char *name, hone_dataset 
     return HONE_OK;
 }
 
-/* A view of a list with the rows where in_val[i] == want, or all where in_val is NULL. */
-static hone_status take_rows(hone_text_gather *g, hone_split split, const bool *in_val, bool want, hone_dataset **out)
+/* Hands over the rows of a list that `drop` does not name (NULL: all); the list is empty afterwards. Rows
+ * that were skipped belong to the file, so they go along. */
+static hone_status take_rows(hone_text_gather *g, hone_split split, const bool *drop, hone_dataset **out)
 {
     hone_text_list *l = &g->sink.list[split];
     hone_texts *t = calloc(1, sizeof *t);
     if (!t) return hone_no_memory("a data set", sizeof *t);
-    for (int64_t i = 0; i < l->count; i++) t->count += !in_val || in_val[i] == want;
-    t->row = malloc((size_t)t->count * sizeof *t->row + 1);
-    if (!t->row) {
-        free(t);
-        return hone_no_memory("rows of text", 0);
-    }
-    int64_t n = 0;
+    /* moved down in place: a second copy of millions of rows would cost more than reading them */
     for (int64_t i = 0; i < l->count; i++)
-        if (!in_val || in_val[i] == want) t->row[n++] = l->row[i];
-    t->second = g->sink.second;
-    t->weight = g->sink.weight;
-    t->pool = g->sink.pool;
+        if (!drop || !drop[i]) l->row[t->count++] = l->row[i];
+    *t = (hone_texts){t->count, l->row, g->sink.second, g->sink.weight, g->sink.pool};
     t->pool->refs++;
+    l->row = NULL;
+    l->count = l->capacity = 0;
     HONE_TRY(hone_dataset_of_texts(t, g->name, out));
-    /* rows that were left out are those of the file: they go with the view that has its name */
-    if (!in_val || !want) {
-        (*out)->skipped = l->skipped;
-        l->skipped = (hone_names){0};
-    }
+    (*out)->skipped = l->skipped;
+    l->skipped = (hone_names){0};
     return HONE_OK;
+}
+
+/* Copies the rows that `take` names, `count` of them; the list keeps all. */
+static hone_status copy_rows(const hone_text_gather *g, hone_split split, const bool *take, int64_t count,
+                             hone_dataset **out)
+{
+    const hone_text_list *l = &g->sink.list[split];
+    hone_texts *t = calloc(1, sizeof *t);
+    hone_text_row *row = malloc((size_t)count * sizeof *row + 1);
+    if (!t || !row) {
+        free(t);
+        free(row);
+        return hone_no_memory("rows of text", (size_t)count * sizeof *row);
+    }
+    *t = (hone_texts){0, row, g->sink.second, g->sink.weight, g->sink.pool};
+    t->pool->refs++;
+    for (int64_t i = 0; i < l->count; i++)
+        if (take[i]) row[t->count++] = l->row[i];
+    return hone_dataset_of_texts(t, g->name, out);
 }
 
 /* Train, and the validation split cut from it; *val stays NULL where the fraction takes nothing. */
@@ -78,8 +89,8 @@ static hone_status cut_val(hone_text_gather *g, const hone_config *c, hone_datas
     if (s == HONE_OK)
         s = hone_split_stratified(label, l->count, g->sink.classes.count, c->data.val_fraction, (uint64_t)c->train.seed,
                                   in_val, &count);
-    if (s == HONE_OK && train) s = take_rows(g, HONE_SPLIT_TRAIN, count ? in_val : NULL, false, train);
-    if (s == HONE_OK && val && count) s = take_rows(g, HONE_SPLIT_TRAIN, in_val, true, val);
+    if (s == HONE_OK && val && count) s = copy_rows(g, HONE_SPLIT_TRAIN, in_val, count, val);
+    if (s == HONE_OK && train) s = take_rows(g, HONE_SPLIT_TRAIN, in_val, train);
     free(in_val);
     free(label);
     return s;
@@ -198,12 +209,12 @@ static hone_status build(hone_text_gather *g, const hone_config *c, hone_data *d
     HONE_TRY(status);
     d->fingerprint = s->hash;
     if (s->list[HONE_SPLIT_VAL].count) {
-        HONE_TRY(take_rows(g, HONE_SPLIT_TRAIN, NULL, false, &d->train));
-        HONE_TRY(take_rows(g, HONE_SPLIT_VAL, NULL, false, &d->val));
+        HONE_TRY(take_rows(g, HONE_SPLIT_TRAIN, NULL, &d->train));
+        HONE_TRY(take_rows(g, HONE_SPLIT_VAL, NULL, &d->val));
     } else {
         HONE_TRY(cut_val(g, c, &d->train, &d->val));
     }
-    if (s->list[HONE_SPLIT_TEST].count) HONE_TRY(take_rows(g, HONE_SPLIT_TEST, NULL, false, &d->test));
+    if (s->list[HONE_SPLIT_TEST].count) HONE_TRY(take_rows(g, HONE_SPLIT_TEST, NULL, &d->test));
     status = note_classes(d, &s->notes);
     d->note = s->notes.item;
     d->note_count = s->notes.count;
@@ -240,9 +251,9 @@ static hone_status choose(hone_text_gather *g, const hone_config *c, hone_split 
                                         : HONE_SPLIT_VAL;
     else if (!g->unsplit && !have[HONE_SPLIT_VAL] && have[HONE_SPLIT_TRAIN] && wanted == HONE_SPLIT_TRAIN)
         return cut_val(g, c, out, NULL);
-    if (have[wanted]) return take_rows(g, wanted, NULL, false, out);
+    if (have[wanted]) return take_rows(g, wanted, NULL, out);
     if (g->unsplit && wanted == HONE_SPLIT_TEST && have[HONE_SPLIT_TRAIN])
-        return take_rows(g, HONE_SPLIT_TRAIN, NULL, false, out);
+        return take_rows(g, HONE_SPLIT_TRAIN, NULL, out);
     if (wanted == HONE_SPLIT_VAL && have[HONE_SPLIT_TRAIN]) HONE_TRY(cut_val(g, c, NULL, out));
     return *out ? HONE_OK : hone_split_missing(have, wanted);
 }
