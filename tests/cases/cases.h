@@ -9,9 +9,18 @@
 #include "hone/backend.h"
 
 /* EXACT: equal to the bit on small integers. CLOSE: normwise 1e-5. NANS: EXACT with NaN and infinities among the
- * inputs, NANS_CLOSE: CLOSE with NaN. TIES: CLOSE on small integers, where maxima are equal. */
-typedef enum tolerance { EXACT, CLOSE, NANS, NANS_CLOSE, TIES } tolerance;
-typedef enum values { VALUES_REAL, VALUES_INTEGER, VALUES_NANS, VALUES_NAN_REAL } values;
+ * inputs, NANS_CLOSE: CLOSE with NaN, INFS: CLOSE with infinities alone. LARGE, SMALL: CLOSE on reals whose squares
+ * overflow or vanish in float and do not in double. TIES: CLOSE on small integers, where maxima are equal. */
+typedef enum tolerance { EXACT, CLOSE, NANS, NANS_CLOSE, INFS, LARGE, SMALL, TIES } tolerance;
+typedef enum values {
+    VALUES_REAL,
+    VALUES_INTEGER,
+    VALUES_NANS,
+    VALUES_NAN_REAL,
+    VALUES_INF_REAL,
+    VALUES_LARGE,
+    VALUES_SMALL
+} values;
 
 typedef struct case_row {
     hone_op op;

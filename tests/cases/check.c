@@ -162,11 +162,9 @@ bool check_case(hone_backend *b, hone_backend *ref64, const case_row *row, compl
 {
     scene s;
     scene_open(&s, row);
-    static const values first[] = {[EXACT] = VALUES_REAL,
-                                   [CLOSE] = VALUES_REAL,
-                                   [NANS] = VALUES_NANS,
-                                   [NANS_CLOSE] = VALUES_NAN_REAL,
-                                   [TIES] = VALUES_INTEGER};
+    static const values first[] = {
+        [EXACT] = VALUES_REAL,    [CLOSE] = VALUES_REAL,  [NANS] = VALUES_NANS,   [NANS_CLOSE] = VALUES_NAN_REAL,
+        [INFS] = VALUES_INF_REAL, [LARGE] = VALUES_LARGE, [SMALL] = VALUES_SMALL, [TIES] = VALUES_INTEGER};
     bool ok = check_kind(b, ref64, &s, first[row->tolerance], why);
     if (ok && row->tolerance == EXACT) ok = check_kind(b, ref64, &s, VALUES_INTEGER, why);
     scene_close(&s);

@@ -154,6 +154,45 @@ static void clip_without_eps(hone_backend *b, const hone_launch *l) /* scales sm
     step->grad_norm = kept;
 }
 
+/* One cast too few: gradients of 1e20 seem to overflow, those of 1e-25 to be nothing. */
+static void squares_in_float(hone_backend *b, const hone_launch *l)
+{
+    const float *grad = l->in[0];
+    hone_step *step = l->in[1];
+    double sum = 0;
+    (void)b;
+    for (int64_t i = 0; i < hone_tensor_count(l->in_desc[0]); i++) sum += (double)(grad[i] * grad[i]);
+    step->grad_norm = sqrt(sum);
+    step->finite = isfinite(sum) ? 1 : 0;
+}
+
+/* The test that people write first, x == x. */
+static void infinity_taken_for_finite(hone_backend *b, const hone_launch *l)
+{
+    hone_step *step = l->in[1];
+    sound(b, l);
+    step->finite = step->grad_norm == step->grad_norm;
+}
+
+/* A verdict that is never taken back. */
+static void stays_bad(hone_backend *b, const hone_launch *l)
+{
+    hone_step *step = l->in[1];
+    int32_t before = step->finite;
+    sound(b, l);
+    if (!before) step->finite = 0;
+}
+
+/* The average follows also the statistics of a step that is skipped. */
+static void bad_step_averaged(hone_backend *b, const hone_launch *l)
+{
+    hone_launch other = *l;
+    hone_step step = *(const hone_step *)l->in[2];
+    step.finite = 1;
+    other.in[2] = &step;
+    sound(b, &other);
+}
+
 /* Accuracy over 100 %. */
 static void hits_counted_twice(hone_backend *b, const hone_launch *l)
 {
@@ -247,6 +286,10 @@ static const struct fault {
     {"SGD ignores that this is the first step", HONE_OP_sgd, first_step_ignored, "input"},
     {"SGD takes a step that is not finite", HONE_OP_sgd, bad_step_taken, "input 0"},
     {"clipping is left out", HONE_OP_sgd, clip_without_eps, "input 0"},
+    {"the norm is summed in float", HONE_OP_grad_norm, squares_in_float, "step->"},
+    {"an infinite norm counts as finite", HONE_OP_grad_norm, infinity_taken_for_finite, "finite"},
+    {"one bad step makes all later ones bad", HONE_OP_grad_norm, stays_bad, "finite"},
+    {"statistics of a bad step are averaged", HONE_OP_average, bad_step_averaged, "input 0"},
     {"the loss counts one hit too many", HONE_OP_softmax_xent, hits_counted_twice, "correct"},
     {"a write past the end", HONE_OP_mul, writes_past_end, "past the end of output 0"},
     {"a write before the start", HONE_OP_softmax, writes_before_start, "before the start of output 0"},

@@ -181,8 +181,11 @@ static double plain_value(const scene *s, values kind, int k, hone_tid t, int64_
 {
     uint32_t bits = draw(s, t, i);
     if ((kind == VALUES_NANS || (kind == VALUES_NAN_REAL && k == 0)) && k >= 0 && bits % 7 == 3) return NAN;
-    if (kind == VALUES_NANS && k >= 0 && bits % 13 == 5) return bits & 64 ? INFINITY : -INFINITY;
-    if (kind == VALUES_REAL || kind == VALUES_NAN_REAL) return real_value(s, k, t, i);
+    bool infinities = kind == VALUES_NANS || kind == VALUES_INF_REAL;
+    if (infinities && k >= 0 && bits % 13 == 5) return bits & 64 ? INFINITY : -INFINITY;
+    if (kind == VALUES_LARGE) return ldexp(real_value(s, k, t, i), 100);
+    if (kind == VALUES_SMALL) return ldexp(real_value(s, k, t, i), -100);
+    if (kind == VALUES_REAL || kind == VALUES_NAN_REAL || kind == VALUES_INF_REAL) return real_value(s, k, t, i);
     if (is_positive(s->row->op, k)) return 1 + bits % 3;
     if (s->row->op == HONE_OP_relu6 && k == 0) return (double)(bits % 13) - 3;
     return (double)(bits % 7) - 3;
