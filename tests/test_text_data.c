@@ -31,7 +31,7 @@ static hone_config text_config(const char *path)
 static char *show(const hone_data *d, const hone_dataset *set)
 {
     hone_text t = {0};
-    const hone_texts *texts = hone_dataset_texts(set);
+    const hone_text_rows *texts = hone_dataset_texts(set);
     hone_text_add(&t, "%s", "");
     for (int64_t i = 0; i < texts->count; i++) {
         const hone_text_row *r = &texts->row[i];
@@ -564,7 +564,7 @@ static void test_val_fraction(void **state)
     for (int64_t i = 0; i < 20; i++) few += hone_dataset_labels(d->val)[i] == 0;
     assert_int_equal(few, 5);
     for (int k = 0; k < 2; k++) {
-        const hone_texts *a = hone_dataset_texts(k ? d->val : d->train),
+        const hone_text_rows *a = hone_dataset_texts(k ? d->val : d->train),
                          *b = hone_dataset_texts(k ? again->val : again->train);
         for (int64_t i = 0; i < a->count; i++) {
             assert_int_equal(a->row[i].line, b->row[i].line);

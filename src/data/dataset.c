@@ -43,7 +43,7 @@ void hone_dataset_free(hone_dataset *d)
     if (!d) return;
     if (d->pixels_owned) free(d->pixels);
     hone_names_free(&d->skipped);
-    hone_texts_free(d->texts);
+    hone_text_rows_free(d->texts);
     free(d->weight);
     free(d->item);
     free(d->label);
@@ -70,7 +70,7 @@ int hone_dataset_skipped(const hone_dataset *d, const char *const **reasons)
 const char *hone_dataset_source(const hone_dataset *d, int64_t sample, char *text, size_t text_bytes)
 {
     const hone_source *s = d->source;
-    if (d->texts) return hone_texts_place(d->texts, sample, text, text_bytes);
+    if (d->texts) return hone_text_rows_place(d->texts, sample, text, text_bytes);
     int32_t item = d->item[sample];
     if (s->files.count) hone_quote(s->files.item[item], text, text_bytes);
     else snprintf(text, text_bytes, "%s#%d", s->name, item);

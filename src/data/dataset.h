@@ -13,10 +13,10 @@
 struct hone_dataset {
     hone_source *source;
     int64_t count;
-    int32_t *item;  /* (count) item of the source, ascending                                       */
-    int32_t *label; /* (count) index into the class list of the experiment                         */
-    float *weight;  /* (count), or NULL: all 1                                                     */
-    hone_texts *texts; /* rows of text; then item, pixels and the shape are not there                */
+    int32_t *item;         /* (count) item of the source, ascending                                       */
+    int32_t *label;        /* (count) index into the class list of the experiment                         */
+    float *weight;         /* (count), or NULL: all 1                                                     */
+    hone_text_rows *texts; /* rows of text; then item, pixels and the shape are not there                */
     int height, width, channels;
     hone_resize resize;
     hone_on_error on_error;

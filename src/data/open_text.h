@@ -22,7 +22,7 @@ hone_status hone_text_data_open_eval(const char *path, const char *split, const 
                                      const char *const *class_name, hone_dataset **out) HONE_MUST_USE;
 
 /* A data set of the rows of `t`, which it takes over (also on failure). */
-hone_status hone_dataset_of_texts(hone_texts *t, const char *name, hone_dataset **out) HONE_MUST_USE;
+hone_status hone_dataset_of_texts(hone_text_rows *t, const char *name, hone_dataset **out) HONE_MUST_USE;
 /* The name of a split as typed; COUNT for NULL. Errors: USAGE. (open.c) */
 hone_status hone_split_of_name(const char *name, hone_split *out) HONE_MUST_USE;
 /* Fails and names the splits that are there: have[k] says which. (open.c) */

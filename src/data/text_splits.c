@@ -10,13 +10,13 @@
 #include "data/open_text.h"
 #include "data/order.h"
 
-hone_status hone_dataset_of_texts(hone_texts *t, const char *name, hone_dataset **out)
+hone_status hone_dataset_of_texts(hone_text_rows *t, const char *name, hone_dataset **out)
 {
     size_t n = (size_t)t->count;
     hone_dataset *d = calloc(1, sizeof *d);
     *out = NULL;
     if (!d) {
-        hone_texts_free(t);
+        hone_text_rows_free(t);
         return hone_no_memory("a data set", sizeof *d);
     }
     d->texts = t;
@@ -42,12 +42,12 @@ hone_status hone_dataset_of_texts(hone_texts *t, const char *name, hone_dataset 
 static hone_status take_rows(hone_text_gather *g, hone_split split, const bool *drop, hone_dataset **out)
 {
     hone_text_list *l = &g->sink.list[split];
-    hone_texts *t = calloc(1, sizeof *t);
+    hone_text_rows *t = calloc(1, sizeof *t);
     if (!t) return hone_no_memory("a data set", sizeof *t);
     /* moved down in place: a second copy of millions of rows would cost more than reading them */
     for (int64_t i = 0; i < l->count; i++)
         if (!drop || !drop[i]) l->row[t->count++] = l->row[i];
-    *t = (hone_texts){t->count, l->row, g->sink.second, g->sink.weight, g->sink.pool};
+    *t = (hone_text_rows){t->count, l->row, g->sink.second, g->sink.weight, g->sink.pool};
     t->pool->refs++;
     l->row = NULL;
     l->count = l->capacity = 0;
@@ -62,14 +62,14 @@ static hone_status copy_rows(const hone_text_gather *g, hone_split split, const 
                              hone_dataset **out)
 {
     const hone_text_list *l = &g->sink.list[split];
-    hone_texts *t = calloc(1, sizeof *t);
+    hone_text_rows *t = calloc(1, sizeof *t);
     hone_text_row *row = malloc((size_t)count * sizeof *row + 1);
     if (!t || !row) {
         free(t);
         free(row);
         return hone_no_memory("rows of text", (size_t)count * sizeof *row);
     }
-    *t = (hone_texts){0, row, g->sink.second, g->sink.weight, g->sink.pool};
+    *t = (hone_text_rows){0, row, g->sink.second, g->sink.weight, g->sink.pool};
     t->pool->refs++;
     for (int64_t i = 0; i < l->count; i++)
         if (take[i]) row[t->count++] = l->row[i];
@@ -99,8 +99,8 @@ static hone_status cut_val(hone_text_gather *g, const hone_config *c, hone_datas
 /* Where a row of a list stands, for a message. */
 static const char *row_place(const hone_text_gather *g, const hone_text_row *row, char *text, size_t bytes)
 {
-    hone_texts one = {.count = 1, .row = (hone_text_row *)(uintptr_t)row, .pool = g->sink.pool};
-    return hone_texts_place(&one, 0, text, bytes);
+    hone_text_rows one = {.count = 1, .row = (hone_text_row *)(uintptr_t)row, .pool = g->sink.pool};
+    return hone_text_rows_place(&one, 0, text, bytes);
 }
 
 /* Labels of a list from the sink's order of classes to another list; map[k] < 0: not in it. */
@@ -264,7 +264,7 @@ static hone_status open_eval(hone_text_gather *g, const hone_config *c, hone_spl
                              const char *const *class_name, hone_dataset **out)
 {
     HONE_TRY(choose(g, c, wanted, out));
-    hone_texts *t = (*out)->texts;
+    hone_text_rows *t = (*out)->texts;
     int *map = map_classes(&g->sink, classes, class_name, false);
     if (!map) return hone_no_memory("class names", 0);
     hone_text_list view = {.row = t->row, .count = t->count};

@@ -7,10 +7,10 @@
 #include "data/dataset.h"
 #include "data/text_sink.h"
 
-const hone_texts *hone_dataset_texts(const hone_dataset *d) { return d ? d->texts : NULL; }
+const hone_text_rows *hone_dataset_texts(const hone_dataset *d) { return d ? d->texts : NULL; }
 
 /* Files that are one text each have no line to name; tables go by their short name. */
-const char *hone_texts_place(const hone_texts *t, int64_t sample, char *out, size_t out_bytes)
+const char *hone_text_rows_place(const hone_text_rows *t, int64_t sample, char *out, size_t out_bytes)
 {
     const hone_text_row *row = &t->row[sample];
     const char *file = t->pool->files.item[row->file];
@@ -30,7 +30,7 @@ void hone_text_pool_drop(hone_text_pool *p)
 }
 
 /* Rows are the split's own, bytes are shared. */
-void hone_texts_free(hone_texts *t)
+void hone_text_rows_free(hone_text_rows *t)
 {
     if (!t) return;
     hone_text_pool_drop(t->pool);

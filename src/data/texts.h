@@ -30,17 +30,17 @@ typedef struct hone_text_row {
     int32_t file;  /* index into the pool's files                                             */
 } hone_text_row;
 
-typedef struct hone_texts {
+typedef struct hone_text_rows {
     int64_t count;
     hone_text_row *row;  /* (count)                                                                */
     bool second, weight; /* the data have the column                                               */
     hone_text_pool *pool;
-} hone_texts;
+} hone_text_rows;
 
 /* Rows of a split; NULL for images. */
-const hone_texts *hone_dataset_texts(const hone_dataset *d);
+const hone_text_rows *hone_dataset_texts(const hone_dataset *d);
 /* "train.tsv:17", or "spam/0001.txt" for folders; returns `out`. */
-const char *hone_texts_place(const hone_texts *t, int64_t sample, char *out, size_t out_bytes);
-void hone_texts_free(hone_texts *t); /* NULL is fine */
+const char *hone_text_rows_place(const hone_text_rows *t, int64_t sample, char *out, size_t out_bytes);
+void hone_text_rows_free(hone_text_rows *t); /* NULL is fine */
 
 #endif
