@@ -153,4 +153,5 @@ def main():
         pathlib.Path(args.json).write_text(json.dumps(results, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

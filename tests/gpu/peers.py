@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Whole training steps of hone on a GPU beside PyTorch on the same chip, interleaved in one run.
+
+usage: peers.py --hone BINARY [--device cuda] [--loads lenet-64,resnet18-cifar-512:bf16] [--rounds 5] [--seconds 500] [--json FILE]
+
+Both sides hold random uint8 pictures on the device, gather a batch by index, normalise, and train the same net with
+SGD (momentum, weight decay; AdamW for ViT) in the same precision: fp32 masters, 16-bit autocast for bf16 and fp16
+(fp16 with a loss scale), TF32 allowed for tf32 only. PyTorch runs as eager, compile and a whole step captured by hand in a CUDA graph,
+with channels_last and fused optimizers, each in a process of its own; "best" is the best of their medians. Blocks
+alternate hone, variant, hone, ...; a block is timed from sync to sync. One variant that fails is said, not hidden.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
+import compare  # noqa: E402  the nets and the protocol of workers are the CPU race's
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LOADS = {  # page, batch, sample, classes, samples, steps of a block, precisions, variants
+    "mlp-64": ("mlp", 64, (28, 28, 1), 10, 8192, 1000, ("fp32", "bf16"), ("eager", "compile:reduce-overhead", "graph")),
+    "lenet-64": ("lenet", 64, (28, 28, 1), 10, 8192, 1000, ("fp32", "bf16"), ("eager", "compile:reduce-overhead", "graph")),
+    "lenet-256": ("lenet", 256, (28, 28, 1), 10, 8192, 1000, ("bf16",), ("eager", "compile:reduce-overhead", "graph")),
+    "resnet18-cifar-512": ("resnet18-cifar", 512, (32, 32, 3), 10, 4096, 40, ("bf16", "fp16"), ("eager", "graph", "compile:max-autotune")),
+    "resnet50-256": ("resnet50", 256, (224, 224, 3), 1000, 1024, 8, ("bf16",), ("eager", "compile:max-autotune")),
+    "vit-s16-256": ("vit-s16", 256, (224, 224, 3), 1000, 1024, 8, ("bf16",), ("eager", "compile:max-autotune")),
+}
+
+
+def torch_net(page):
+    if page == "resnet50":
+        import torchvision
+        return torchvision.models.resnet50()
+    if page == "vit-s16":
+        import timm
+        return timm.create_model("vit_small_patch16_224")
+    return compare.torch_net(page)
+
+
+def prepare(page, batch, shape, classes, samples, precision):
+    """A function that runs one step, everything of it on the device."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
+    h, w, c = shape
+    net = torch_net(page).train().to(device, memory_format=torch.channels_last)
+    kind = torch.optim.AdamW if page == "vit-s16" else torch.optim.SGD
+    more = {} if kind is torch.optim.AdamW else {"momentum": 0.9}
+    optimizer = kind(net.parameters(), lr=1e-3, weight_decay=5e-4, fused=True, **more)
+    scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
+    pool = torch.randint(0, 256, (samples, c, h, w), dtype=torch.uint8, device=device).to(memory_format=torch.channels_last)
+    label = torch.randint(0, classes, (samples,), device=device)
+    at = torch.zeros(batch, dtype=torch.long, device=device)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    loss_of = torch.nn.CrossEntropyLoss()
+
+    def forward_backward():
+        x = pool[at].to(memory_format=torch.channels_last).float().div(255).sub(0.5).div(0.25)
+        with torch.autocast(device, dtype=dtype or torch.float32, enabled=dtype is not None):
+            loss = loss_of(net(x), label[at])
+        scaler.scale(loss).backward()
+        return loss
+
+    def advance(k):
+        at.copy_((torch.arange(k * batch, (k + 1) * batch) % samples), non_blocking=True)
+
+    return torch, forward_backward, advance, optimizer, scaler
+
+
+def stepper(variant, setup):
+    """One step of a variant as a function of its number."""
+    torch, forward_backward, advance, optimizer, scaler = setup
+
+    def update():
+        scaler.step(optimizer)
+        scaler.update()
+
+    if variant == "graph":
+        if scaler.is_enabled():
+            raise RuntimeError("a loss scale that the host reads can't be captured")
+        side = torch.cuda.Stream()
+        with torch.cuda.stream(side):
+            for k in range(3):
+                advance(k)
+                optimizer.zero_grad(set_to_none=True)
+                forward_backward()
+                update()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            forward_backward()
+            optimizer.step()
+
+        def step(k):
+            advance(k)
+            graph.replay()
+        return step
+    run = forward_backward if variant == "eager" else torch.compile(forward_backward, mode=variant.split(":")[1])
+
+    def step(k):
+        advance(k)
+        optimizer.zero_grad(set_to_none=True)
+        run()
+        update()
+    return step
+
+
+def worker(load, precision, variant):
+    """Reads 'block N' lines, answers one JSON line with the seconds of N steps together."""
+    page, batch, shape, classes, samples, *_ = LOADS[load]
+    start = time.perf_counter()
+    setup = prepare(page, batch, shape, classes, samples, precision)
+    torch = setup[0]
+    sync = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
+    step, first, done = stepper(variant, setup), None, 0
+    for line in sys.stdin:
+        count = int(line.split()[1])
+        sync()
+        begin = time.perf_counter()
+        for _ in range(count):
+            step(done)
+            done += 1
+        sync()
+        seconds = time.perf_counter() - begin
+        first = first or time.perf_counter() - start
+        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        print(json.dumps(dict(seconds=seconds, first=first, peak=peak)), flush=True)
+
+
+def hone_block(args, load, precision):
+    page, batch, _, _, samples, steps, *_ = LOADS[load]
+    words = [args.hone, "bench", str(ROOT / f"configs/bench/{page}.yaml"), "--device", args.device, "--batch", str(batch), "--steps",
+             str(max(1, steps // 10)), "--json", f"train.precision={precision}", f"data.synthetic.samples={samples}"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(f"hone bench failed: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def race_variant(args, load, precision, variant, ends):
+    """Blocks of one PyTorch variant with hone's between them: (its samples/s, hone's reports, seconds to its first step)."""
+    _, batch, _, _, _, steps, *_ = LOADS[load]
+    p = subprocess.Popen([sys.executable, __file__, "--worker", load, precision, variant], text=True, stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        first = compare.ask(p, max(3, steps // 10))["first"]  # warm-up, compilation included
+        theirs, ours = [], []
+        for _ in range(args.rounds):
+            ours.append(hone_block(args, load, precision))
+            theirs.append(batch * steps / compare.ask(p, steps)["seconds"])
+            if time.monotonic() > ends and len(theirs) > 1:
+                break
+        return theirs, ours, first
+    finally:
+        p.stdin.close()
+        p.kill() if time.monotonic() > ends else None
+        p.wait()
+
+
+def spread(values):
+    return dict(median=statistics.median(values), min=min(values), max=max(values), n=len(values))
+
+
+def race(args, load, precision, ends):
+    """One line of the table; None where no variant could run."""
+    variants, reports, first = {}, [], {}
+    for v in args.variants.split(",") if args.variants else LOADS[load][7]:
+        if time.monotonic() > ends:
+            print(f"{load} {precision}: no time left for {v}", flush=True)
+            continue
+        try:
+            variants[v], ours, first[v] = race_variant(args, load, precision, v, ends)
+            reports += ours
+        except (RuntimeError, BrokenPipeError, ValueError) as why:
+            print(f"{load} {precision} {v}: {why}", flush=True)
+    if not variants:
+        return None
+    best = max(variants, key=lambda v: statistics.median(variants[v]))
+    mine, theirs = spread([r["samples_per_second"] for r in reports]), spread(variants[best])
+    seconds = statistics.median(r["step_ms"] for r in reports) / 1e3
+    row = dict(load=load, precision=precision, best=best, hone=mine, peer=theirs, ratio=mine["median"] / theirs["median"],
+               kernels=reports[0].get("kernels_per_step"), tflops=reports[0]["flop_per_step"] / seconds / 1e12,
+               tbps=reports[0]["bytes_per_step"] / seconds / 1e12, first=reports[0]["first_step_seconds"], peer_first=first,
+               variants={v: spread(x) for v, x in variants.items()})
+    print(f"{load} {precision}: hone {mine['median']:,.0f} ({mine['min']:,.0f} to {mine['max']:,.0f}, n {mine['n']}); "
+          + "; ".join(f"{v} {statistics.median(x):,.0f} = {mine['median'] / statistics.median(x):.2f}x" for v, x in variants.items()), flush=True)
+    return row
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--hone", default="build/release/hone")
+    p.add_argument("--device", default="cuda")
+    p.add_argument("--loads", default=",".join(LOADS), help="names of LOADS, each with :PRECISION where only one is wanted")
+    p.add_argument("--variants", default="", help="of PyTorch: eager, graph, compile:MODE; default: those of LOADS")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--seconds", type=float, default=480)
+    p.add_argument("--json", type=pathlib.Path)
+    p.add_argument("--worker", nargs=3)
+    args = p.parse_args()
+    if args.worker:
+        return worker(*args.worker)
+    ends, rows = time.monotonic() + args.seconds, []
+    for name in args.loads.split(","):
+        load, _, only = name.partition(":")
+        for precision in LOADS[load][6] if not only else (only,):
+            row = race(args, load, precision, ends)
+            rows += [row] if row else []
+            if args.json:
+                args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0 if rows else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
