@@ -75,7 +75,7 @@ void hone_ids_free(hone_ids *ids)
 /* A part on its way to ids. */
 typedef struct part {
     const hone_tokenizer *t;
-    hone_work *w = NULL;
+    hone_work *w;
     hone_ids *ids;
 } part;
 

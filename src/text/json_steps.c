@@ -137,7 +137,7 @@ static hone_status read_processor(const char *name, const json_t *o, hone_tokeni
     const char *type;
     size_t k;
     json_t *one;
-    int32_t cls, sep;
+    int32_t cls = -1, sep = -1;
     HONE_TRY(hone_json_text(name, o, "type", "none", &type));
     if (strcmp(type, "ByteLevel") == 0) return HONE_OK; /* moves offsets, not ids */
     bool roberta = strcmp(type, "RobertaProcessing") == 0, bert = strcmp(type, "BertProcessing") == 0;
