@@ -45,7 +45,7 @@ static int failures_on(hone_backend *b)
     complaint why;
     int failures = 0;
     for (int k = 0; k < case_count; k++)
-        if (!check_case(b, ref64, &case_list[k], &why)) count_failure(&failures, &why);
+        if (!check_case(b, ref64, &case_list[k], HONE_F32, &why)) count_failure(&failures, &why);
     hone_backend_close(b);
     hone_backend_close(ref64);
     return failures;
@@ -98,7 +98,7 @@ static void test_cpu_convolutions(void **state)
         assert_int_equal(setenv("HONE_CPU_CONV", method[m], 1), 0);
         for (int k = 0; k < case_count; k++) {
             if (case_list[k].op != HONE_OP_conv && case_list[k].op != HONE_OP_conv_act) continue;
-            if (check_case(b, ref64, &case_list[k], &why)) continue;
+            if (check_case(b, ref64, &case_list[k], HONE_F32, &why)) continue;
             print_error("HONE_CPU_CONV=%s: ", method[m]);
             count_failure(&failures, &why);
         }
@@ -198,7 +198,8 @@ static bool has_rows(const hone_backend *b, hone_op op)
 
 static const char *device_name; /* "emulated", "cuda" */
 static const char *device_op;   /* NULL: all */
-static bool stop_at_first;      /* a planted fault needs one witness, not all */
+static hone_dtype device_storage;
+static bool stop_at_first; /* a planted fault needs one witness, not all */
 
 static void test_device(void **state)
 {
@@ -210,13 +211,27 @@ static void test_device(void **state)
         const case_row *row = &case_list[k];
         if ((device_op && strcmp(device_op, hone_op_name(row->op)) != 0) || !has_rows(b, row->op)) continue;
         ran++;
-        if (!check_case(b, ref64, row, &why)) count_failure(&failures, &why);
+        if (!check_case(b, ref64, row, device_storage, &why)) count_failure(&failures, &why);
     }
     hone_backend_close(b);
     hone_backend_close(ref64);
     print_message("%d of %d cases ran on device %s\n", ran, case_count, device_name);
     assert_true(ran > 0);
     assert_int_equal(failures, 0);
+}
+
+/* "OP", "OP@bf16", "@fp16": cuts the storage type off; false where it is none. */
+static bool take_storage(char *op)
+{
+    char *at = op ? strchr(op, '@') : NULL;
+    device_op = op && op != at ? op : NULL;
+    device_storage = HONE_F32;
+    if (!at) return true;
+    for (int k = HONE_PRECISION_FP32; k < HONE_PRECISION_COUNT; k++)
+        if (strcmp(at + 1, hone_precision_name((hone_precision)k)) == 0)
+            device_storage = hone_precision_storage((hone_precision)k);
+    *at = '\0';
+    return device_storage != HONE_F32;
 }
 
 int main(int argc, char **argv)
@@ -234,7 +249,7 @@ int main(int argc, char **argv)
     if (strcmp(mode, "dump") == 0) return golden_dump();
     if (strcmp(mode, "support") == 0) return report_support();
     device_name = mode;
-    device_op = argc > 2 ? argv[2] : NULL;
+    if (!take_storage(argc > 2 ? argv[2] : NULL)) return 2;
     stop_at_first = argc > 3 && strcmp(argv[3], "first") == 0;
     if (strcmp(mode, "emulated") == 0 || strcmp(mode, "cuda") == 0) return cmocka_run_group_tests(device, NULL, NULL);
     if (strcmp(mode, "grad") == 0) return cmocka_run_group_tests(gradients, NULL, NULL);

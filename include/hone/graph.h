@@ -55,6 +55,7 @@ typedef struct hone_update_attr {
     float   clip_norm;                            /* 0 = off; torch.nn.utils.clip_grad_norm_      */
     float   ema_decay;                            /* 0 = off                                      */
     int32_t zero_grad;                            /* clear GRAD after use (accumulation)          */
+    int32_t scale_interval;                       /* good steps until the loss scale doubles; 0 = never */
 } hone_update_attr;
 
 /* One struct, not a union: a fused op needs several of them at once. */
@@ -119,7 +120,41 @@ typedef struct hone_step {
     int32_t  bad_in_row;    /* skipped steps since the last good one                              */
     int64_t  bad_total;
     int64_t  updates;       /* good steps so far: t of Adam's bias correction; 0 marks SGD's first */
+    /* fp16 only: gradients of the loss are made `loss_scale` times too large, so that small ones survive 16 bits, and
+     * the update divides. After {update.scale_interval} good steps in a row it doubles; a step whose gradient is not
+     * finite halves it, down to HONE_LOSS_SCALE_MIN, and counts in bad_total but not in bad_in_row: only at the floor
+     * is the gradient itself to blame (torch.amp.GradScaler's rules, which has no floor). */
+    float    loss_scale;    /* 0: off, as 1                                                       */
+    int32_t  scale_good;    /* good steps since the scale last changed                            */
 } hone_step;
+
+#define HONE_LOSS_SCALE_INIT     65536.0f
+#define HONE_LOSS_SCALE_MIN      1.0f
+#define HONE_LOSS_SCALE_MAX      1.7014118e38f /* 2^127: doubling it would give infinity            */
+#define HONE_LOSS_SCALE_INTERVAL 2000
+
+HONE_HOST_DEVICE static inline float hone_step_loss_scale(const hone_step *s) { return s->loss_scale > 0 ? s->loss_scale : 1.0f; }
+/* After a step, by the update: counts it, and moves the loss scale. One definition for all dialects. */
+HONE_HOST_DEVICE static inline void hone_step_count(hone_step *s, int32_t scale_interval)
+{
+    int scaled = s->loss_scale > 0;
+    if (!s->finite) {
+        s->bad_total++;
+        s->scale_good = 0;
+        if (scaled && s->loss_scale > HONE_LOSS_SCALE_MIN) {
+            float half = s->loss_scale * 0.5f;
+            s->loss_scale = half > HONE_LOSS_SCALE_MIN ? half : HONE_LOSS_SCALE_MIN;
+        } else {
+            s->bad_in_row++;
+        }
+        return;
+    }
+    s->bad_in_row = 0;
+    s->updates++;
+    if (!scaled || scale_interval <= 0 || ++s->scale_good < scale_interval) return;
+    s->scale_good = 0;
+    if (s->loss_scale < HONE_LOSS_SCALE_MAX) s->loss_scale *= 2;
+}
 
 /* Philox's step of dropout, drop_path and attention's dropout: micro-batches of one step differ, and
  * without accumulation (micro == 0) it is the step itself. */

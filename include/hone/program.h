@@ -31,6 +31,7 @@ typedef struct hone_compile_opts {
     bool                eager;       /* never record                                               */
     hone_program       *share;       /* NULL: own everything                                       */
     hone_precision      precision;   /* AUTO (0): the backend's best; what it lacks is refused     */
+    float               loss_scale;  /* fp16: the first one; 0 = HONE_LOSS_SCALE_INIT               */
 } hone_compile_opts;
 
 /* `asked` on `b`: AUTO becomes what the backend does best, never AUTO. Errors: USAGE, saying what it has. */
@@ -57,9 +58,9 @@ hone_status hone_program_get_step(hone_program *p, hone_step *step) HONE_MUST_US
 hone_status hone_program_put_step(hone_program *p, const hone_step *step) HONE_MUST_USE;
 
 /* Tensors by id of the graph that was compiled (ids survive compilation) or of hone_program_graph.
- * `bytes` must equal the tensor's size; F32 data even where the backend computes in double (there the
- * size in doubles is taken as well, unconverted). Writing a PARAM or STATE restarts its moving average
- * at the value. Reading an activation that is neither kept nor of a no_reuse program is a USAGE error. */
+ * `bytes` must equal the tensor's size; F32 data even where the backend computes in double or stores in 16 bits
+ * (there the size in its own type is taken as well, unconverted). Writing a PARAM or STATE restarts its moving average at
+ * the value. Reading an activation that is neither kept nor of a no_reuse program is a USAGE error. */
 hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, size_t bytes) HONE_MUST_USE;
 hone_status hone_program_read(hone_program *p, hone_tid t, void *host, size_t bytes) HONE_MUST_USE;
 /* The first `bytes` of an INPUT tensor; what lies behind them stays as it was (dead tokens of a ragged batch). */

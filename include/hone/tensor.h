@@ -34,6 +34,7 @@ typedef enum hone_role {
     HONE_ROLE_POOL,    /* sample pool; memory of the caller, bound by hone_program_bind_pool      */
     HONE_ROLE_CONST,   /* filled once after compile (class weights); shared between programs      */
     HONE_ROLE_PARAM,   /* learned; fp32 master; in the model file                                 */
+    HONE_ROLE_SHADOW,  /* 16-bit copy of all PARAM at equal element offsets, then of the average  */
     HONE_ROLE_STATE,   /* running statistics; in the model file, no gradient                      */
     HONE_ROLE_GRAD,    /* gradients of PARAM, at equal offsets                                    */
     HONE_ROLE_OPT,     /* optimizer slots: slot k of a parameter lies at k * PARAM size + offset  */
@@ -83,6 +84,9 @@ const char *hone_precision_name(hone_precision precision); /* "bf16", as in trai
 hone_dtype  hone_precision_storage(hone_precision precision); /* BF16, F16, or F32 for all others    */
 int64_t     hone_tensor_count(const hone_tensor *t);      /* elements; 1 for rank 0               */
 size_t      hone_tensor_bytes(const hone_tensor *t);
+/* `count` values of F32, F64, BF16 or F16 to and from fp32; rounds to nearest, ties to even. False: not such a dtype. */
+bool        hone_reals_to_f32(hone_dtype dtype, const void *from, float *to, int64_t count);
+bool        hone_reals_from_f32(hone_dtype dtype, const float *from, void *to, int64_t count);
 /* Writes "(64, 32, 32, 3)"; returns `text`. */
 char       *hone_tensor_shape_text(const hone_tensor *t, char *text, size_t text_bytes);
 

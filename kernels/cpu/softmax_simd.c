@@ -80,7 +80,8 @@ static entropy describe(const hone_launch *l)
     e.N = l->in_desc[0]->dim[0];
     e.C = l->in_desc[0]->dim[1];
     e.smoothing = (double)l->node->attr.loss.smoothing;
-    e.grad_scale = (double)l->node->attr.loss.grad_scale;
+    const hone_step *step = l->in[4];
+    e.grad_scale = (double)l->node->attr.loss.grad_scale * (step ? (double)hone_step_loss_scale(step) : 1);
     for (int64_t n = 0; n < e.N; n++) e.total += weight(e.row_weight, n) * weight(e.class_weight, e.label[n]);
     for (int64_t c = 0; c < e.C; c++) e.all += weight(e.class_weight, c);
     return e;

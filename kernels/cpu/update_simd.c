@@ -42,15 +42,15 @@ void SIMD(cpu_grad_norm)(hone_backend *b, const hone_launch *l)
     norm_job job = {l->in[0], hone_tensor_count(l->in_desc[0]), parts};
     hone_cpu_ranges(b, hone_cpu_team(b, job.K), NORM_PARTS, 1, norm_range, &job);
     for (int part = 0; part < NORM_PARTS; part++) sum += parts[part];
-    step->grad_norm = sqrt(sum);
+    step->grad_norm = sqrt(sum) / (double)hone_step_loss_scale(step);
     step->finite = isfinite(sum) ? 1 : 0;
 }
 
 /* --- sgd, adamw -------------------------------------------------------------------------------------- */
 /* Factors are computed once a step in double and rounded once; the elements' arithmetic is float. */
 typedef struct update_job {
-    float *p, *grad, *slot0, *slot1, *ema; /* (K); slots and ema may be NULL */
-    const hone_segment *segment;           /* (S)                            */
+    float *p, *grad, *slot0, *slot1, *ema, *shadow; /* (K); the last four may be NULL */
+    const hone_segment *segment;                    /* (S)                            */
     int64_t S;
     const hone_update_attr *a;
     double lr, bias1;    /* bias1 = 1 - beta1^t                          */
@@ -134,20 +134,11 @@ static void update_range(const void *arg, int64_t begin, int64_t end)
             s.lr_over_bias1 = (float)(job->lr / job->bias1 * (double)g->lr_scale);
             s.decay = g->decay ? job->a->weight_decay : 0.0f;
             apply(job, s);
+            /* this dialect stores in fp32: the copy is one */
+            if (job->shadow)
+                memcpy(job->shadow + s.begin, job->p + s.begin, (size_t)(s.end - s.begin) * sizeof *job->p);
         }
         if (job->a->zero_grad) memset(job->grad + i, 0, (size_t)(to - i) * sizeof *job->grad);
-    }
-}
-
-/* Only updates that took place count for Adam's bias correction; bad ones in a row end a run elsewhere. */
-static void count_step(hone_step *step)
-{
-    if (step->finite) {
-        step->bad_in_row = 0;
-        step->updates++;
-    } else {
-        step->bad_in_row++;
-        step->bad_total++;
     }
 }
 
@@ -158,6 +149,7 @@ static void update(hone_backend *b, const hone_launch *l, int adam)
     const hone_update_attr *a = &l->node->attr.update;
     update_job job = {.p = l->in[0], .grad = l->in[1], .segment = l->in[2], .slot0 = l->in[4], .slot1 = l->in[5]};
     job.ema = l->in[6];
+    job.shadow = l->in[7];
     job.S = (int64_t)(hone_tensor_bytes(l->in_desc[2]) / sizeof *job.segment);
     job.a = a;
     job.adam = adam;
@@ -165,7 +157,7 @@ static void update(hone_backend *b, const hone_launch *l, int adam)
     job.first = step->updates == 0;
     double clip = a->clip_norm > 0 ? (double)a->clip_norm / (step->grad_norm + 1e-6) : 1;
     double t = (double)(step->updates + 1);
-    job.clip = (float)(clip < 1 ? clip : 1);
+    job.clip = (float)((clip < 1 ? clip : 1) / (double)hone_step_loss_scale(step));
     job.ema_decay = a->ema_decay;
     job.ema_share = (float)(1 - (double)a->ema_decay);
     job.lr = (double)step->lr;
@@ -173,7 +165,7 @@ static void update(hone_backend *b, const hone_launch *l, int adam)
     job.inverse_bias2 = adam ? (float)(1 / sqrt(1 - pow((double)a->beta2, t))) : 1;
     int64_t K = hone_tensor_count(l->in_desc[0]);
     hone_cpu_ranges(b, hone_cpu_team(b, 2 * K), K, 64, update_range, &job);
-    count_step(step);
+    hone_step_count(step, a->scale_interval);
 }
 
 void SIMD(cpu_sgd)(hone_backend *b, const hone_launch *l) { update(b, l, 0); }

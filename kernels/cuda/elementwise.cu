@@ -1,8 +1,8 @@
 /* elementwise.cu - sums, products, row broadcasts, concatenation (rows add .. concat_dx of ops.def).
  *
- * Loops over the output, 16 bytes a thread where rows allow it. add_rows_dp sums over samples in order,
- * so that two runs give the same bits. Must not use atomics. */
-#include "launch.cuh"
+ * Loops over the output, 16 bytes a thread where rows allow it. add_rows_dp is a sum of columns
+ * in a fixed order, so two runs give the same bits. Must not use atomics. */
+#include "column_sum.cuh"
 
 /* Functors, so that one loop (launch.cuh) serves all; arithmetic is float, whatever the storage type. */
 struct add_f {
@@ -26,19 +26,6 @@ template <typename T> HONE_KERNEL(MAP_THREADS) add_rows_k(const T *x, const T *p
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
         y[i] = from_float<T>(to_float(x[i]) + to_float(p[i % rows]));
-}
-
-/* dp (R) = or += the sum over N of dy (N, R); one thread a column, samples in order */
-template <typename T>
-HONE_KERNEL(MAP_THREADS)
-add_rows_dp_k(const T *dy, float *dp, int64_t samples, int64_t rows, int accumulate)
-{
-    const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t r = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; r < rows; r += step) {
-        float sum = 0;
-        for (int64_t n = 0; n < samples; n++) sum += to_float(dy[n * rows + r]);
-        dp[r] = accumulate ? dp[r] + sum : sum;
-    }
 }
 
 /* y (M, left + right) = [a (M, left) | b (M, right)] */
@@ -73,7 +60,36 @@ template <typename T> HONE_KERNEL(MAP_THREADS) concat_dx_k(const T *dy, T *da, T
 static int64_t row_elements(const hone_tensor *t) { return hone_tensor_count(t) / (t->rank ? t->dim[0] : 1); }
 static int last_dim(const hone_tensor *t) { return (int)t->dim[t->rank - 1]; }
 
+/* y[i] = x[i] rounded to T; (n) elements, a pack of y a thread. */
+template <typename T> HONE_KERNEL(MAP_THREADS) cast_k(const float *x, T *y, int64_t n)
+{
+    const int64_t step = (int64_t)gridDim.x * blockDim.x, first = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t packs = n / pack<T>::size;
+    for (int64_t p = first; p < packs; p += step) {
+        pack<T> v;
+#pragma unroll
+        for (int q = 0; q < pack<T>::size / pack<float>::size; q++) {
+            pack<float> u = ((const pack<float> *)x)[p * (pack<T>::size / pack<float>::size) + q];
+#pragma unroll
+            for (int k = 0; k < pack<float>::size; k++) v.v[q * pack<float>::size + k] = from_float<T>(u.v[k]);
+        }
+        ((pack<T> *)y)[p] = v;
+    }
+    for (int64_t i = packs * pack<T>::size + first; i < n; i += step) y[i] = from_float<T>(x[i]);
+}
+
 extern "C" {
+/* The flat arena of parameters to its 16-bit shadow. */
+void cuda_cast(hone_backend *b, const hone_launch *l)
+{
+    int64_t n = hone_tensor_count(l->out_desc[0]);
+    with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        HONE_LAUNCH(b, cast_k<T>, map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0, (const float *)l->in[0],
+                    (T *)l->out[0], n);
+    });
+}
+
 void cuda_add(hone_backend *b, const hone_launch *l) { launch_zip(b, l, add_f{}); }
 void cuda_add_relu(hone_backend *b, const hone_launch *l) { launch_zip(b, l, add_relu_f{}); }
 void cuda_mul(hone_backend *b, const hone_launch *l) { launch_zip(b, l, mul_f{}); }
@@ -89,15 +105,23 @@ void cuda_add_rows(hone_backend *b, const hone_launch *l)
     });
 }
 
-/* One thread a column is slow for few columns; it is an embedding's gradient, small beside the rest. */
+hone_status cuda_add_rows_dp_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    (void)b;
+    const hone_tensor *dy = &g->tensor[n->in[0]];
+    n->work_bytes = hone_column_sum_bytes(dy->dim[0], row_elements(dy));
+    return HONE_OK;
+}
+
+/* dp (R) = or += the sum over N of dy (N, R) */
 void cuda_add_rows_dp(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *dy = l->in_desc[0];
-    int64_t rows = row_elements(dy);
+    int64_t columns = row_elements(dy);
     with_dtype(dy->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, add_rows_dp_k<T>, map_blocks(rows), MAP_THREADS, 0, (const T *)l->in[0], (float *)l->out[0],
-                    dy->dim[0], rows, l->node->accumulate);
+        launch_column_sum<T>(b, (const T *)l->in[0], (float *)l->out[0], dy->dim[0], columns, columns,
+                             l->node->accumulate, l->work, l->node->work_bytes);
     });
 }
 

@@ -45,13 +45,12 @@ template <typename T> __device__ static row_facts read_row(const T *x, int class
 }
 
 /* A warp a row: rows of up to a few thousand classes stay in cache between the two readings. */
-template <typename T> HONE_KERNEL(MAP_THREADS) softmax_k(const T *x, T *y, int64_t rows, int classes)
+template <typename T> HONE_KERNEL(MAP_THREADS) softmax_k(const T *x, float *y, int64_t rows, int classes)
 {
     const int lane = (int)(threadIdx.x & 31), warps = (int)(blockDim.x / 32);
     for (int64_t r = (int64_t)blockIdx.x * warps + threadIdx.x / 32; r < rows; r += (int64_t)gridDim.x * warps) {
         row_facts f = read_row(x + r * classes, classes);
-        for (int c = lane; c < classes; c += 32)
-            y[r * classes + c] = from_float<T>(expf(to_float(x[r * classes + c]) - f.lse));
+        for (int c = lane; c < classes; c += 32) y[r * classes + c] = expf(to_float(x[r * classes + c]) - f.lse);
     }
 }
 
@@ -61,9 +60,9 @@ template <typename T> struct xent {
     const int32_t *label;      /* (N) */
     const float *row_weight;   /* (N) */
     const float *class_weight; /* (C) */
-    hone_step *step;
-    float *loss, *row_loss; /* (1), (N) */
-    T *dlogits;             /* (N, C) */
+    hone_step *step;           /* absent only where no loss is wanted */
+    float *loss, *row_loss;    /* (1), (N) */
+    T *dlogits;                /* (N, C) */
     float *row_terms;
     int64_t rows;
     int classes;
@@ -97,6 +96,8 @@ template <typename T> __device__ static void xent_row(const xent<T> &a, int64_t 
     const row_facts f = read_row(x, a.classes);
     const float r = a.row_weight ? a.row_weight[n] : 1, own = f.lse - to_float(x[label]);
     const float hard = a.class_weight ? a.class_weight[label] : 1;
+    /* in the store's own precision: a small gradient must not be rounded to 16 bits before it is scaled */
+    const float scale = a.grad_scale * (a.step ? hone_step_loss_scale(a.step) : 1);
     float even = 0;
     for (int c = lane; c < a.classes; c += 32) {
         float w = a.class_weight ? a.class_weight[c] : 1, v = to_float(x[c]);
@@ -105,7 +106,7 @@ template <typename T> __device__ static void xent_row(const xent<T> &a, int64_t 
         float p = expf(v - f.lse);
         float g = (1 - a.smoothing) * hard * (p - (c == label ? 1 : 0)) +
                   a.smoothing / (float)a.classes * (p * weights_all - w);
-        a.dlogits[n * a.classes + c] = from_float<T>(a.grad_scale / weight * r * g);
+        a.dlogits[n * a.classes + c] = from_float<T>(scale / weight * r * g);
     }
     even = warp_reduce<sum_op>(even);
     if (lane != 0 || !a.row_terms) return;
@@ -178,6 +179,7 @@ template <typename T> static xent<T> xent_args(const hone_launch *l)
     a.label = (const int32_t *)l->in[1];
     a.row_weight = (const float *)l->in[2];
     a.class_weight = (const float *)l->in[3];
+    a.step = (hone_step *)l->in[4];
     a.rows = x->dim[0];
     a.classes = (int)x->dim[1];
     a.smoothing = l->node->attr.loss.smoothing;
@@ -191,7 +193,6 @@ static void xent_forward(hone_backend *b, const hone_launch *l, void *dlogits)
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
         xent<T> a = xent_args<T>(l);
-        a.step = (hone_step *)l->in[4];
         a.loss = (float *)l->out[0];
         a.row_loss = (float *)l->out[1];
         a.dlogits = (T *)dlogits;
@@ -209,8 +210,8 @@ void cuda_softmax(hone_backend *b, const hone_launch *l)
     int64_t rows = hone_tensor_count(x) / classes;
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, softmax_k<T>, map_blocks(rows * 32), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], rows,
-                    classes);
+        HONE_LAUNCH(b, softmax_k<T>, map_blocks(rows * 32), MAP_THREADS, 0, (const T *)l->in[0], (float *)l->out[0],
+                    rows, classes);
     });
 }
 

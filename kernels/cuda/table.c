@@ -18,7 +18,7 @@ static const struct {
     ROW(relu), ROW(relu_dx), ROW(relu6), ROW(relu6_dx), ROW(leaky_relu), ROW(leaky_relu_dx), ROW(gelu), ROW(gelu_dx),
     ROW(gelu_tanh), ROW(gelu_tanh_dx), ROW(silu), ROW(silu_dx), ROW(tanh), ROW(tanh_dx), ROW(sigmoid), ROW(sigmoid_dx),
     /* elementwise.cu */
-    ROW(add), ROW(add_relu), ROW(mul), ROW(add_rows), PREPARED(add_rows_dp, add_rows_dp), ROW(concat), ROW(concat_dx),
+    ROW(add), ROW(add_relu), ROW(mul), ROW(cast), ROW(add_rows), PREPARED(add_rows_dp, add_rows_dp), ROW(concat), ROW(concat_dx),
     /* dropout.cu, token.cu */
     ROW(dropout), ROW(dropout_dx), ROW(drop_path), ROW(drop_path_dx),
     ROW(prepend_token), ROW(prepend_token_dx), PREPARED(prepend_token_dt, prepend_token_dt), ROW(first_token), ROW(first_token_dx),

@@ -1,6 +1,6 @@
 /* optimizer.c - the norm of all gradients, SGD and AdamW over the flat trainable arena, moving averages.
  *
- * p, grad, slot0, slot1, ema (K); segment (S): runs of the arena with their own rules; what no segment
+ * p, grad, slot0, slot1, ema, shadow (K); segment (S): runs of the arena with their own rules; what no segment
  * covers is padding and stays as it is. Definitions of torch.optim.SGD, torch.optim.AdamW and
  * torch.nn.utils.clip_grad_norm_. A step whose gradient norm is not finite changes nothing but the
  * counters and, where micro-batches are summed, the spoilt gradient. */
@@ -15,15 +15,15 @@ void REF(grad_norm)(hone_backend *b, const hone_launch *l)
     int64_t K = hone_tensor_count(l->in_desc[0]);
     double sum = 0;
     for (int64_t i = 0; i < K; i++) sum += (double)grad[i] * (double)grad[i];
-    step->grad_norm = sqrt(sum);
+    step->grad_norm = sqrt(sum) / (double)hone_step_loss_scale(step);
     step->finite = isfinite(sum) ? 1 : 0;
 }
 
 typedef struct update { /* one launch, unpacked */
-    real *p, *grad, *slot0, *slot1, *ema;
+    real *p, *grad, *slot0, *slot1, *ema, *shadow;
     const hone_update_attr *a;
     const hone_step *step;
-    double clip; /* factor on every gradient */
+    double clip; /* factor on every gradient: clipping, and the loss scale's inverse */
     double bias1, bias2;
 } update;
 
@@ -39,9 +39,10 @@ static update unpack(const hone_launch *l)
                     .slot0 = l->in[4],
                     .slot1 = l->in[5],
                     .ema = l->in[6],
+                    .shadow = l->in[7],
                     .a = a,
                     .step = step,
-                    .clip = clip < 1 ? clip : 1,
+                    .clip = (clip < 1 ? clip : 1) / (double)hone_step_loss_scale(step),
                     .bias1 = 1 - pow((double)a->beta1, t),
                     .bias2 = 1 - pow((double)a->beta2, t)};
 }
@@ -79,18 +80,6 @@ static void average(const update *u, int64_t i)
     if (u->ema) u->ema[i] = (real)(d * (double)u->ema[i] + (1 - d) * (double)u->p[i]);
 }
 
-/* The counters that the trainer stops at, and the t of Adam. */
-static void count_step(hone_step *step)
-{
-    if (step->finite) {
-        step->bad_in_row = 0;
-        step->updates++;
-    } else {
-        step->bad_in_row++;
-        step->bad_total++;
-    }
-}
-
 /* Segment by segment; the gradient is cleared even after a bad step, or its NaN would stay in the sum. */
 static void run(const hone_launch *l, void (*one)(const update *u, const hone_segment *s, int64_t i))
 {
@@ -102,19 +91,20 @@ static void run(const hone_launch *l, void (*one)(const update *u, const hone_se
         for (int64_t i = segment[k].begin; i < segment[k].begin + segment[k].count; i++) {
             one(&u, &segment[k], i);
             average(&u, i);
+            if (u.shadow) u.shadow[i] = u.p[i]; /* here both are `real` */
         }
     if (u.a->zero_grad) memset(u.grad, 0, (size_t)K * sizeof *u.grad);
-    count_step(step);
+    hone_step_count(step, u.a->scale_interval);
 }
 
-/* p, grad, slot0 (momentum buffer), ema: written in place. */
+/* p, grad, slot0 (momentum buffer), ema, shadow: written in place. */
 void REF(sgd)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     run(l, sgd_one);
 }
 
-/* p, grad, slot0 (m), slot1 (v), ema: written in place. */
+/* p, grad, slot0 (m), slot1 (v), ema, shadow: written in place. */
 void REF(adamw)(hone_backend *b, const hone_launch *l)
 {
     (void)b;

@@ -27,7 +27,7 @@ static const hone_kernel table[HONE_OP_COUNT] = {
     /* noise */
     ROW(dropout) ROW(dropout_dx) ROW(drop_path) ROW(drop_path_dx)
     /* joins and tokens */
-    ROW(add) ROW(mul) ROW(add_rows) ROW(add_rows_dp) ROW(concat) ROW(concat_dx)
+    ROW(add) ROW(mul) ROW(cast) ROW(add_rows) ROW(add_rows_dp) ROW(concat) ROW(concat_dx)
     ROW(prepend_token) ROW(prepend_token_dx) ROW(prepend_token_dt) ROW(first_token) ROW(first_token_dx)
     ROW_WITH_SCRATCH(attention) ROW_WITH_SCRATCH(attention_dx)
     /* loss, update */

@@ -87,7 +87,7 @@ void REF(softmax_xent)(hone_backend *b, const hone_launch *l)
     step->correct += correct;
 }
 
-/* d loss / d logits[n,c] = r_n/W ((1-s) w[t_n] (p_c - [c = t_n]) + s/C (p_c sum_k w_k - w_c)). */
+/* d loss / d logits[n,c] = r_n/W ((1-s) w[t_n] (p_c - [c = t_n]) + s/C (p_c sum_k w_k - w_c)), times the scales. */
 static void logits_gradient(const hone_launch *l, real *dlogits)
 {
     const real *x = l->in[0];        /* (N, C) */
@@ -96,7 +96,9 @@ static void logits_gradient(const hone_launch *l, real *dlogits)
     const int32_t *label = l->in[1]; /* (N) */
     int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1];
     double s = (double)attrs(l)->loss.smoothing, all = 0;
+    const hone_step *step = l->in[4]; /* the step block or NULL */
     double scale = (double)attrs(l)->loss.grad_scale / total_weight(label, r, w, N);
+    if (step) scale *= (double)hone_step_loss_scale(step);
     for (int64_t c = 0; c < C; c++) all += weight(w, c);
     for (int64_t n = 0; n < N; n++) {
         const real *row = x + n * C; /* (C) */

@@ -123,6 +123,15 @@ static void fill_launches(hone_program *p)
     p->update = (hone_range){.begin = update, .end = p->launch_count};
 }
 
+/* fp16 begins with a scale; a resume puts its own step block over this one. */
+static hone_status start_loss_scale(hone_program *p)
+{
+    hone_step step = {.loss_scale = p->opts.loss_scale > 0 ? p->opts.loss_scale : HONE_LOSS_SCALE_INIT};
+    bool trains = p->opts.loss != HONE_NONE && p->graph->precision == HONE_PRECISION_FP16;
+    if (!trains || p->borrowed[p->step]) return HONE_OK;
+    return hone_program_put_step(p, &step);
+}
+
 /* Sharing is by address: the owner must have memory by now, and must outlive this program. */
 hone_status hone_pass_bind(hone_program *p)
 {
@@ -136,6 +145,7 @@ hone_status hone_pass_bind(hone_program *p)
     resolve_addresses(p);
     fill_launches(p);
     HONE_TRY(fill_guards(p));
+    HONE_TRY(start_loss_scale(p));
     /* The owner's table is the same one: K and segments were adopted from it. */
     if (p->segment_tensor == HONE_NONE || p->borrowed[p->segment_tensor]) return HONE_OK;
     return p->backend->upload(p->backend, p->address[p->segment_tensor], p->segment,

@@ -64,6 +64,7 @@ static hone_status run_passes(hone_program *p, const hone_graph *g)
     HONE_TRY(hone_pass_backward(p));
     HONE_TRY(hone_pass_update(p));
     HONE_TRY(hone_pass_fuse(p));
+    HONE_TRY(hone_pass_precision(p));
     HONE_TRY(hone_pass_prepare(p));
     return hone_pass_plan(p);
 }

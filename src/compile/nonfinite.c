@@ -14,7 +14,7 @@
 #include "compile/pass.h"
 
 /* Labels, places and bytes are always finite. */
-static bool is_real(hone_dtype d) { return d == HONE_F32 || d == HONE_F64; }
+static bool is_real(hone_dtype d) { return d == HONE_F32 || d == HONE_F64 || d == HONE_BF16 || d == HONE_F16; }
 
 /* *bad: `t` at `address` holds a value that is not finite. */
 static hone_status look_at(hone_program *p, const hone_tensor *t, const void *address, bool *bad)
@@ -22,13 +22,17 @@ static hone_status look_at(hone_program *p, const hone_tensor *t, const void *ad
     *bad = false;
     if (!is_real(t->dtype) || !address) return HONE_OK;
     size_t bytes = hone_tensor_bytes(t);
-    void *host = malloc(bytes);
-    if (!host) return hone_fail(HONE_ERR_MEMORY, NULL, "no host memory to look at tensor '%s'", t->name);
-    hone_status status = p->backend->download(p->backend, host, address, bytes);
     int64_t count = hone_tensor_count(t);
+    void *host = malloc(bytes);
+    float *wide = malloc((size_t)count * sizeof *wide);
+    hone_status status = HONE_OK;
+    if (!host || !wide) status = hone_fail(HONE_ERR_MEMORY, NULL, "no host memory to look at tensor '%s'", t->name);
+    if (status == HONE_OK) status = p->backend->download(p->backend, host, address, bytes);
+    if (status == HONE_OK && t->dtype != HONE_F64) hone_reals_to_f32(t->dtype, host, wide, count);
     for (int64_t i = 0; status == HONE_OK && !*bad && i < count; i++)
-        *bad = !isfinite(t->dtype == HONE_F64 ? ((double *)host)[i] : (double)((float *)host)[i]);
+        *bad = !isfinite(t->dtype == HONE_F64 ? ((double *)host)[i] : (double)wide[i]);
     free(host);
+    free(wide);
     return status;
 }
 
@@ -136,6 +140,7 @@ static hone_status zero_grad(hone_program *p, const saved *grad)
 /* Givens, then nodes, then the norm over finite gradients. */
 static hone_status search(hone_program *p, bool *found, char *text, size_t text_bytes)
 {
+    HONE_TRY(hone_shadow_refresh(p));
     HONE_TRY(look_at_givens(p, found, text, text_bytes));
     for (int32_t i = p->forward_backward.begin; i < p->forward_backward.end && !*found; i++)
         HONE_TRY(run_and_look(p, &p->launch[i], found, text, text_bytes));

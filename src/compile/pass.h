@@ -73,6 +73,10 @@ struct hone_program {
     hone_launch *launch; /* (launch_count): every node but reshapes, in order           */
     int32_t launch_count;
     hone_range whole, forward_backward, update;
+
+    /* shadow.c: of the family, kept by its owner; but for the last */
+    bool shadow_stale, average_stale; /* a 16-bit copy is behind its master             */
+    bool reads_average;               /* this program reads the moving average          */
 };
 
 /* In the order of compile.c. */
@@ -80,6 +84,7 @@ hone_status hone_pass_copy(hone_program *p, const hone_graph *g) HONE_MUST_USE;
 hone_status hone_pass_backward(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_update(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_fuse(hone_program *p) HONE_MUST_USE;
+hone_status hone_pass_precision(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_prepare(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_plan(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_bind(hone_program *p) HONE_MUST_USE;
@@ -100,6 +105,14 @@ void hone_record_free(hone_program *p);
 
 /* record.c: runs a range, recorded where possible. */
 hone_status hone_range_run(hone_program *p, hone_range *r) HONE_MUST_USE;
+/* shadow.c: bytes of an owner's SHADOW arena, once PARAM is sized; 0 in fp32. */
+size_t hone_shadow_bytes(const hone_program *p);
+/* Where the average of a SHADOW tensor is copied; NULL for what has none. */
+void *hone_shadow_of_average(const hone_program *p, hone_tid t);
+/* The host wrote `parameters`, or only an average moved: copies are stale. */
+void hone_shadow_note(hone_program *p, bool parameters);
+/* Before a run: makes the copies that `p` reads true. */
+hone_status hone_shadow_refresh(hone_program *p) HONE_MUST_USE;
 /* One launch, at once; with `check` followed by a sync whose error names the node. */
 hone_status hone_launch_run(hone_program *p, const hone_launch *l) HONE_MUST_USE;
 /* bind.c: VERIFY, naming the tensor whose guard was written; OK where the program has no guards. */

@@ -186,6 +186,7 @@ static void place_other(hone_program *p, hone_tid t)
     hone_tensor *x = &p->graph->tensor[t];
     switch (x->role) {
     case HONE_ROLE_PARAM:
+    case HONE_ROLE_SHADOW:
     case HONE_ROLE_STATE:
     case HONE_ROLE_GRAD:
     case HONE_ROLE_OPT: p->borrowed[t] = owner_has(p, x->role); return; /* placed by update.c */
@@ -214,6 +215,7 @@ static void size_flat_arenas(hone_program *p)
             p->role_bytes[HONE_ROLE_PARAM] = end;
     }
     if (!p->owner) p->role_bytes[HONE_ROLE_STATE] = state;
+    if (!p->owner) p->role_bytes[HONE_ROLE_SHADOW] = hone_shadow_bytes(p);
     if (p->opts.loss != HONE_NONE && !owner_has(p, HONE_ROLE_GRAD)) p->role_bytes[HONE_ROLE_GRAD] = flat;
     if (p->opts.optimizer != HONE_OPT_NONE && !owner_has(p, HONE_ROLE_OPT))
         p->role_bytes[HONE_ROLE_OPT] =

@@ -17,6 +17,8 @@ static int by_value(const void *a, const void *b)
 /* sample[i * repeat + r]: seconds of launch i in step r. */
 static hone_status time_steps(hone_program *p, int repeat, double *sample)
 {
+    HONE_TRY(hone_shadow_refresh(p));
+    hone_shadow_note(p, false);
     for (int r = 0; r < repeat; r++)
         for (int32_t i = 0; i < p->launch_count; i++) {
             double start = hone_now_seconds();

@@ -17,9 +17,25 @@ hone_backend *hone_program_backend(const hone_program *p) { return p->backend; }
 hone_precision hone_program_precision(const hone_program *p) { return p->graph->precision; }
 
 /* The three ranges a host may run; all else in this file moves data. */
-hone_status hone_program_forward_backward(hone_program *p) { return hone_range_run(p, &p->forward_backward); }
-hone_status hone_program_update(hone_program *p) { return hone_range_run(p, &p->update); }
-hone_status hone_program_step(hone_program *p) { return hone_range_run(p, &p->whole); }
+hone_status hone_program_forward_backward(hone_program *p)
+{
+    HONE_TRY(hone_shadow_refresh(p));
+    return hone_range_run(p, &p->forward_backward);
+}
+
+/* Keeps the parameters' 16-bit copies itself; the average's is made when it is read. */
+hone_status hone_program_update(hone_program *p)
+{
+    hone_shadow_note(p, false);
+    return hone_range_run(p, &p->update);
+}
+
+hone_status hone_program_step(hone_program *p)
+{
+    HONE_TRY(hone_shadow_refresh(p));
+    hone_shadow_note(p, false);
+    return hone_range_run(p, &p->whole);
+}
 
 /* --- transfers ---------------------------------------------------------------------------------------- */
 
@@ -30,36 +46,39 @@ static hone_status bad_size(const char *name, size_t bytes, size_t want)
                      name, bytes, want);
 }
 
-/* `count` reals of dtype real at `address` from f32 (or, for tests, from the dtype itself). */
+/* `bytes` may be those of the tensor's own type, or fp32's. */
+static hone_status check_size(const hone_tensor *t, size_t bytes)
+{
+    bool real = t->dtype == HONE_F64 || t->dtype == HONE_BF16 || t->dtype == HONE_F16;
+    if (bytes == hone_tensor_bytes(t) || (real && bytes == (size_t)hone_tensor_count(t) * sizeof(float)))
+        return HONE_OK;
+    return bad_size(t->name, bytes, hone_tensor_bytes(t));
+}
+
+/* The tensor's bytes at `address`, from fp32 where it is stored otherwise: rounded once. */
 static hone_status upload_reals(hone_program *p, const hone_tensor *t, void *address, const void *host, size_t bytes)
 {
-    int64_t count = hone_tensor_count(t);
+    HONE_TRY(check_size(t, bytes));
     if (bytes == hone_tensor_bytes(t)) return p->backend->upload(p->backend, address, host, bytes);
-    if (t->dtype != HONE_F64 || bytes != (size_t)count * sizeof(float))
-        return bad_size(t->name, bytes, hone_tensor_bytes(t));
-    double *wide = malloc((size_t)count * sizeof *wide);
-    if (!wide) return hone_fail(HONE_ERR_MEMORY, NULL, "tensor '%s': no host memory to convert it", t->name);
-    const float *from = host;
-    for (int64_t i = 0; i < count; i++) wide[i] = from[i];
-    hone_status status = p->backend->upload(p->backend, address, wide, hone_tensor_bytes(t));
+    void *stored = malloc(hone_tensor_bytes(t));
+    if (!stored) return hone_fail(HONE_ERR_MEMORY, NULL, "tensor '%s': no host memory to convert it", t->name);
+    hone_reals_from_f32(t->dtype, host, stored, hone_tensor_count(t));
+    hone_status status = p->backend->upload(p->backend, address, stored, hone_tensor_bytes(t));
     if (status == HONE_OK) status = p->backend->sync(p->backend);
-    free(wide);
+    free(stored);
     return status;
 }
 
-/* The way back; rounds to f32 once. */
+/* The way back; exact from 16 bits, from doubles rounded once. */
 static hone_status download_reals(hone_program *p, const hone_tensor *t, const void *address, void *host, size_t bytes)
 {
-    int64_t count = hone_tensor_count(t);
+    HONE_TRY(check_size(t, bytes));
     if (bytes == hone_tensor_bytes(t)) return p->backend->download(p->backend, host, address, bytes);
-    if (t->dtype != HONE_F64 || bytes != (size_t)count * sizeof(float))
-        return bad_size(t->name, bytes, hone_tensor_bytes(t));
-    double *wide = malloc((size_t)count * sizeof *wide);
-    if (!wide) return hone_fail(HONE_ERR_MEMORY, NULL, "tensor '%s': no host memory to convert it", t->name);
-    hone_status status = p->backend->download(p->backend, wide, address, hone_tensor_bytes(t));
-    float *to = host;
-    for (int64_t i = 0; status == HONE_OK && i < count; i++) to[i] = (float)wide[i];
-    free(wide);
+    void *stored = malloc(hone_tensor_bytes(t));
+    if (!stored) return hone_fail(HONE_ERR_MEMORY, NULL, "tensor '%s': no host memory to convert it", t->name);
+    hone_status status = p->backend->download(p->backend, stored, address, hone_tensor_bytes(t));
+    if (status == HONE_OK) hone_reals_to_f32(t->dtype, stored, host, hone_tensor_count(t));
+    free(stored);
     return status;
 }
 
@@ -135,6 +154,7 @@ hone_status hone_program_write_slot(hone_program *p, hone_tid param, int slot, c
     void *address = NULL;
     HONE_TRY(find_slot(p, param, slot, &address));
     const hone_tensor *t = &p->graph->tensor[param];
+    if (slot == HONE_SLOT_EMA) hone_shadow_note(p, false);
     return upload_reals(p, t, address, host, (size_t)hone_tensor_count(t) * sizeof *host);
 }
 
@@ -162,9 +182,11 @@ hone_status hone_program_use_ema(hone_program *p, bool use)
             hone_tid t = l->node->in[k];
             if (t == HONE_NONE || p->graph->tensor[t].flags & HONE_TENSOR_FLAT) continue;
             void *average = use ? slot_address(p, t, HONE_SLOT_EMA) : NULL;
+            if (use && !average) average = hone_shadow_of_average(p, t);
             l->in[k] = average ? average : p->address[t];
         }
     }
+    p->reads_average = use;
     hone_record_free(p);
     return HONE_OK;
 }
@@ -177,6 +199,7 @@ hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, si
     void *address = NULL;
     HONE_TRY(find_address(p, t, false, &address));
     HONE_TRY(upload_reals(p, &p->graph->tensor[t], address, host, bytes));
+    if (p->graph->tensor[t].role == HONE_ROLE_PARAM) hone_shadow_note(p, true);
     void *average = slot_address(p, t, HONE_SLOT_EMA);
     return average ? upload_reals(p, &p->graph->tensor[t], average, host, bytes) : HONE_OK;
 }

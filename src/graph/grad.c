@@ -56,9 +56,9 @@ static const struct {
     RULE(attention, {HONE_OP_attention_dx, {X(0), Y(0), Y(1), D, X(1)}, {TO(0)}})
     [HONE_OP_reshape]      = {.kind = HONE_GRAD_RESHAPE, .pass_mask = 1u},
     [HONE_OP_softmax_xent] = {.kind = HONE_GRAD_LOSS,
-                              .node = {{HONE_OP_softmax_xent_dx, {X(0), X(1), X(2), X(3)}, {TO(0)}}}},
+                              .node = {{HONE_OP_softmax_xent_dx, {X(0), X(1), X(2), X(3), X(4)}, {TO(0)}}}},
     /* a forward program's ops: trained nets use batch statistics and softmax_xent */
-    NONE(batchnorm_infer) NONE(softmax)
+    NONE(batchnorm_infer) NONE(softmax) NONE(cast)
     /* backward and update rows: no second derivatives */
     NONE(linear_dx) NONE(linear_dw) NONE(conv_dx) NONE(conv_dw)
     NONE(relu_dx) NONE(relu6_dx) NONE(leaky_relu_dx) NONE(gelu_dx) NONE(gelu_tanh_dx) NONE(silu_dx) NONE(tanh_dx)

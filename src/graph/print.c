@@ -23,7 +23,7 @@ const char *hone_role_name(hone_role role)
         [HONE_ROLE_INPUT] = "input", [HONE_ROLE_POOL] = "pool",     [HONE_ROLE_CONST] = "const",
         [HONE_ROLE_PARAM] = "param", [HONE_ROLE_STATE] = "state",   [HONE_ROLE_GRAD] = "grad",
         [HONE_ROLE_OPT] = "opt",     [HONE_ROLE_SCALAR] = "scalar", [HONE_ROLE_ACT] = "act",
-        [HONE_ROLE_WORK] = "work",
+        [HONE_ROLE_WORK] = "work",   [HONE_ROLE_SHADOW] = "shadow",
     };
     return name[role];
 }

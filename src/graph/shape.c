@@ -353,10 +353,10 @@ static const struct {
     /* dense: weights first dimension is what they make, as in PyTorch */
     [HONE_OP_linear] = {"x ..I, w OI, b? O -> y ..O", NULL},
     [HONE_OP_linear_dx] = {"dy ..O, w OI -> dx ..I", NULL},
-    [HONE_OP_linear_dw] = {"x ..I, dy ..O -> dw OI, db? O", NULL},
+    [HONE_OP_linear_dw] = {"x ..I, dy ..O -> dw:w OI, db?:w O", NULL},
     [HONE_OP_conv] = {"x NHWI, w OKLJ, b? O -> y NPQO", rule_conv},
     [HONE_OP_conv_dx] = {"dy NPQO, w OKLJ -> dx NHWI", rule_conv_dx},
-    [HONE_OP_conv_dw] = {"x NHWI, dy NPQO -> dw OKLJ, db? O", rule_conv_dw},
+    [HONE_OP_conv_dw] = {"x NHWI, dy NPQO -> dw:w OKLJ, db?:w O", rule_conv_dw},
 
     /* elementwise: any shape; backward reads y where y tells the slope, else x */
     [HONE_OP_relu] = {"x .. -> y ..", NULL},
@@ -387,11 +387,12 @@ static const struct {
     [HONE_OP_global_maxpool_dx] = {"dy NC, at:i NC -> dx N..C", rule_global_pool_dx},
 
     /* normalisation: statistics are per channel (C) or per row (R) */
-    [HONE_OP_batchnorm] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C, mean C, rstd C", rule_norm},
-    [HONE_OP_batchnorm_dx] = {"x ..C, gamma C, mean C, rstd C, dy ..C -> dx ..C, dgamma? C, dbeta? C", NULL},
-    [HONE_OP_batchnorm_infer] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C", rule_norm},
-    [HONE_OP_layernorm] = {"x ..C, gamma C, beta C -> y ..C, mean R, rstd R", rule_norm},
-    [HONE_OP_layernorm_dx] = {"x ..C, gamma C, mean R, rstd R, dy ..C -> dx ..C, dgamma? C, dbeta? C", NULL},
+    [HONE_OP_batchnorm] = {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C -> y ..C, mean:w C, rstd:w C",
+                           rule_norm},
+    [HONE_OP_batchnorm_dx] = {"x ..C, gamma:w C, mean:w C, rstd:w C, dy ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
+    [HONE_OP_batchnorm_infer] = {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C -> y ..C", rule_norm},
+    [HONE_OP_layernorm] = {"x ..C, gamma:w C, beta:w C -> y ..C, mean:w R, rstd:w R", rule_norm},
+    [HONE_OP_layernorm_dx] = {"x ..C, gamma:w C, mean:w R, rstd:w R, dy ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
 
     /* noise: masks are drawn again in backward, never stored */
     [HONE_OP_dropout] = {"x .., step # -> y ..", rule_drop},
@@ -403,53 +404,59 @@ static const struct {
     [HONE_OP_add] = {"a .., b .. -> y ..", NULL},
     [HONE_OP_mul] = {"a .., b .. -> y ..", NULL},
     [HONE_OP_add_rows] = {"x N.., p .. -> y N..", NULL},
-    [HONE_OP_add_rows_dp] = {"dy N.. -> dp ..", NULL},
+    [HONE_OP_add_rows_dp] = {"dy N.. -> dp:w ..", NULL},
     [HONE_OP_concat] = {"a ..A, b ..B -> y ..D", rule_concat},
     [HONE_OP_concat_dx] = {"dy ..D -> da ..A, db ..B", rule_concat_dx},
     [HONE_OP_prepend_token] = {"x NTC, t C -> y NUC", rule_prepend},
     [HONE_OP_prepend_token_dx] = {"dy NUC -> dx NTC", rule_prepend_dx},
-    [HONE_OP_prepend_token_dt] = {"dy NUC -> dt C", NULL},
+    [HONE_OP_prepend_token_dt] = {"dy NUC -> dt:w C", NULL},
     [HONE_OP_first_token] = {"x NTC -> y NC", NULL},
     [HONE_OP_first_token_dx] = {"dy NC -> dx NTC", rule_first_token_dx},
     [HONE_OP_reshape] = {"x .. -> y ..", rule_reshape},
-    [HONE_OP_attention] = {"qkv BTD, step? # -> y BTC, lse BHT", rule_attention},
-    [HONE_OP_attention_dx] = {"qkv BTD, y BTC, lse BHT, dy BTC, step? # -> dqkv BTD", rule_attention_dx},
+    [HONE_OP_cast] = {"x:w .. -> y ..", NULL},
+    [HONE_OP_attention] = {"qkv BTD, step? # -> y BTC, lse:w BHT", rule_attention},
+    [HONE_OP_attention_dx] = {"qkv BTD, y BTC, lse:w BHT, dy BTC, step? # -> dqkv BTD", rule_attention_dx},
 
     /* loss: a scalar is (1) */
-    [HONE_OP_softmax_xent] = {"logits NC, label:i N, row_weight? N, class_weight? C, step # -> loss 1, row_loss? N",
-                              rule_loss},
-    [HONE_OP_softmax_xent_dx] = {"logits NC, label:i N, row_weight? N, class_weight? C -> dlogits NC", rule_loss},
-    [HONE_OP_softmax] = {"x ..C -> y ..C", NULL},
+    [HONE_OP_softmax_xent] =
+        {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step # -> loss:w 1, row_loss?:w N", rule_loss},
+    [HONE_OP_softmax_xent_dx] = {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step? # -> dlogits NC",
+                                 rule_loss},
+    [HONE_OP_softmax] = {"x ..C -> y:w ..C", NULL},
 
     /* update: flat arrays of K elements, all written in place */
-    [HONE_OP_grad_norm] = {"grad K, step # ->", NULL},
-    [HONE_OP_sgd] = {"p K, grad K, segment:u S, step #, slot0? K, slot1? K, ema? K ->", NULL},
-    [HONE_OP_adamw] = {"p K, grad K, segment:u S, step #, slot0? K, slot1? K, ema? K ->", NULL},
-    [HONE_OP_average] = {"ema K, x K, step # ->", NULL},
+    [HONE_OP_grad_norm] = {"grad:w K, step # ->", NULL},
+    [HONE_OP_sgd] = {"p:w K, grad:w K, segment:u S, step #, slot0?:w K, slot1?:w K, ema?:w K, shadow? K ->", NULL},
+    [HONE_OP_adamw] = {"p:w K, grad:w K, segment:u S, step #, slot0?:w K, slot1?:w K, ema?:w K, shadow? K ->", NULL},
+    [HONE_OP_average] = {"ema:w K, x:w K, step # ->", NULL},
 
     /* fused: the operands of the rows they replace, less the inner value */
     [HONE_OP_linear_act] = {"x ..I, w OI, b? O -> y ..O", check_act},
     [HONE_OP_conv_act] = {"x NHWI, w OKLJ, b? O -> y NPQO", rule_conv_act},
     [HONE_OP_linear_dx_act] = {"dy ..O, w OI, y_below ..I -> dx ..I", check_act},
     [HONE_OP_conv_act_maxpool] = {"x NHWI, w OKLJ, b? O -> y NPQO, at?:u NPQO", rule_conv_act_maxpool},
-    [HONE_OP_conv_act_maxpool_dw] = {"x NHWI, y NPQO, at:u NPQO, dy NPQO -> dw OKLJ, db? O", rule_conv_act_maxpool_dw},
+    [HONE_OP_conv_act_maxpool_dw] = {"x NHWI, y NPQO, at:u NPQO, dy NPQO -> dw:w OKLJ, db?:w O",
+                                     rule_conv_act_maxpool_dw},
     [HONE_OP_maxpool_act_dx] = {"y NPQC, at:u NPQC, dy NPQC -> dx NHWC", rule_maxpool_act_dx},
-    [HONE_OP_batchnorm_relu] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C, mean C, rstd C",
-                                rule_norm},
-    [HONE_OP_batchnorm_relu_dx] = {"x ..C, gamma C, mean C, rstd C, y ..C, dy ..C -> dx ..C, dgamma? C, dbeta? C",
-                                   NULL},
-    [HONE_OP_batchnorm_add_relu] = {"x ..C, gamma C, beta C, running_mean C, running_var C, r ..C -> y ..C, mean C, "
-                                    "rstd C",
-                                    rule_norm},
-    [HONE_OP_batchnorm_add_relu_dx] = {"x ..C, gamma C, mean C, rstd C, y ..C, dy ..C -> dx ..C, dgamma? C, dbeta? C, "
-                                       "dr ..C",
-                                       NULL},
-    [HONE_OP_batchnorm_infer_relu] = {"x ..C, gamma C, beta C, running_mean C, running_var C -> y ..C", rule_norm},
-    [HONE_OP_batchnorm_infer_add_relu] = {"x ..C, gamma C, beta C, running_mean C, running_var C, r ..C -> y ..C",
-                                          rule_norm},
+    [HONE_OP_batchnorm_relu] =
+        {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C -> y ..C, mean:w C, rstd:w C", rule_norm},
+    [HONE_OP_batchnorm_relu_dx] =
+        {"x ..C, gamma:w C, mean:w C, rstd:w C, y ..C, dy ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
+    [HONE_OP_batchnorm_add_relu] =
+        {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C, r ..C -> y ..C, mean:w C, "
+         "rstd:w C",
+         rule_norm},
+    [HONE_OP_batchnorm_add_relu_dx] =
+        {"x ..C, gamma:w C, mean:w C, rstd:w C, y ..C, dy ..C -> dx ..C, dgamma?:w C, dbeta?:w C, "
+         "dr ..C",
+         NULL},
+    [HONE_OP_batchnorm_infer_relu] = {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C -> y ..C",
+                                      rule_norm},
+    [HONE_OP_batchnorm_infer_add_relu] =
+        {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C, r ..C -> y ..C", rule_norm},
     [HONE_OP_add_relu] = {"a .., b .. -> y ..", NULL},
-    [HONE_OP_softmax_xent_both] = {"logits NC, label:i N, row_weight? N, class_weight? C, step # -> loss 1, "
-                                   "row_loss? N, dlogits NC",
+    [HONE_OP_softmax_xent_both] = {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step # -> loss:w 1, "
+                                   "row_loss?:w N, dlogits NC",
                                    rule_loss},
 
     /* ragged text: T tokens of N = P - 1 texts; the rows of a sparse gradient are as many as tokens at most */

@@ -82,7 +82,7 @@ static void add_operand(hone_text *t, const hone_operand *o)
         hone_text_add(t, "(step block)");
         return;
     }
-    if (o->type != 'f') hone_text_add(t, "%s ", o->type == 'i' ? "i32" : "u8");
+    if (o->type == 'i' || o->type == 'u') hone_text_add(t, "%s ", o->type == 'i' ? "i32" : "u8");
     for (int k = 0; k < o->count; k++) {
         hone_text_add(t, k ? ", " : "(");
         if (o->dim[k] == '.') hone_text_add(t, "..");
@@ -126,7 +126,22 @@ hone_status hone_shape_fail(const hone_shape_call *c, const char *fmt, ...)
 /* bf16 and f16 are storage of activations on a GPU; the rules are the same. */
 static bool is_float(hone_dtype d) { return d == HONE_F32 || d == HONE_F64 || d == HONE_BF16 || d == HONE_F16; }
 
-/* Floating-point operands agree with the first of them, so no op converts silently. */
+/* Stored operands agree with the first of them, wide ones likewise; wide is f32 beside 16-bit storage, and
+ * double beside double: no op converts silently. */
+static hone_status check_real(hone_shape_call *c, const hone_operand *o, const hone_tensor *t)
+{
+    hone_dtype *seen = o->type == 'w' ? &c->wide : &c->real, other = o->type == 'w' ? c->real : c->wide;
+    if (!is_float(t->dtype)) return hone_shape_fail(c, "%s must be floating point", o->name);
+    if (o->type == 'w' && t->dtype != HONE_F32 && t->dtype != HONE_F64)
+        return hone_shape_fail(c, "%s must be f32, whatever the others are stored in", o->name);
+    bool agrees = *seen == HONE_DTYPE_COUNT || *seen == t->dtype;
+    if (!agrees || (other != HONE_DTYPE_COUNT && (other == HONE_F64) != (t->dtype == HONE_F64)))
+        return hone_shape_fail(c, "%s is %s where the inputs before it are %s", o->name, hone_dtype_name(t->dtype),
+                               hone_dtype_name(agrees ? other : *seen));
+    *seen = t->dtype;
+    return HONE_OK;
+}
+
 static hone_status check_type(hone_shape_call *c, const hone_operand *o, const hone_tensor *t)
 {
     switch (o->type) {
@@ -137,12 +152,7 @@ static hone_status check_type(hone_shape_call *c, const hone_operand *o, const h
         return hone_shape_fail(c, "%s must be the step block: role SCALAR, %zu bytes", o->name, sizeof(hone_step));
     default: break;
     }
-    if (!is_float(t->dtype)) return hone_shape_fail(c, "%s must be floating point", o->name);
-    if (c->real == HONE_DTYPE_COUNT) c->real = t->dtype;
-    if (t->dtype != c->real)
-        return hone_shape_fail(c, "%s is %s where the inputs before it are %s", o->name, hone_dtype_name(t->dtype),
-                               hone_dtype_name(c->real));
-    return HONE_OK;
+    return check_real(c, o, t);
 }
 
 /* The first operand that shows a letter decides its size; later ones must agree. */
@@ -199,7 +209,7 @@ hone_status hone_signature_unify(hone_shape_call *c)
 {
     memset(&c->size, 0, sizeof c->size);
     c->size.run_rank = -1;
-    c->real = HONE_DTYPE_COUNT;
+    c->real = c->wide = HONE_DTYPE_COUNT;
     for (int k = 0; k < c->sig.in_count; k++)
         if (!c->in[k] && !c->sig.in[k].optional) return hone_shape_fail(c, "%s is missing", c->sig.in[k].name);
     for (int k = 0; k < c->sig.in_count; k++)
@@ -211,8 +221,12 @@ hone_status hone_signature_unify(hone_shape_call *c)
 static hone_status build_output(hone_shape_call *c, const hone_operand *o, hone_tensor *t)
 {
     memset(t, 0, sizeof *t);
-    t->dtype = o->type == 'i' ? HONE_I32 : o->type == 'u' ? HONE_U8 : c->real;
-    if (t->dtype == HONE_DTYPE_COUNT) t->dtype = HONE_F32; /* no floating-point input: image_batch */
+    bool wide = c->wide == HONE_F64 || c->real == HONE_F64; /* ops without a real input make f32: image_batch */
+    t->dtype = o->type == 'i'                                  ? HONE_I32
+               : o->type == 'u'                                ? HONE_U8
+               : o->type == 'f' && c->real != HONE_DTYPE_COUNT ? c->real
+               : wide                                          ? HONE_F64
+                                                               : HONE_F32;
     for (int k = 0; k < o->count; k++) {
         int n = o->dim[k] == '.' ? c->size.run_rank : 1;
         if (n < 0 || t->rank + n > HONE_MAX_RANK)
@@ -231,4 +245,15 @@ hone_status hone_signature_outputs(hone_shape_call *c)
 {
     for (int k = 0; k < c->sig.out_count; k++) HONE_TRY(build_output(c, &c->sig.out[k], &c->out[k]));
     return HONE_OK;
+}
+
+/* By op rather than by graph: the types are the same wherever the op stands. */
+bool hone_signature_types(hone_op op, char in[HONE_MAX_IN], char out[HONE_MAX_OUT])
+{
+    hone_signature sig;
+    const char *line = hone_shape_signature(op);
+    if (!line || !hone_signature_parse(line, &sig)) return false;
+    for (int k = 0; k < HONE_MAX_IN; k++) in[k] = k < sig.in_count ? sig.in[k].type : '\0';
+    for (int k = 0; k < HONE_MAX_OUT; k++) out[k] = k < sig.out_count ? sig.out[k].type : '\0';
+    return true;
 }

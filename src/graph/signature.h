@@ -3,7 +3,9 @@
  * "x ..I, w OI, b? O -> y ..O": operands are `name`, an optional "?", an optional type, then one
  * character per dimension. An upper-case letter is a size that must agree wherever it occurs, ".." a
  * run of any number of dimensions, "1" a literal one. R is always the product of the run. Types:
- * none = floating point (equal for all of an op), ":i" i32, ":u" u8, "#" the step block.
+ * none = stored floating point (equal for all of an op: f32, or 16 bits where a program stores in 16 bits),
+ * ":w" wide: floating point that is f32 whatever is stored (masters, their gradients, statistics, losses; f64
+ * where the op computes in double), ":i" i32, ":u" u8, "#" the step block.
  * This header is of the room alone; it must not know about graphs or memory. */
 #ifndef HONE_GRAPH_SIGNATURE_H
 #define HONE_GRAPH_SIGNATURE_H
@@ -14,7 +16,7 @@
 typedef struct hone_operand {
     char name[20];
     bool optional;
-    char type;   /* 'f', 'i', 'u' or '#'                                */
+    char type;   /* 'f', 'w', 'i', 'u' or '#'                           */
     int count;   /* characters of dim                                   */
     char dim[6]; /* 'A'..'Z', '1', or '.' for the run                   */
 } hone_operand;
@@ -39,7 +41,8 @@ typedef struct hone_shape_call {
     hone_tensor out[HONE_MAX_OUT];      /* answer: dtype, rank, dim  */
     hone_signature sig;
     hone_sizes size;
-    hone_dtype real; /* dtype of the floating-point operands   */
+    hone_dtype real; /* dtype of the stored operands, HONE_DTYPE_COUNT: none yet */
+    hone_dtype wide; /* of the wide ones                                         */
 } hone_shape_call;
 
 /* Parses one line; false where it is malformed, which is a bug of the table (a test parses all). */
@@ -55,5 +58,7 @@ hone_status hone_shape_fail(const hone_shape_call *c, const char *fmt, ...) HONE
 hone_status hone_shape_infer(hone_shape_call *c) HONE_MUST_USE;
 /* The signature line of an op; NULL where the table has no row. */
 const char *hone_shape_signature(hone_op op);
+/* Types of all operands of an op, as in hone_operand: what a precision pass goes by. false: no row. */
+bool hone_signature_types(hone_op op, char in[HONE_MAX_IN], char out[HONE_MAX_OUT]);
 
 #endif

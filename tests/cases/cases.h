@@ -61,6 +61,8 @@ enum { BACK_MAX = 4 };
 typedef struct scene {
     const case_row *row;
     hone_graph *g;
+    hone_dtype storage; /* of what signatures leave open; HONE_F32 but where scene_store says otherwise */
+    bool *stored;       /* by tensor id: is of that type                                                */
     hone_nid forward;
     hone_tid dy; /* gradient of output 0, HONE_NONE where it has none */
     int back_count;
@@ -73,6 +75,11 @@ typedef struct scene {
 } scene;
 
 void scene_open(scene *s, const case_row *row);
+/* Before scene_fill: activations, weights and their like are stored in `dtype`, as in a program of that precision;
+ * values are rounded to it, and ref64 computes on the rounded values. */
+void scene_store(scene *s, hone_dtype dtype);
+/* `v`, rounded to the type that tensor t is stored in. */
+double scene_round(const scene *s, hone_tid t, double v);
 /* Fills every tensor without producer; the same numbers for the same case and kind. */
 void scene_fill(scene *s, values kind);
 /* Room for the values of tensors that were added since there were `before` of them. */
@@ -105,7 +112,7 @@ double value_at(hone_dtype dtype, const void *data, int64_t i);
 void value_put(hone_dtype dtype, void *data, int64_t i, double value);
 /* What accumulating outputs start from. */
 double start_value(int64_t i);
-/* Runs on ref64 and stores the outputs as values of the scene, rounded to float if `rounded`. */
+/* Runs on ref64 and stores the outputs as values of the scene, rounded to their storage type if `rounded`. */
 void run_store(hone_backend *ref64, scene *s, hone_nid id, bool rounded, char *fault, size_t fault_bytes);
 
 /* --- checks --------------------------------------------------------------------------------------------- */
@@ -114,15 +121,16 @@ typedef struct complaint {
     char text[512];
 } complaint;
 
-/* check.c: every node of the case on `b` against ref64. */
-bool check_case(hone_backend *b, hone_backend *ref64, const case_row *row, complaint *why);
+/* check.c: every node of the case on `b` against ref64, values stored in `storage` on `b`. */
+bool check_case(hone_backend *b, hone_backend *ref64, const case_row *row, hone_dtype storage, complaint *why);
 /* fused.c: fused rows against the plain rows they stand for, on `b`; true for plain cases. */
 bool check_fused(hone_backend *b, const case_row *row, complaint *why);
 /* gradient.c: backward rows against differences of the forward op, on `ref64`; *checked counts gradients. */
 bool check_gradient(hone_backend *ref64, const case_row *row, int *checked, complaint *why);
 /* compare.c: `got` against `want`, both of n elements. Floating point: equal after rounding `want` to
  * got's dtype where `exact`, else ||got - want|| <= relative (||want|| + 0.1 sqrt(n)): the second term is
- * for results that cancel. Integers are always exact. */
+ * for results that cancel. Integers are always exact. Results of 16 bits may be off by twice what rounding `want` to
+ * them costs: our kernels round once, at the end, a library's product may round before its bias is added. */
 bool compare_values(hone_dtype got_dtype, const void *got, hone_dtype want_dtype, const void *want, int64_t n,
                     bool exact, double relative, complaint *why);
 bool compare_steps(const hone_step *got, const hone_step *want, complaint *why);

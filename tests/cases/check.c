@@ -1,6 +1,6 @@
 /* check.c - one case on one dialect against ref64: the `test` mode of every row.
  *
- * Each node of the case's scene runs on inputs already rounded to float, so that what is measured is
+ * Each node of the case's scene runs on inputs already rounded to their storage type, so that what is measured is
  * the kernel's own error. It runs plain, again (same bits), in place, with each optional output left
  * out, and adding to parameter gradients. A checker that could not fail would be worthless: faults.c. */
 #include "cases/cases.h"
@@ -158,10 +158,11 @@ static bool check_kind(hone_backend *b, hone_backend *ref64, scene *s, values ki
     return true;
 }
 
-bool check_case(hone_backend *b, hone_backend *ref64, const case_row *row, complaint *why)
+bool check_case(hone_backend *b, hone_backend *ref64, const case_row *row, hone_dtype storage, complaint *why)
 {
     scene s;
     scene_open(&s, row);
+    scene_store(&s, storage);
     static const values first[] = {
         [EXACT] = VALUES_REAL,    [CLOSE] = VALUES_REAL,  [NANS] = VALUES_NANS,   [NANS_CLOSE] = VALUES_NAN_REAL,
         [INFS] = VALUES_INF_REAL, [LARGE] = VALUES_LARGE, [SMALL] = VALUES_SMALL, [TIES] = VALUES_INTEGER};

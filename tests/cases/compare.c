@@ -14,12 +14,22 @@ static bool differ(complaint *why, int64_t i, double got, double want)
     return false;
 }
 
+/* What the type keeps of a value. */
+static double rounded_to(hone_dtype dtype, double v)
+{
+    double kept = v;
+    unsigned char raw[sizeof(double)];
+    if (dtype != HONE_F32 && dtype != HONE_BF16 && dtype != HONE_F16) return kept;
+    value_put(dtype, raw, 0, v);
+    return value_at(dtype, raw, 0);
+}
+
 /* Bit by bit, but for the sign of 0 and the payload of NaN. */
 static bool compare_exact(hone_dtype gd, const void *got, hone_dtype wd, const void *want, int64_t n, complaint *why)
 {
     for (int64_t i = 0; i < n; i++) {
         double g = value_at(gd, got, i), w = value_at(wd, want, i);
-        if (gd == HONE_F32) w = (double)(float)w;
+        w = rounded_to(gd, w);
         if (!(g == w || (isnan(g) && isnan(w)))) return differ(why, i, g, w);
     }
     return true;
@@ -28,7 +38,8 @@ static bool compare_exact(hone_dtype gd, const void *got, hone_dtype wd, const v
 bool compare_values(hone_dtype gd, const void *got, hone_dtype wd, const void *want, int64_t n, bool exact,
                     double relative, complaint *why)
 {
-    double error = 0, size = 0, worst = 0;
+    double error = 0, size = 0, worst = 0, rounding = 0;
+    bool half = gd == HONE_BF16 || gd == HONE_F16;
     int64_t at = 0;
     if (exact || gd == HONE_I32 || gd == HONE_U8) return compare_exact(gd, got, wd, want, n, why);
     for (int64_t i = 0; i < n; i++) {
@@ -43,8 +54,9 @@ bool compare_values(hone_dtype gd, const void *got, hone_dtype wd, const void *w
         }
         error += d * d;
         size += w * w;
+        if (half) rounding += (rounded_to(gd, w) - w) * (rounded_to(gd, w) - w);
     }
-    double limit = relative * (sqrt(size) + 0.1 * sqrt((double)n));
+    double limit = relative * (sqrt(size) + 0.1 * sqrt((double)n)) + 2 * sqrt(rounding);
     if (sqrt(error) <= limit) return true;
     snprintf(why->text, sizeof why->text, "normwise error %.2e is over %.2e of %.3g; element %lld is %.9g, not %.9g",
              sqrt(error), limit, sqrt(size), (long long)at, value_at(gd, got, at), value_at(wd, want, at));
@@ -72,5 +84,7 @@ bool compare_steps(const hone_step *g, const hone_step *w, complaint *why)
            field("grad_norm", g->grad_norm, w->grad_norm, 1e-5, why) && field("finite", g->finite, w->finite, 0, why) &&
            field("bad_in_row", g->bad_in_row, w->bad_in_row, 0, why) &&
            field("bad_total", (double)g->bad_total, (double)w->bad_total, 0, why) &&
-           field("updates", (double)g->updates, (double)w->updates, 0, why);
+           field("updates", (double)g->updates, (double)w->updates, 0, why) &&
+           field("loss_scale", (double)g->loss_scale, (double)w->loss_scale, 0, why) &&
+           field("scale_good", g->scale_good, w->scale_good, 0, why);
 }

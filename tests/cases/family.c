@@ -54,7 +54,7 @@ const backward_row backward_list[] = {
     ROW(prepend_token, prepend_token_dt, "d0", "x1"),
     ROW(first_token, first_token_dx, "d0", "x0"),
     ROW(attention, attention_dx, "x0 y0 y1 d0 x1", "x0"),
-    ROW(softmax_xent, softmax_xent_dx, "x0 x1 x2 x3", "x0"),
+    ROW(softmax_xent, softmax_xent_dx, "x0 x1 x2 x3 x4", "x0"),
     ROW(embedding_bag, embedding_bag_dw, "x0 x1 x2 d0", "x0"),
     ROW(embedding_bag, embedding_bag_rows, "x1 x2 d0", ""),
     /* fused */
@@ -74,6 +74,7 @@ const char *no_gradient_reason(hone_op op)
     case HONE_OP_batchnorm_infer_add_relu: return "evaluation only";
     case HONE_OP_softmax: return "predictions only; training uses softmax_xent";
     case HONE_OP_reshape: return "an alias";
+    case HONE_OP_cast: return "a rounded copy for one pass; masters are never differentiated through it";
     case HONE_OP_grad_norm:
     case HONE_OP_rows_norm:
     case HONE_OP_sgd_rows:

@@ -311,7 +311,7 @@ static bool noticed(hone_backend *broken, hone_backend *ref64, hone_op op, compl
         bool belongs = case_list[k].op == op;
         for (int i = 0; i < backward_count; i++)
             belongs = belongs || (backward_list[i].forward == case_list[k].op && backward_list[i].backward == op);
-        if (belongs && !check_case(broken, ref64, &case_list[k], why)) return true;
+        if (belongs && !check_case(broken, ref64, &case_list[k], HONE_F32, why)) return true;
     }
     return false;
 }

@@ -63,8 +63,9 @@ static void dump_case(int index)
     if (is_dumped(&s)) {
         printf("{\"op\":\"%s\",\"shapes\":\"%s\",\"n\":%d,", hone_op_name(n->op), s.row->shapes, ordinal(index));
         dump_attrs(&s.row->attr);
-        printf("\"lr\":%.17g,\"updates\":%lld,\"finite\":%d,\"grad_norm\":%.17g,\"in\":[", (double)s.step.lr,
-               (long long)s.step.updates, s.step.finite, s.step.grad_norm);
+        printf("\"lr\":%.17g,\"updates\":%lld,\"finite\":%d,\"grad_norm\":%.17g,\"loss_scale\":%.17g,\"in\":[",
+               (double)s.step.lr, (long long)s.step.updates, s.step.finite, s.step.grad_norm,
+               (double)hone_step_loss_scale(&s.step));
         for (int k = 0; k < n->in_count; k++) {
             double *v = n->in[k] == HONE_NONE ? NULL : s.value[n->in[k]];
             printf(v ? "%s[" : "%snull", k ? "," : "");

@@ -23,6 +23,12 @@ double value_at(hone_dtype dtype, const void *data, int64_t i)
     case HONE_F64: return ((const double *)data)[i];
     case HONE_I32: return ((const int32_t *)data)[i];
     case HONE_U8: return ((const uint8_t *)data)[i];
+    case HONE_BF16:
+    case HONE_F16: {
+        float v;
+        hone_reals_to_f32(dtype, (const uint16_t *)data + i, &v, 1);
+        return (double)v;
+    }
     default: return (double)((const float *)data)[i];
     }
 }
@@ -34,6 +40,12 @@ void value_put(hone_dtype dtype, void *data, int64_t i, double value)
     case HONE_F64: ((double *)data)[i] = value; break;
     case HONE_I32: ((int32_t *)data)[i] = (int32_t)value; break;
     case HONE_U8: ((uint8_t *)data)[i] = (uint8_t)value; break;
+    case HONE_BF16:
+    case HONE_F16: {
+        float v = (float)value;
+        hone_reals_from_f32(dtype, &v, (uint16_t *)data + i, 1);
+        break;
+    }
     default: ((float *)data)[i] = (float)value; break;
     }
 }
@@ -77,12 +89,15 @@ static void *guard_close(hone_backend *b, guarded *m, const char *side, int k, r
     return content;
 }
 
-/* A double-precision dialect sees F32 tensors as F64. */
-static hone_graph *graph_for(const hone_backend *b, const hone_graph *g)
+/* A double-precision dialect sees F32 tensors as F64; others see the scene's storage. */
+static hone_graph *graph_for(const hone_backend *b, const scene *s)
 {
-    hone_graph *c = hone_graph_copy(g);
-    for (hone_tid t = 0; b->real == HONE_F64 && t < c->tensor_count; t++)
-        if (c->tensor[t].dtype == HONE_F32) c->tensor[t].dtype = HONE_F64;
+    hone_graph *c = hone_graph_copy(s->g);
+    for (hone_tid t = 0; t < c->tensor_count; t++) {
+        if (c->tensor[t].dtype != HONE_F32) continue;
+        if (b->real == HONE_F64) c->tensor[t].dtype = HONE_F64;
+        else if (s->stored[t]) c->tensor[t].dtype = s->storage;
+    }
     return c;
 }
 
@@ -130,7 +145,7 @@ static void open_outputs(hone_backend *b, stage *z, run_how how, run *r)
         r->out_dtype[k] = d->dtype;
         z->l.out_desc[k] = d;
         int over = hone_op_in_place(z->node->op);
-        if (how.in_place && k == 0 && over >= 0) {
+        if (how.in_place && k == 0 && over >= 0 && r->in_bytes[over] == r->out_bytes[0]) {
             z->l.out[k] = z->l.in[over];
             continue;
         }
@@ -148,13 +163,13 @@ static void close_all(hone_backend *b, stage *z, run_how how, run *r)
     int over = hone_op_in_place(z->node->op);
     for (int k = 0; k < z->node->in_count; k++) {
         r->in[k] = guard_close(b, &z->in[k], "input", k, r);
-        bool may_write = is_written_input(z->node->op, k) || (how.in_place && k == over);
+        bool may_write = is_written_input(z->node->op, k) || (how.in_place && k == over && !z->out[0].base);
         if (r->in[k] && !may_write && memcmp(r->in[k], z->before[k], r->in_bytes[k]) != 0)
             complain(r, "wrote to its constant ", "input", k);
         free(z->before[k]);
     }
     for (int k = 0; k < z->node->out_count; k++) r->out[k] = guard_close(b, &z->out[k], "output", k, r);
-    if (how.in_place && over >= 0 && r->in[over]) {
+    if (how.in_place && over >= 0 && r->in[over] && !r->out[0]) {
         r->out[0] = malloc(r->out_bytes[0]);
         memcpy(r->out[0], r->in[over], r->out_bytes[0]);
     }
@@ -164,7 +179,7 @@ static void close_all(hone_backend *b, stage *z, run_how how, run *r)
 /* See cases.h. The graph is copied, so prepare may write to its node. */
 void run_node(hone_backend *b, const scene *s, hone_nid id, run_how how, run *r)
 {
-    stage z = {.g = graph_for(b, s->g)};
+    stage z = {.g = graph_for(b, s)};
     memset(r, 0, sizeof *r);
     z.node = &z.g->node[id];
     z.node->accumulate = how.accumulate;
@@ -209,7 +224,7 @@ void run_store(hone_backend *ref64, scene *s, hone_nid id, bool rounded, char *f
         s->value[t] = malloc((size_t)n * sizeof **s->value);
         for (int64_t i = 0; i < n; i++) {
             double v = value_at(r.out_dtype[k], r.out[k], i);
-            s->value[t][i] = rounded ? (double)(float)v : v;
+            s->value[t][i] = rounded ? scene_round(s, t, v) : v;
         }
     }
     run_free(&r);

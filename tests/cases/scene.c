@@ -4,6 +4,7 @@
  * that differences are meaningful. All are rounded to float, the storage type. A case that does not
  * build is a mistake in cases.def and stops the program with the message of the shape rule. */
 #include "cases/cases.h"
+#include "graph/signature.h"
 #include "hone/philox.h"
 
 #include <math.h>
@@ -105,12 +106,43 @@ void scene_open(scene *s, const case_row *row)
     for (int k = 0; k < backward_count; k++)
         if (backward_list[k].forward == row->op) add_backward(s, &backward_list[k]);
     s->value = calloc((size_t)s->g->tensor_count, sizeof *s->value);
+    s->stored = calloc((size_t)s->g->tensor_count, sizeof *s->stored);
+}
+
+/* Types are the signatures' (graph/signature.h), operand by operand; a tensor that is stored by one node and wide
+ * for another would be a mistake in shape.c. */
+void scene_store(scene *s, hone_dtype dtype)
+{
+    s->storage = dtype;
+    for (hone_nid i = 0; i < s->g->node_count; i++) {
+        const hone_node *n = &s->g->node[i];
+        char in[HONE_MAX_IN], out[HONE_MAX_OUT];
+        if (!hone_signature_types(n->op, in, out)) demand(hone_fail(HONE_ERR_USAGE, NULL, "no signature"), s->row);
+        for (int k = 0; k < n->in_count; k++)
+            if (n->in[k] != HONE_NONE && in[k] == 'f') s->stored[n->in[k]] = true;
+        for (int k = 0; k < n->out_count; k++)
+            if (n->out[k] != HONE_NONE && out[k] == 'f') s->stored[n->out[k]] = true;
+    }
+}
+
+double scene_round(const scene *s, hone_tid t, double v)
+{
+    float f = (float)v;
+    uint16_t half;
+    if (s->storage == HONE_F32 || !s->stored[t] || s->g->tensor[t].dtype != HONE_F32) return (double)f;
+    hone_reals_from_f32(s->storage, &f, &half, 1);
+    hone_reals_to_f32(s->storage, &half, &f, 1);
+    return (double)f;
 }
 
 void scene_grow(scene *s, int before)
 {
     s->value = realloc(s->value, (size_t)s->g->tensor_count * sizeof *s->value);
-    for (hone_tid t = before; t < s->g->tensor_count; t++) s->value[t] = NULL;
+    s->stored = realloc(s->stored, (size_t)s->g->tensor_count * sizeof *s->stored);
+    for (hone_tid t = before; t < s->g->tensor_count; t++) {
+        s->value[t] = NULL;
+        s->stored[t] = false;
+    }
 }
 
 /* Frees the graph and all values. */
@@ -118,6 +150,7 @@ void scene_close(scene *s)
 {
     for (hone_tid t = 0; s->value && t < s->g->tensor_count; t++) free(s->value[t]);
     free(s->value);
+    free(s->stored);
     hone_graph_free(s->g);
 }
 
@@ -308,6 +341,11 @@ static void fill_step(scene *s)
     s->step.correct = 3;
     s->step.grad_norm = 4.0;
     s->step.finite = strstr(s->row->shapes, "stepbad") == NULL;
+    if (strstr(s->row->shapes, "stepscale") || strstr(s->row->shapes, "stepgrow")) s->step.loss_scale = 1024;
+    if (strstr(s->row->shapes, "stepgrow")) s->step.scale_good = 2; /* after this one: 3 */
+    if (strstr(s->row->shapes, "stepoverflow")) s->step.loss_scale = 1.5f * HONE_LOSS_SCALE_MIN;
+    if (strstr(s->row->shapes, "stepfloor")) s->step.loss_scale = HONE_LOSS_SCALE_MIN;
+    if (strstr(s->row->shapes, "stepoverflow") || strstr(s->row->shapes, "stepfloor")) s->step.finite = 0;
     s->step.bad_in_row = 2;
     s->step.bad_total = 7;
     s->step.updates = strstr(s->row->shapes, "step0") ? 0 : 3;
@@ -323,6 +361,8 @@ void scene_fill(scene *s, values kind)
         if (d->producer != HONE_NONE || d->role == HONE_ROLE_SCALAR) continue;
         s->value[t] = calloc((size_t)hone_tensor_count(d), sizeof **s->value);
         fill_tensor(s, kind, t);
+        for (int64_t i = 0; s->stored[t] && i < hone_tensor_count(d); i++)
+            s->value[t][i] = scene_round(s, t, s->value[t][i]);
     }
     if (s->dy != HONE_NONE && (s->row->op == HONE_OP_softmax_xent || s->row->op == HONE_OP_softmax_xent_both))
         s->value[s->dy][0] = (double)s->row->attr.loss.grad_scale; /* the rows differentiate this multiple */

@@ -82,7 +82,7 @@ def update(case, name, p, grad, segment, slot0, slot1, ema):
     """torch.optim over one parameter a segment, from the state that the case starts with."""
     if not case["finite"]:
         return {}
-    u, p, grad = case["update"], p.clone(), grad.clone()
+    u, p, grad = case["update"], p.clone(), grad / case["loss_scale"]
     if u["clip_norm"] > 0:  # clip_grad_norm_ with the norm that the step block holds
         grad *= min(1.0, u["clip_norm"] / (case["grad_norm"] + 1e-6))
     slot0 = None if slot0 is None else slot0.clone()
