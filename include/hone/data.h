@@ -57,6 +57,15 @@ int            hone_dataset_skipped(const hone_dataset *d, const char *const **r
 /* Mean and standard deviation per channel of pixels in 0..1 over the set. */
 hone_status    hone_dataset_moments(hone_dataset *d, float mean[4], float std[4]) HONE_MUST_USE;
 
+/* Text sets. Part 0 or 1 (of a pair) of a sample: UTF-8, not NUL-terminated, valid as long as the set. */
+bool           hone_dataset_is_text(const hone_dataset *d);
+bool           hone_dataset_has_pairs(const hone_dataset *d);
+void           hone_dataset_text(const hone_dataset *d, int64_t sample, int part, const char **text, size_t *bytes);
+/* Ids of all samples, one after the other, that a loader is to give out; the caller keeps both arrays:
+ * token (offset[count]), offset (count + 1). */
+void           hone_dataset_set_tokens(hone_dataset *d, const int32_t *token, const int64_t *offset);
+const int64_t *hone_dataset_token_offsets(const hone_dataset *d); /* NULL before that, and for images */
+
 /* One image file for predict: decoded and preprocessed into out (H, W, C) of `pre`. */
 hone_status    hone_image_file(const char *path, const hone_preprocess *pre, uint8_t *out) HONE_MUST_USE;
 hone_status    hone_image_bytes(const char *name, const void *bytes, size_t count, const hone_preprocess *pre, uint8_t *out) HONE_MUST_USE;
@@ -70,6 +79,9 @@ typedef struct hone_batch {
     const int32_t *label;     /* (count)                                                          */
     const float   *weight;    /* (count)                                                          */
     const uint8_t *pixels;    /* NULL when resident; else (count,H,W,C)                           */
+    const int32_t *token;     /* text: (tokens) ids of the samples, one after the other           */
+    const int32_t *offset;    /* text: (count + 1) where a sample's begin; offset[count] = tokens  */
+    int64_t        tokens;
 } hone_batch;
 
 typedef struct hone_loader hone_loader;

@@ -20,6 +20,8 @@ typedef struct hone_preprocess {
     int         height, width, channels;
     hone_resize resize;
     float       mean[HONE_MAX_CHANNELS], std[HONE_MAX_CHANNELS];
+    int64_t     vocab;                     /* > 0: a text model; token ids are below it, and of the above nothing counts */
+    int         max_length;                /* text: tokens, what is longer is cut; 0 = no limit      */
 } hone_preprocess;
 
 typedef struct hone_param {
@@ -31,6 +33,7 @@ typedef struct hone_param {
     float    *value;                       /* (count) in file layout                              */
     bool      decay;                       /* weight decay applies: not a bias, not a norm parameter */
     bool      trainable;                   /* false when frozen                                   */
+    bool      sparse;                      /* only rows that a step touches get a gradient        */
 } hone_param;
 
 typedef struct hone_model hone_model;
@@ -41,6 +44,7 @@ typedef struct hone_model_io {
     hone_tid label, row_weight, class_weight; /* i32 (N), f32 (N), f32 (C) CONST                  */
     hone_tid image, logits, probability;   /* (N,H,W,C), (N,C), (N,C) (EVAL)                      */
     hone_tid loss, row_loss;               /* (1), (N)                                            */
+    hone_tid token, offset;                /* text: i32 (tokens), i32 (N + 1); see embedding_bag in ops.def */
 } hone_model_io;
 
 typedef struct hone_model_opts { /* what a build needs beyond the layers */
@@ -51,6 +55,7 @@ typedef struct hone_model_opts { /* what a build needs beyond the layers */
     bool    class_weights;
     int     accumulate;                    /* >= 1: loss gradient is scaled by 1/accumulate       */
     float   flip; int crop_pad;            /* TRAIN only                                          */
+    int64_t tokens;                        /* text: room for that many, of all texts together     */
 } hone_model_opts;
 
 /* Reads the `model:` tree of a config (file or layers, blocks, with), checks every layer and name,

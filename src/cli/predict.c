@@ -252,7 +252,7 @@ static hone_status open_all(prediction *d)
     int64_t top = 3;
     HONE_TRY(read_format(d->cli, &d->format));
     HONE_TRY(hone_cli_int(d->cli, "--top", 1, 1 << 20, &top));
-    HONE_TRY(hone_saved_plain_config(&d->config));
+    HONE_TRY(hone_saved_plain_config(false, &d->config));
     HONE_TRY(hone_predictor_open(d->cli->arg[0], d->cli->device, d->cli->threads, &d->predictor));
     d->model = hone_predictor_model(d->predictor);
     d->pre = hone_model_preprocess(d->model);

@@ -16,6 +16,8 @@ struct hone_dataset {
     int32_t *item;         /* (count) item of the source, ascending                                       */
     int32_t *label;        /* (count) index into the class list of the experiment                         */
     float *weight;         /* (count), or NULL: all 1                                                     */
+    const int32_t *token;  /* text, (offset[count]): ids, the caller's; NULL before they are set */
+    const int64_t *offset; /* text, (count + 1): where the ids of a sample begin                 */
     hone_text_rows *texts; /* rows of text; then item, pixels and the shape are not there                */
     int height, width, channels;
     hone_resize resize;

@@ -51,8 +51,11 @@ struct hone_loader {
     hone_dataset *d;
     hone_order order;
     int threads, prefetch;
-    int32_t *label;      /* (batch) resident: gathered for the batch at hand */
-    float *weight;       /* (batch) ones                                     */
+    int32_t *label;  /* (batch) resident: gathered for the batch at hand */
+    float *weight;   /* (batch) those of the data, else ones             */
+    int32_t *token;  /* text: (token_room) ids gathered for the batch    */
+    int32_t *offset; /* text: (batch + 1)                                */
+    int64_t token_room;
     hone_stream *stream; /* NULL when resident, or before the first batch    */
     double wait_seconds;
 };
@@ -63,7 +66,9 @@ hone_status hone_loader_open(hone_dataset *d, const hone_loader_opts *o, hone_lo
     *out = NULL;
     if (o->batch < 1) return hone_fail(HONE_ERR_USAGE, "give a batch of at least 1", "train.batch: %d", o->batch);
     if (d->count < 1)
-        return hone_fail(HONE_ERR_DATA, "look at the data", "%s: no samples", hone_shown(d->source->name));
+        return hone_fail(HONE_ERR_DATA, "look at the data", "%s: no samples",
+                         d->source ? hone_shown(d->source->name) : "text");
+    if (d->texts && !d->token) return hone_fail(HONE_ERR_RUNTIME, NULL, "a text set is loaded before it has tokens");
     int batch = o->batch < d->count ? o->batch : (int)d->count;
     hone_loader *l = calloc(1, sizeof *l);
     if (!l) return hone_no_memory("the loader", sizeof *l);
@@ -73,7 +78,9 @@ hone_status hone_loader_open(hone_dataset *d, const hone_loader_opts *o, hone_lo
     hone_status s = hone_order_init(&l->order, d->count, batch, o->shuffle, o->seed);
     l->label = malloc((size_t)batch * sizeof *l->label);
     l->weight = malloc((size_t)batch * sizeof *l->weight);
-    if (s == HONE_OK && (!l->label || !l->weight)) s = hone_no_memory("a batch", (size_t)batch * sizeof *l->label);
+    if (d->texts) l->offset = malloc(((size_t)batch + 1) * sizeof *l->offset);
+    if (s == HONE_OK && (!l->label || !l->weight || (d->texts && !l->offset)))
+        s = hone_no_memory("a batch", (size_t)batch * sizeof *l->label);
     if (s != HONE_OK) {
         hone_loader_close(l);
         return s;
@@ -97,18 +104,55 @@ hone_status hone_loader_seek(hone_loader *l, int64_t epoch, int64_t index)
     return HONE_OK;
 }
 
+/* Grows by need: the longest batch of an epoch is not known before it has come. */
+static hone_status room_for_tokens(hone_loader *l, int64_t tokens)
+{
+    if (l->token && tokens <= l->token_room) return HONE_OK;
+    int64_t room = tokens + tokens / 2 + 64;
+    int32_t *more = realloc(l->token, (size_t)room * sizeof *more);
+    if (!more) return hone_no_memory("a batch of tokens", (size_t)room * sizeof *more);
+    l->token = more;
+    l->token_room = room;
+    return HONE_OK;
+}
+
+/* The ids of the batch's samples side by side, in the order of the batch. */
+static hone_status gather_tokens(hone_loader *l, hone_batch *b)
+{
+    const hone_dataset *d = l->d;
+    int64_t tokens = 0;
+    for (int i = 0; i < b->count; i++) tokens += d->offset[b->sample[i] + 1] - d->offset[b->sample[i]];
+    if (tokens > INT32_MAX)
+        return hone_fail(HONE_ERR_USAGE, "set train.batch or text.max_length lower",
+                         "a batch of %d texts has %lld tokens, more than 2^31", b->count, (long long)tokens);
+    HONE_TRY(room_for_tokens(l, tokens));
+    int32_t at = 0;
+    for (int i = 0; i < b->count; i++) {
+        const int64_t *o = d->offset + b->sample[i];
+        l->offset[i] = at;
+        memcpy(l->token + at, d->token + o[0], (size_t)(o[1] - o[0]) * sizeof *l->token);
+        at += (int32_t)(o[1] - o[0]);
+    }
+    l->offset[b->count] = at;
+    b->token = l->token;
+    b->offset = l->offset;
+    b->tokens = at;
+    return HONE_OK;
+}
+
 /* Resident: row = sample, and pixels stay in the pool. Streaming: the stream's slot, row 0..count-1. */
 hone_status hone_loader_next(hone_loader *l, hone_batch *out)
 {
     /* which of the two it is never changes: the set was loaded before */
-    if (!l->d->pixels) { /* threads start with the first batch, so that a seek before it is free */
+    if (!l->d->pixels && !l->d->texts) { /* threads start with the first batch, so that a seek before it is free */
         if (!l->stream) HONE_TRY(hone_stream_open(l->d, &l->order, l->threads, l->prefetch, &l->stream));
         return hone_stream_next(l->stream, out, &l->wait_seconds);
     }
     *out = (hone_batch){.label = l->label, .weight = l->weight};
     out->sample = out->row = hone_order_next(&l->order, &out->epoch, &out->index, &out->count);
     for (int i = 0; i < out->count; i++) l->label[i] = l->d->label[out->sample[i]];
-    return HONE_OK;
+    for (int i = 0; l->d->weight && i < out->count; i++) l->weight[i] = l->d->weight[out->sample[i]];
+    return l->d->texts ? gather_tokens(l, out) : HONE_OK;
 }
 
 int64_t hone_loader_batches(const hone_loader *l) { return l->order.batches; }
@@ -122,5 +166,7 @@ void hone_loader_close(hone_loader *l)
     hone_order_free(&l->order);
     free(l->label);
     free(l->weight);
+    free(l->token);
+    free(l->offset);
     free(l);
 }

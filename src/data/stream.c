@@ -170,7 +170,10 @@ hone_status hone_stream_next(hone_stream *s, hone_batch *out, double *wait_secon
     s->held = true;
     pthread_mutex_unlock(&s->lock);
     if (b->bad_at >= 0) return hone_error_restore(&b->error);
-    *out = (hone_batch){b->count, b->epoch, b->index, b->row, b->sample, b->label, b->weight, b->pixels};
+    *out = (hone_batch){.count = b->count, .epoch = b->epoch, .index = b->index, .row = b->row, .sample = b->sample};
+    out->label = b->label;
+    out->weight = b->weight;
+    out->pixels = b->pixels;
     return HONE_OK;
 }
 

@@ -39,6 +39,14 @@ static hone_status add_image(hone_graph *g, const hone_preprocess *pre, const ho
                            &io->image);
 }
 
+/* token i32 (tokens), offset i32 (N + 1): ragged, with room for `tokens` of all texts together. */
+static hone_status add_text(hone_graph *g, const hone_model_opts *o, hone_model_io *io)
+{
+    HONE_TRY(input(g, "token", HONE_I32, HONE_ROLE_INPUT, o->tokens, &io->token));
+    HONE_TRY(input(g, "offset", HONE_I32, HONE_ROLE_INPUT, o->batch + 1, &io->offset));
+    return input(g, "step", HONE_U8, HONE_ROLE_SCALAR, sizeof(hone_step), &io->step);
+}
+
 /* TRAIN weighs rows (the data's weights, 1 where it has none) and, if asked, classes. */
 static hone_status add_loss(hone_graph *g, int classes, const hone_model_opts *o, hone_model_io *io)
 {
@@ -77,9 +85,12 @@ static hone_status check_logits(const hone_model *m, const hone_emit *e, const h
 /* Nodes of the loss belong to no layer: -1 keeps them out of the layer table's rows. */
 static hone_status emit_step(const hone_model *m, hone_emit *e, const hone_model_opts *o, hone_model_io *io)
 {
-    HONE_TRY(add_image(e->g, &m->pre, o, io));
-    hone_value v = {.t = io->image};
+    bool text = m->pre.vocab > 0;
+    HONE_TRY(text ? add_text(e->g, o, io) : add_image(e->g, &m->pre, o, io));
+    hone_value v = {.t = text ? io->token : io->image};
     e->step = io->step;
+    e->offset = io->offset;
+    e->vocab = m->pre.vocab;
     HONE_TRY(hone_emit_list(e, &m->tree.top, &v));
     e->g->layer = -1;
     HONE_TRY(check_logits(m, e, &v));
@@ -109,5 +120,8 @@ hone_status hone_model_build(const hone_model *m, const hone_model_opts *o, hone
     *graph = NULL;
     if (o->batch < 1)
         return hone_fail(HONE_ERR_USAGE, "set train.batch to 1 or more", "model: a batch of %lld", (long long)o->batch);
+    if (m->pre.vocab > 0 && o->tokens < 1)
+        return hone_fail(HONE_ERR_USAGE, "give room for one token or more", "model: a batch of %lld tokens",
+                         (long long)o->tokens);
     return hone_model_emit(m, &view, false, o, graph, io);
 }

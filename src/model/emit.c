@@ -102,7 +102,7 @@ hone_status hone_emit_drop(hone_emit *e, const hone_layer *l, hone_op op, double
 /* The record of a parameter in the shape of files. */
 static hone_param describe(const hone_tensor *t, const hone_param_spec *s)
 {
-    hone_param p = {.role = t->role, .decay = s->decay, .trainable = t->role == HONE_ROLE_PARAM};
+    hone_param p = {.role = t->role, .decay = s->decay, .trainable = t->role == HONE_ROLE_PARAM, .sparse = s->sparse};
     int64_t dim[HONE_MAX_RANK];
     int32_t rank;
     snprintf(p.name, sizeof p.name, "%s", t->name);
@@ -131,7 +131,8 @@ hone_status hone_emit_param(hone_emit *e, const hone_layer *l, const hone_param_
     int k = hone_param_set_find(e->params, name);
     const hone_param *p = k < 0 ? NULL : &e->params->item[k];
     if (p && p->role == HONE_ROLE_PARAM)
-        t->flags |= (p->trainable ? HONE_TENSOR_TRAINABLE : 0) | (p->decay ? HONE_TENSOR_DECAY : 0);
+        t->flags |= (p->trainable ? HONE_TENSOR_TRAINABLE : 0) | (p->decay ? HONE_TENSOR_DECAY : 0) |
+                    (p->sparse ? HONE_TENSOR_SPARSE : 0);
     return HONE_OK;
 }
 

@@ -40,7 +40,9 @@ typedef struct hone_emit {
     hone_tid step;    /* the step block, read by dropout */
     uint32_t streams; /* dropout streams given out       */
     hone_param_set *params;
-    bool collect; /* first emission: append to params */
+    bool collect;    /* first emission: append to params */
+    hone_tid offset; /* text: where texts begin (N + 1)  */
+    int64_t vocab;   /* text: ids are below it           */
 } hone_emit;
 
 /* Emits a list of layers in order. */
@@ -75,7 +77,7 @@ typedef struct hone_param_spec {
     hone_layout layout;
     int32_t hwc[3];
     int file_lead;
-    bool decay;
+    bool decay, sparse;
     hone_fill fill;
 } hone_param_spec;
 hone_status hone_emit_param(hone_emit *e, const hone_layer *l, const hone_param_spec *s, hone_tid *out) HONE_MUST_USE;
@@ -123,6 +125,7 @@ HONE_EMITTER(position);
 HONE_EMITTER(attention);
 HONE_EMITTER(encoder);
 HONE_EMITTER(pool);
+HONE_EMITTER(embedding_bag);
 
 /* --- init.c ------------------------------------------------------------------------------------------ */
 

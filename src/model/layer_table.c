@@ -94,6 +94,14 @@ static const hone_arg encoder_args[] = {
 };
 static const hone_arg pool_args[] = {{"kind", HONE_ARG_WORD, AT(form), "mean", "mean|max|first"}};
 
+/* Stored as (rows, dim): the rows come from the tokenizer. mode's words are in the order of emit_text.c. */
+static const hone_arg embedding_bag_args[] = {
+    {"dim", HONE_ARG_COUNT_, AT(dim), NULL, NULL},
+    {"mode", HONE_ARG_WORD, AT(form), "mean", "mean|sum"},
+    {"sparse", HONE_ARG_BOOL, AT(sparse), "true", NULL},
+    INIT_ARG,
+};
+
 /* Order is of no meaning but for suggestions, where the first of equals is not chosen at all. */
 const hone_layer_type hone_layer_table[] = {
     /* what learns, and what normalises what was learned */
@@ -127,9 +135,9 @@ const hone_layer_type hone_layer_table[] = {
     {LEAF(attention, "heads"), WITH(attention_args, hone_emit_attention)},
     {LEAF(encoder, NULL), WITH(encoder_args, hone_emit_encoder)},
     {LEAF(pool, "kind"), WITH(pool_args, hone_emit_pool)},
+    {LEAF(embedding_bag, "dim"), WITH(embedding_bag_args, hone_emit_embedding_bag)},
     /* the text task's: known by name, so that the message can say what is missing */
     {"embedding", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
-    {"embedding_bag", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
     {"conv1d", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
     {"gru", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
     {"bigru", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},

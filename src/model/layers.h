@@ -37,9 +37,9 @@ typedef struct hone_layer_args {
         double std;
     } init;
     double eps, momentum, slope, p;
-    int64_t form; /* index of a word: gelu exact|tanh, pool mean|max|first, position, norm       */
-    int64_t act;  /* encoder: index in its list of activations                                    */
-    int64_t bias; /* 0 or 1                                                                       */
+    int64_t form;         /* index of a word: gelu exact|tanh, pool mean|max|first, position, norm       */
+    int64_t act;          /* encoder: index in its list of activations                                    */
+    int64_t bias, sparse; /* 0 or 1                                                               */
 } hone_layer_args;
 
 typedef struct hone_layer hone_layer;

@@ -54,7 +54,8 @@ hone_status hone_model_assemble(hone_model *m, const hone_yaml *page, const hone
                          .pool_h = m->pre.height,
                          .pool_w = m->pre.width,
                          .mode = HONE_MODE_TRAIN,
-                         .accumulate = 1};
+                         .accumulate = 1,
+                         .tokens = 8};
     hone_graph *g = NULL;
     hone_model_io io;
     HONE_TRY(hone_model_emit(m, &m->params, true, &o, &g, &io));
@@ -113,6 +114,7 @@ static hone_status check_arguments(const hone_preprocess *pre, int classes)
 {
     if (classes < 1 || classes > 1 << 20)
         return hone_fail(HONE_ERR_USAGE, "the data must have at least one class", "model: %d classes", classes);
+    if (pre->vocab > 0) return HONE_OK; /* text: its size is bounded with that of all parameters */
     if (pre->height < 1 || pre->width < 1 || pre->channels < 1 || pre->channels > HONE_MAX_CHANNELS)
         return hone_fail(HONE_ERR_USAGE, "set image.size and image.channels", "model: an image of %d x %d x %d",
                          pre->height, pre->width, pre->channels);
@@ -217,11 +219,11 @@ static hone_status for_each(hone_model *m, hone_program *p, bool ema,
                                                 hone_param *param, float *scratch))
 {
     const hone_graph *g = hone_program_graph(p);
-    /* one scratch for the largest parameter serves all */
+    /* one scratch for the largest parameter serves all; tables lie in memory as in files and need none */
     int64_t most = 1;
     hone_status status = HONE_OK;
     for (int k = 0; k < m->params.count; k++)
-        if (m->params.item[k].count > most) most = m->params.item[k].count;
+        if (!m->params.item[k].sparse && m->params.item[k].count > most) most = m->params.item[k].count;
     float *scratch = malloc((size_t)most * sizeof *scratch);
     if (!scratch) return hone_fail(HONE_ERR_MEMORY, NULL, "model: no memory for %lld values", (long long)most);
     for (int k = 0; k < m->params.count && status == HONE_OK; k++) {
@@ -241,6 +243,7 @@ static hone_status upload_one(hone_program *p, const hone_tensor *t, hone_tid id
                               float *scratch)
 {
     (void)ema;
+    if (param->sparse) return hone_program_write(p, id, param->value, (size_t)param->count * sizeof *scratch);
     hone_layout_from_file(t, param->value, scratch);
     return hone_program_write(p, id, scratch, (size_t)param->count * sizeof *scratch);
 }
@@ -249,6 +252,7 @@ static hone_status upload_one(hone_program *p, const hone_tensor *t, hone_tid id
 static hone_status download_one(hone_program *p, const hone_tensor *t, hone_tid id, bool ema, hone_param *param,
                                 float *scratch)
 {
+    if (param->sparse) return hone_program_read(p, id, param->value, (size_t)param->count * sizeof *scratch);
     bool averaged = t->role == HONE_ROLE_STATE || (t->flags & HONE_TENSOR_TRAINABLE);
     if (ema && averaged && hone_program_has_slot(p, HONE_SLOT_EMA))
         HONE_TRY(hone_program_read_slot(p, id, HONE_SLOT_EMA, scratch));

@@ -2,12 +2,14 @@
  *
  *   {"format": "hone-model", "version": 1, "task": "image", "classes": [names],
  *    "preprocess": {"height", "width", "channels", "resize", "mean": [...], "std": [...]},
+ *                  or of text {"vocab", "max_length", "tokenizer": "tokenizer.json"},
  *    "layers": [expanded layers in the page's language], "parameters": {name: [shape in files]}}
  *
  * Reading treats every byte as hostile: each field is checked, and the layers go through the same
  * expansion and shape rules as a user's page; what comes out must have exactly the listed parameters.
  * Values are not in this file; after loading they are NaN until someone reads the weights. */
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +34,9 @@ static json_t *floats(const float *x, int count)
 /* Part of the model: a picture that is prepared differently is another input. */
 static json_t *preprocess_json(const hone_preprocess *p)
 {
+    if (p->vocab > 0)
+        return json_pack("{s:I, s:i, s:s}", "vocab", (json_int_t)p->vocab, "max_length", p->max_length, "tokenizer",
+                         "tokenizer.json");
     return json_pack("{s:i, s:i, s:i, s:s, s:o, s:o}", "height", p->height, "width", p->width, "channels", p->channels,
                      "resize", p->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch", "mean",
                      floats(p->mean, p->channels), "std", floats(p->std, p->channels));
@@ -61,9 +66,10 @@ hone_status hone_model_save_json(const hone_model *m, const char *path)
         json_decref(names);
         return hone_fail(HONE_ERR_DATA, "rename the class: names must be UTF-8", "%s: a class name is not UTF-8", path);
     }
-    json_t *root = json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "format", "hone-model", "version", 1, "task",
-                             "image", "classes", names, "preprocess", preprocess_json(&m->pre), "layers",
-                             hone_layers_to_json(&m->tree.top), "parameters", parameters_json(m));
+    json_t *root =
+        json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "format", "hone-model", "version", 1, "task",
+                  m->pre.vocab > 0 ? "text" : "image", "classes", names, "preprocess", preprocess_json(&m->pre),
+                  "layers", hone_layers_to_json(&m->tree.top), "parameters", parameters_json(m));
     /* an object for people too: one space of indent, keys in the order above */
     if (root) text = json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
     if (text) status = hone_file_write(path, text, strlen(text));
@@ -112,10 +118,21 @@ static hone_status read_floats(const char *path, const json_t *map, const char *
     return HONE_OK;
 }
 
+/* The tokenizer lies beside the file under a fixed name: a path in the file could point anywhere. */
+static hone_status read_text_preprocess(const char *path, const json_t *p, hone_preprocess *out)
+{
+    int vocab = 0;
+    HONE_TRY(read_int(path, p, "vocab", 1, INT_MAX, &vocab));
+    HONE_TRY(read_int(path, p, "max_length", 0, INT_MAX, &out->max_length));
+    out->vocab = vocab;
+    return HONE_OK;
+}
+
 /* Sizes are bounded, because the predictor allocates by them. */
-static hone_status read_preprocess(const char *path, const json_t *p, hone_preprocess *out)
+static hone_status read_preprocess(const char *path, const json_t *p, bool text, hone_preprocess *out)
 {
     if (!json_is_object(p)) return bad(path, "preprocess", "an object");
+    if (text) return read_text_preprocess(path, p, out);
     const char *resize = json_string_value(json_object_get(p, "resize"));
     HONE_TRY(read_int(path, p, "height", 1, IMAGE_MAX, &out->height));
     HONE_TRY(read_int(path, p, "width", 1, IMAGE_MAX, &out->width));
@@ -211,8 +228,8 @@ static hone_status read_model(const char *path, const json_t *root, hone_model *
     if (!json_is_object(root) || !format || strcmp(format, "hone-model") != 0)
         return bad(path, "format", "hone-model: this is no model.json of hone");
     HONE_TRY(read_int(path, root, "version", 1, 1, &version));
-    if (!task || strcmp(task, "image") != 0) return bad(path, "task", "image");
-    HONE_TRY(read_preprocess(path, json_object_get(root, "preprocess"), &pre));
+    if (!task || (strcmp(task, "image") != 0 && strcmp(task, "text") != 0)) return bad(path, "task", "image or text");
+    HONE_TRY(read_preprocess(path, json_object_get(root, "preprocess"), strcmp(task, "text") == 0, &pre));
     HONE_TRY(read_classes(path, json_object_get(root, "classes"), &name, &classes));
     hone_model *m = hone_model_blank(&pre, classes, name);
     free((void *)name);

@@ -37,7 +37,7 @@ static inline int next_lower(const hone_tokenizer *t, const uint8_t **s, const u
         out[0] = t->opts.lowercase && c >= 'A' && c <= 'Z' ? c + 32u : c;
         return 1;
     }
-    int n = hone_utf8_check(*s, (size_t)(end - *s));
+    int n = hone_utf8_whole(*s, (size_t)(end - *s));
     if (n < 0) {
         *s -= n;
         out[0] = 0xFFFD;

@@ -150,7 +150,7 @@ hone_status hone_text_repair(hone_work *w, const char **text, size_t *bytes)
         if (s == end) break;
         memcpy(b->data + b->count, "\xEF\xBF\xBD", 3);
         b->count += 3;
-        s -= hone_utf8_check(s, (size_t)(end - s));
+        s -= hone_utf8_whole(s, (size_t)(end - s));
         good = hone_utf8_valid((const char *)s, (size_t)(end - s));
     }
     *text = b->data;

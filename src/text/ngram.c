@@ -82,7 +82,7 @@ hone_status hone_ngram_prepare(hone_tokenizer *t)
  * returned), or the kind of end it makes. */
 static char *wide_char(const hone_tokenizer *t, const uint8_t **s, const uint8_t *end, char *out, int *kind)
 {
-    int n = hone_utf8_check(*s, (size_t)(end - *s));
+    int n = hone_utf8_whole(*s, (size_t)(end - *s));
     uint32_t low[2] = {0xFFFD, 0};
     int count = 1;
     *kind = IN_WORD;

@@ -47,7 +47,7 @@ static bool second_fits(uint8_t first, uint8_t second)
     return second >= low && second <= high;
 }
 
-int hone_utf8_check(const uint8_t *s, size_t n)
+int hone_utf8_whole(const uint8_t *s, size_t n)
 {
     if (s[0] < 0x80) return 1;
     if (s[0] < 0xC2 || s[0] > 0xF4) return -1;
@@ -68,7 +68,7 @@ size_t hone_utf8_valid(const char *text, size_t bytes)
         while (i + 8 <= bytes && (memcpy(&eight, s + i, 8), (eight & 0x8080808080808080u) == 0)) i += 8;
         while (i < bytes && s[i] < 0x80) i++;
         if (i == bytes) break;
-        int n = hone_utf8_check(s + i, bytes - i);
+        int n = hone_utf8_whole(s + i, bytes - i);
         if (n < 0) break;
         i += (size_t)n;
     }

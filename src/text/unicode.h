@@ -87,7 +87,7 @@ static inline char *hone_utf8_put(char *at, uint32_t c)
 
 /* Bytes of the character at s (n > 0 bytes left): positive where it is well-formed, else minus the length of the
  * maximal subpart that one U+FFFD stands for (Unicode 15, section 3.9, table 3-8). */
-int hone_utf8_check(const uint8_t *s, size_t n);
+int hone_utf8_whole(const uint8_t *s, size_t n);
 /* Length of the longest well-formed beginning. */
 size_t hone_utf8_valid(const char *text, size_t bytes);
 

@@ -9,6 +9,7 @@
 #include "core/thread.h"
 #include "io/file.h"
 #include "train/saved.h"
+#include "train/text.h"
 #include "train/trainer.h"
 
 /* Accuracy and F1 grow, loss shrinks. */
@@ -113,10 +114,9 @@ static void write_rows(hone_trainer *t, const hone_evaluation *e, bool best)
 /* The validation programs share the arenas of training and can read either set of weights. */
 static hone_status use_average(hone_trainer *t, bool use)
 {
-    for (int k = 0; k < 2 && t->config->train.ema > 0; k++) {
-        hone_program *p = k ? t->val.tail.program : t->val.full.program;
-        if (p) HONE_TRY(hone_program_use_ema(p, use));
-    }
+    hone_program *p;
+    if (t->config->train.ema <= 0) return HONE_OK;
+    for (int k = 0; (p = hone_pass_each(&t->val, k)); k++) HONE_TRY(hone_program_use_ema(p, use));
     return HONE_OK;
 }
 
@@ -226,7 +226,9 @@ hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out)
                          "no evaluation of this run gave finite figures");
     HONE_TRY(load_best(t));
     if (t->data->test) {
-        HONE_TRY(hone_dataset_load(set, t->backend->threads > 0 ? t->backend->threads : 1, t->opts->stop));
+        int threads = t->backend->threads > 0 ? t->backend->threads : 1;
+        if (t->text) HONE_TRY(hone_text_encode(t->text, set, t->config->text.max_length, threads));
+        else HONE_TRY(hone_dataset_load(set, threads, t->opts->stop));
         HONE_TRY(hone_eval_pass_open(t->backend, t->model, set, t->config->train.batch, t->config->data.decode_threads,
                                      t->train.full.program, t->opts->stop, &pass));
     } else { /* best.safetensors already holds the average, where there is one */

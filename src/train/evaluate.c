@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "train/saved.h"
+#include "train/text.h"
 
 /* Four batches of prefetch: evaluation has no backward pass to hide decoding behind. */
 hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch, int threads,
@@ -129,7 +130,7 @@ static hone_status open_data(const hone_saved *s, const hone_eval_opts *o, evalu
         if (!names) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
         for (int k = 0; k < classes; k++) names[k] = hone_model_class_name(s->model, k);
         hone_config *plain = NULL;
-        hone_status status = s->config ? HONE_OK : hone_saved_plain_config(&plain);
+        hone_status status = s->config ? HONE_OK : hone_saved_plain_config(pre->vocab > 0, &plain);
         if (status == HONE_OK)
             status = hone_data_open_eval(o->data, o->split, plain ? plain : s->config, pre, classes, names, &d->set);
         hone_config_free(plain);
@@ -153,18 +154,29 @@ static hone_status open_data(const hone_saved *s, const hone_eval_opts *o, evalu
     return own_split(d->own, o->split, &d->set);
 }
 
+/* Pixels, or ids by the tokenizer of the run. */
+static hone_status load_set(const hone_saved *s, hone_dataset *set, int threads, const volatile int *stop,
+                            hone_text_side **text)
+{
+    const hone_preprocess *pre = hone_model_preprocess(s->model);
+    if (pre->vocab == 0) return hone_dataset_load(set, threads, stop);
+    HONE_TRY(hone_text_load(s->run_dir, pre->vocab, text));
+    return hone_text_encode(*text, set, pre->max_length, threads);
+}
+
 /* Opens model, data, device in the order of what is cheapest to get wrong. */
 hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_evaluation *out)
 {
     hone_saved saved = {0};
     evaluation_data data = {0};
     hone_backend *backend = NULL;
+    hone_text_side *text = NULL;
     hone_pass pass = {0};
     hone_status status;
     HONE_TRY(hone_saved_open(model_path, &saved));
     HONE_GOTO(status, open_data(&saved, o, &data), done);
     HONE_GOTO(status, hone_backend_open(o->device ? o->device : "auto", o->threads, &backend), done);
-    HONE_GOTO(status, hone_dataset_load(data.set, backend->threads > 0 ? backend->threads : 1, o->stop), done);
+    HONE_GOTO(status, load_set(&saved, data.set, backend->threads > 0 ? backend->threads : 1, o->stop, &text), done);
     HONE_GOTO(status,
               hone_eval_pass_open(backend, saved.model, data.set, o->batch > 0 ? o->batch : 256,
                                   backend->threads > 0 ? backend->threads : 1, NULL, o->stop, &pass),
@@ -174,6 +186,7 @@ hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_
 done:
     hone_pass_close(&pass);
     hone_backend_close(backend);
+    hone_text_close(text);
     if (data.own) hone_data_free(data.own);
     else hone_dataset_free(data.set);
     hone_saved_close(&saved);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/text.h"
 #include "train/trainer.h"
 
 /* Absent texts compare equal to the word none. */
@@ -38,6 +39,12 @@ static void put_data(json_t *o, const hone_trainer *t)
     put_number(o, "the number of training samples", (double)hone_dataset_count(t->data->train));
     /* the split, and with it which samples train, follows from the fraction and the seed */
     put_number(o, "data.val_fraction", c->data.val_fraction);
+    if (t->text) { /* all that decides ids; what the splits are was told above */
+        snprintf(text, sizeof text, "%016llx", (unsigned long long)hone_tokenizer_fingerprint(t->text->tokenizer));
+        put_text(o, "text (its tokenizer)", text);
+        put_number(o, "text.max_length", c->text.max_length);
+        return;
+    }
     put_number(o, "image.size (height)", t->data->height);
     put_number(o, "image.size (width)", t->data->width);
     put_number(o, "image.channels", t->data->channels);

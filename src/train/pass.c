@@ -2,6 +2,7 @@
  * uploaded once. Streamed batches are bound, or uploaded, one by one. */
 #include "train/pass.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Pixels are bytes (H, W, C) until the first kernel of a program makes floats of them. */
@@ -11,7 +12,8 @@ size_t hone_pass_sample_bytes(const hone_preprocess *pre)
 }
 
 /* Builds the graph for `batch` samples and compiles it; class weights are constants of each program. */
-static hone_status compile_one(const hone_pass_opts *o, int batch, hone_program *share, hone_pass_program *out)
+static hone_status compile_one(const hone_pass_opts *o, int batch, int64_t tokens, hone_program *share,
+                               hone_pass_program *out)
 {
     const hone_preprocess *pre = hone_model_preprocess(o->model);
     hone_model_opts build = o->build;
@@ -24,6 +26,7 @@ static hone_status compile_one(const hone_pass_opts *o, int batch, hone_program 
     build.pool_rows = hone_dataset_pixels(o->data) ? hone_dataset_count(o->data) : batch;
     build.pool_h = pre->height;
     build.pool_w = pre->width;
+    build.tokens = tokens;
     HONE_TRY(hone_model_build(o->model, &build, &graph, &out->io));
     compile.loss = o->mode == HONE_MODE_TRAIN ? out->io.loss : HONE_NONE;
     /* one set of parameters, gradients, sums and constants for all programs of a run */
@@ -32,6 +35,7 @@ static hone_status compile_one(const hone_pass_opts *o, int batch, hone_program 
     hone_graph_free(graph);
     if (status != HONE_OK) return status;
     out->batch = batch;
+    out->tokens = tokens;
     out->loss = o->mode == HONE_MODE_TRAIN;
     if (o->class_weight && out->io.class_weight != HONE_NONE)
         status = hone_program_write(out->program, out->io.class_weight, o->class_weight,
@@ -44,10 +48,53 @@ static hone_status make_pool(hone_pass *p)
 {
     const uint8_t *pixels = hone_dataset_pixels(p->data);
     int64_t rows = pixels ? hone_dataset_count(p->data) : p->full.batch;
-    if (p->backend->host_memory) return HONE_OK;
+    if (p->backend->host_memory || hone_dataset_is_text(p->data)) return HONE_OK;
     p->pool_bytes = (size_t)rows * hone_pass_sample_bytes(hone_model_preprocess(p->model));
     HONE_TRY(p->backend->alloc(p->backend, p->pool_bytes, &p->pool));
     return pixels ? p->backend->upload(p->backend, p->pool, pixels, p->pool_bytes) : HONE_OK;
+}
+
+/* For qsort: the longest first. */
+static int longer(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* Tokens of the worst batches of `batch` and of `tail` texts that an order could make, and of the usual one. */
+static hone_status token_needs(const hone_dataset *d, int batch, int tail, int64_t need[3])
+{
+    const int64_t *offset = hone_dataset_token_offsets(d);
+    int64_t count = hone_dataset_count(d);
+    int64_t *length = malloc((size_t)count * sizeof *length);
+    if (!length) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %lld lengths", (long long)count);
+    for (int64_t k = 0; k < count; k++) length[k] = offset[k + 1] - offset[k];
+    qsort(length, (size_t)count, sizeof *length, longer);
+    need[0] = need[1] = 0;
+    for (int k = 0; k < batch; k++) need[0] += length[k];
+    for (int k = 0; k < tail; k++) need[1] += length[k];
+    need[2] = offset[count] / count * batch;
+    free(length);
+    return HONE_OK;
+}
+
+/* The least power of two, or one and a half of one, that holds `tokens`: few sizes serve many sets. */
+static int64_t token_room(int64_t tokens)
+{
+    int64_t room = 64;
+    while (room < tokens) room *= 2;
+    return room > 64 && room / 4 * 3 >= tokens ? room / 4 * 3 : room;
+}
+
+/* The programs of smaller room; the owner is the largest, so that all run in its memory. */
+static hone_status open_smaller(const hone_pass_opts *o, hone_program *owner, int64_t usual, hone_pass *p)
+{
+    for (int64_t room = p->full.tokens / 2; room >= usual + usual / 8 && p->smaller_count < HONE_PASS_SIZES;
+         room /= 2) {
+        HONE_TRY(compile_one(o, p->full.batch, room, owner, &p->smaller[p->smaller_count]));
+        p->smaller_count++;
+    }
+    return HONE_OK;
 }
 
 /* The tail shares arenas with the owner of the parameters, whoever that is. */
@@ -56,15 +103,17 @@ hone_status hone_pass_open(const hone_pass_opts *o, hone_pass *out)
     int64_t count = hone_dataset_count(o->data);
     /* a set smaller than a batch is one batch; the tail is what is left of the last round, 0 for none */
     int batch = o->batch < count ? o->batch : (int)count, tail = (int)(count % batch);
+    int64_t need[3] = {0, 0, 0};
     hone_loader_opts loader = o->loader;
     hone_status status;
     *out = (hone_pass){.backend = o->backend, .model = o->model, .data = o->data};
     loader.batch = batch;
-    HONE_GOTO(status, compile_one(o, batch, NULL, &out->full), fail);
-    if (tail) {
-        hone_program *owner = o->compile.share ? o->compile.share : out->full.program;
-        HONE_GOTO(status, compile_one(o, tail, owner, &out->tail), fail);
-    }
+    bool text = hone_dataset_is_text(o->data);
+    if (text) HONE_GOTO(status, token_needs(o->data, batch, tail, need), fail);
+    HONE_GOTO(status, compile_one(o, batch, token_room(need[0]), NULL, &out->full), fail);
+    hone_program *owner = o->compile.share ? o->compile.share : out->full.program;
+    if (tail) HONE_GOTO(status, compile_one(o, tail, token_room(need[1]), owner, &out->tail), fail);
+    if (text) HONE_GOTO(status, open_smaller(o, owner, need[2], out), fail);
     HONE_GOTO(status, make_pool(out), fail);
     HONE_GOTO(status, hone_loader_open(o->data, &loader, &out->loader), fail);
     out->batches = hone_loader_batches(out->loader);
@@ -78,7 +127,8 @@ fail:
 void hone_pass_close(hone_pass *p)
 {
     hone_loader_close(p->loader);
-    hone_program_free(p->tail.program); /* a sharer goes before the owner */
+    for (int k = 0; k < p->smaller_count; k++) hone_program_free(p->smaller[k].program);
+    hone_program_free(p->tail.program); /* sharers go before the owner */
     hone_program_free(p->full.program);
     if (p->pool) p->backend->free(p->backend, p->pool);
     *p = (hone_pass){0};
@@ -105,16 +155,38 @@ static hone_status write_input(hone_pass_program *w, hone_tid t, const void *dat
     return t == HONE_NONE ? HONE_OK : hone_program_write(w->program, t, data, (size_t)count * 4);
 }
 
-/* Which program is decided by the size of the batch alone. */
+hone_program *hone_pass_each(const hone_pass *p, int k)
+{
+    if (k == 0) return p->full.program;
+    if (k <= p->smaller_count) return p->smaller[k - 1].program;
+    return k == p->smaller_count + 1 ? p->tail.program : NULL;
+}
+
+/* The program of this many samples, and of the least room for tokens. */
+static hone_pass_program *choose(hone_pass *p, const hone_batch *b)
+{
+    hone_pass_program *w = b->count == p->full.batch ? &p->full : &p->tail;
+    for (int k = 0; w != &p->tail && k < p->smaller_count && p->smaller[k].tokens >= b->tokens; k++) w = &p->smaller[k];
+    return w;
+}
+
+/* Ids up to the live ones; what lies behind them is never looked at. */
+static hone_status write_tokens(hone_pass_program *w, const hone_batch *b)
+{
+    HONE_TRY(hone_program_write_front(w->program, w->io.token, b->token, (size_t)b->tokens * sizeof *b->token));
+    return write_input(w, w->io.offset, b->offset, b->count + 1);
+}
+
+/* Which program is decided by the sizes of the batch alone. */
 hone_status hone_pass_feed(hone_pass *p, hone_batch *b, hone_pass_program **which)
 {
     HONE_TRY(hone_loader_next(p->loader, b));
-    hone_pass_program *w = b->count == p->full.batch ? &p->full : &p->tail;
+    hone_pass_program *w = choose(p, b);
     /* a loader with other batches would read memory past the inputs */
-    if (b->count != w->batch)
+    if (b->count != w->batch || b->tokens > w->tokens)
         return hone_fail(HONE_ERR_RUNTIME, NULL, "the loader gave a batch of %d, programs are for %d and %d", b->count,
                          p->full.batch, p->tail.batch);
-    HONE_TRY(bind_pixels(p, b, w));
+    HONE_TRY(b->offset ? write_tokens(w, b) : bind_pixels(p, b, w));
     HONE_TRY(write_input(w, w->io.row, b->row, b->count));
     HONE_TRY(write_input(w, w->io.sample, b->sample, b->count));
     HONE_TRY(write_input(w, w->io.label, b->label, b->count));

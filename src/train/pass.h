@@ -1,5 +1,8 @@
 /* pass.h - a data set going through a model: the programs for its full and its last, short batch, its
- * loader, and the memory its pixels are read from. Training has one, each evaluation has one. */
+ * loader, and the memory its pixels are read from. Training has one, each evaluation has one.
+ *
+ * Texts differ in length, programs don't: a full batch has programs for several numbers of tokens, each half as
+ * large as the one before, and takes the smallest that holds it. They share all but their inputs. */
 #ifndef HONE_TRAIN_PASS_H
 #define HONE_TRAIN_PASS_H
 
@@ -23,8 +26,11 @@ typedef struct hone_pass_program {
     hone_program *program;
     hone_model_io io;
     int batch;
+    int64_t tokens; /* text: room for them                                               */
     bool loss; /* compiled with a loss: step, not only forward                           */
 } hone_pass_program;
+
+enum { HONE_PASS_SIZES = 12 };
 
 typedef struct hone_pass {
     hone_backend *backend;
@@ -32,6 +38,9 @@ typedef struct hone_pass {
     hone_dataset *data;
     hone_loader *loader;
     hone_pass_program full, tail; /* tail.program is NULL where the set divides evenly             */
+    /* text: full batches again, each with half the room for tokens of the one before, down to the usual need */
+    hone_pass_program smaller[HONE_PASS_SIZES];
+    int smaller_count;
     void *pool;                   /* device memory of ours, NULL where host memory is bound directly */
     size_t pool_bytes;
     int64_t batches; /* an epoch                                                      */
@@ -43,6 +52,9 @@ hone_status hone_pass_open(const hone_pass_opts *o, hone_pass *out) HONE_MUST_US
 void hone_pass_close(hone_pass *p); /* fine on a zeroed one */
 /* Next batch of the loader into the inputs of the program that fits it. *b is valid until the next call. */
 hone_status hone_pass_feed(hone_pass *p, hone_batch *b, hone_pass_program **which) HONE_MUST_USE;
+
+/* Program k of a pass, for whoever must reach all of them; NULL past the last. */
+hone_program *hone_pass_each(const hone_pass *p, int k);
 
 /* Bytes of one sample's pixels. */
 size_t hone_pass_sample_bytes(const hone_preprocess *pre);

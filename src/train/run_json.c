@@ -7,6 +7,7 @@
 
 #include "hone/hone.h"
 #include "io/file.h"
+#include "train/text.h"
 #include "train/trainer.h"
 
 /* NULL becomes null, not a missing key. */
@@ -103,5 +104,6 @@ hone_status hone_trainer_write_pages(hone_trainer *t)
     char *path = hone_io_join(t->run.path, "model.json");
     status = path ? hone_model_save_json(t->model, path) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     free(path);
-    return status;
+    if (status != HONE_OK || !t->text) return status;
+    return hone_text_save(t->text, t->run.path);
 }

@@ -103,10 +103,12 @@ done:
 }
 
 /* For a weights file that was moved out of its run: the defaults of reading data, and nothing to train. */
-hone_status hone_saved_plain_config(hone_config **out)
+hone_status hone_saved_plain_config(bool text, hone_config **out)
 {
     static const char page[] = "task: image\ndata: {path: .}\nmodel: {layers: [flatten, linear: classes]}\n";
-    return hone_config_read_text("defaults", page, NULL, 0, out);
+    static const char text_page[] =
+        "task: text\ndata: {path: .}\nmodel: {layers: [embedding_bag: 8, linear: classes]}\n";
+    return hone_config_read_text("defaults", text ? text_page : page, NULL, 0, out);
 }
 
 /* Fine on a zeroed one. */

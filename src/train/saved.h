@@ -18,7 +18,7 @@ hone_status hone_saved_open(const char *path, hone_saved *out) HONE_MUST_USE;
 void hone_saved_close(hone_saved *s);
 
 /* A config of defaults, for reading a data set by a model file that has no run around it. */
-hone_status hone_saved_plain_config(hone_config **out) HONE_MUST_USE;
+hone_status hone_saved_plain_config(bool text, hone_config **out) HONE_MUST_USE;
 
 /* What `hone_weights_load` met. Text for people; free(). */
 typedef struct hone_weights_report {

@@ -8,12 +8,11 @@
 #include "core/thread.h"
 #include "io/file.h"
 #include "train/saved.h"
+#include "train/text.h"
 
 /* What this build can't do is refused before any data are read: minutes later it would be an annoyance. */
 hone_status hone_setup_check(const hone_config *c)
 {
-    if (c->task != HONE_TASK_IMAGE)
-        return hone_fail(HONE_ERR_USAGE, "set task: image", "task: this hone trains image classifiers");
     if (c->train.precision == HONE_PRECISION_BF16 || c->train.precision == HONE_PRECISION_FP16 ||
         c->train.precision == HONE_PRECISION_TF32)
         return hone_fail(HONE_ERR_USAGE, "set train.precision: auto or fp32",
@@ -55,6 +54,7 @@ static hone_status open_data(hone_trainer *t)
     const hone_config *c = t->config;
     hone_image_spec spec = {c->image.height, c->image.width, c->image.channels, c->image.resize};
     HONE_TRY(hone_data_open(c, &spec, &t->data));
+    if (c->task == HONE_TASK_TEXT) return hone_text_open(t, decode_threads(t));
     HONE_TRY(hone_dataset_load(t->data->train, decode_threads(t), t->opts->stop));
     report_skipped(t, t->data->train, "train");
     if (!t->data->val) return HONE_OK;
@@ -77,9 +77,13 @@ static hone_status spread(const char *key, const float *from, int count, int cha
 static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
 {
     const hone_config *c = t->config;
+    *pre = (hone_preprocess){.vocab = t->vocab, .max_length = c->text.max_length};
+    if (c->task == HONE_TASK_TEXT) return HONE_OK;
     /* (channels), at most RGBA */
     float mean[4] = {0}, std[4] = {1, 1, 1, 1};
-    *pre = (hone_preprocess){t->data->height, t->data->width, t->data->channels, c->image.resize, {0}, {1, 1, 1, 1}};
+    *pre = (hone_preprocess){.height = t->data->height, .width = t->data->width, .channels = t->data->channels};
+    pre->resize = c->image.resize;
+    for (int k = 0; k < 4; k++) pre->std[k] = 1;
     /* pixels are in 0..1 here, as the page's own values are */
     if (c->image.mean_auto || c->image.std_auto) HONE_TRY(hone_dataset_moments(t->data->train, mean, std));
     HONE_TRY(spread("image.mean", c->image.mean_auto ? mean : c->image.mean,
@@ -210,11 +214,10 @@ static void count_memory(hone_trainer *t)
 {
     const hone_pass *pass[] = {&t->train, &t->val};
     for (int k = 0; k < 2; k++) {
-        const hone_program *programs[] = {pass[k]->full.program, pass[k]->tail.program};
-        for (int i = 0; i < 2; i++) {
+        const hone_program *p;
+        for (int i = 0; (p = hone_pass_each(pass[k], i)); i++) {
             hone_memory planned, allocated;
-            if (!programs[i]) continue;
-            hone_program_memory(programs[i], &planned, &allocated);
+            hone_program_memory(p, &planned, &allocated);
             t->memory_bytes += allocated.total;
         }
         t->memory_bytes += pass[k]->pool_bytes;

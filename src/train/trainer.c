@@ -10,6 +10,7 @@
 #include "core/thread.h"
 #include "train/saved.h"
 #include "train/setup.h"
+#include "train/text.h"
 
 /* --- saying things ------------------------------------------------------------------------------------------ */
 
@@ -59,6 +60,7 @@ static void close_all(hone_trainer *t)
     hone_pass_close(&t->train);
     hone_model_free(t->model);
     hone_data_free(t->data);
+    hone_text_close(t->text);
     hone_backend_close(t->backend);
     hone_run_dir_close(&t->run);
     free(t->class_weight);

@@ -42,7 +42,9 @@ typedef struct hone_trainer {
     hone_data *data;
     hone_model *model;
     hone_pass train, val;
-    float *class_weight; /* (C) or NULL */
+    struct hone_text_side *text; /* tokenizer and ids; NULL for images */
+    int64_t vocab;          /* text: rows of its tables           */
+    float *class_weight;    /* (C) or NULL */
     hone_run_state s;
     bool resumed;
     int64_t steps_per_epoch, steps_total;
