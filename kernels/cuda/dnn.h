@@ -163,11 +163,19 @@ const char *hone_dnn_refusal(const hone_dnn_candidate *c, hone_dtype dtype, cons
 typedef struct hone_dnn hone_dnn;           /* a library and the device that it plans for */
 typedef struct hone_dnn_plan hone_dnn_plan; /* one graph, ready to run */
 
+/* What became of a graph's candidates. */
+typedef struct hone_dnn_fate {
+    int offered, against_rules, unplanned, too_large;
+    int at_run_time; /* of those offered: engines that compile on first use */
+} hone_dnn_fate;
+/* "28 offered, 22 against the rules, 6 too large" */
+char *hone_dnn_fate_text(const hone_dnn_fate *f, char *text, size_t text_bytes);
+
 /* Plans of the first candidates that the rules allow, `most` of them at most: those compiled ahead of time, and only
- * where there are none of these, those compiled at run time. *count 0 with HONE_OK: none; `why` says in any case
- * how many were offered and what became of them. Errors: those of the verbs below. */
+ * where there are none of these, those compiled at run time. *count 0 with HONE_OK: none, and `fate` says why; nothing
+ * offered means unknown, not refused. Errors: those of the verbs below; nothing is left to free then. */
 hone_status hone_dnn_plans(hone_dnn *dnn, const hone_dnn_graph *g, const hone_dnn_rules *rules, int most,
-                           hone_dnn_plan **plan, int *count, char *why, size_t why_bytes) HONE_MUST_USE;
+                           hone_dnn_plan **plan, int *count, hone_dnn_fate *fate) HONE_MUST_USE;
 /* "cudnn engine 38, workspace 1.5 MiB, deterministic" */
 char *hone_dnn_choice_text(const char *library, const hone_dnn_candidate *c, int64_t work_bytes, char *text,
                            size_t text_bytes);

@@ -122,6 +122,7 @@ hone_status hone_dnn_plan_for(hone_backend *b, const hone_dnn_problem *p, bool t
     char problem[HONE_TUNE_TEXT_BYTES], text[200];
     trial t = {.b = b};
     hone_dnn_graph g;
+    hone_dnn_fate fate;
     *out = NULL;
     snprintf(why, why_bytes, "libraries are switched off");
     if (hone_cuda_libraries_use() == HONE_CUDA_USE_OWN) return HONE_OK;
@@ -129,7 +130,8 @@ hone_status hone_dnn_plan_for(hone_backend *b, const hone_dnn_problem *p, bool t
     snprintf(why, why_bytes, "built without %s", hone_dnn_name());
     if (!t.dnn) return HONE_OK;
     HONE_TRY(hone_dnn_graph_of(p, &g));
-    HONE_TRY(hone_dnn_plans(t.dnn, &g, &rules, TIMED_MOST, t.plan, &t.count, why, why_bytes));
+    HONE_TRY(hone_dnn_plans(t.dnn, &g, &rules, TIMED_MOST, t.plan, &t.count, &fate));
+    hone_dnn_fate_text(&fate, why, why_bytes);
     if (t.count == 0) return HONE_OK;
     snprintf(problem, sizeof problem, "%s: %s%s%s", hone_dnn_library(t.dnn),
              hone_dnn_problem_text(p, text, sizeof text), tensor_float ? " tf32" : "",

@@ -187,49 +187,15 @@ char *hone_dnn_choice_text(const char *library, const hone_dnn_candidate *c, int
     return text;
 }
 
-/* Counts of what became of the candidates, for `why`. */
-typedef struct fate {
-    int refused, unplanned, large;
-} fate;
-
-/* One pass over a list: candidates of one way of compiling. */
-static hone_status plan_pass(hone_dnn *dnn, const hone_dnn_graph *g, const hone_dnn_rules *rules,
-                             const hone_dnn_list *list, bool at_run_time, int most, hone_dnn_plan **plan, int *count,
-                             fate *f)
+char *hone_dnn_fate_text(const hone_dnn_fate *f, char *text, size_t text_bytes)
 {
-    for (int k = 0; k < list->count && *count < most; k++) {
-        if (list->item[k].at_run_time != at_run_time) continue;
-        if (hone_dnn_refusal(&list->item[k], g->dtype, rules)) {
-            f->refused++;
-            continue;
-        }
-        hone_status status = hone_dnn_plan_new(dnn, g, list, k, &plan[*count]);
-        if (status == HONE_ERR_MEMORY) return status;
-        if (status != HONE_OK) {
-            hone_error_clear(); /* the next one may plan; the count says how many did not */
-            f->unplanned++;
-        } else if (hone_dnn_plan_work_bytes(plan[*count]) > rules->work_most_bytes) {
-            hone_dnn_plan_free(plan[*count]);
-            f->large++;
-        } else {
-            ++*count;
-        }
-    }
-    return HONE_OK;
-}
-
-hone_status hone_dnn_plans(hone_dnn *dnn, const hone_dnn_graph *g, const hone_dnn_rules *rules, int most,
-                           hone_dnn_plan **plan, int *count, char *why, size_t why_bytes)
-{
-    hone_dnn_list list;
-    fate f = {0};
-    *count = 0;
-    HONE_TRY(hone_dnn_ask(dnn, g, &list));
-    hone_status status = plan_pass(dnn, g, rules, &list, false, most, plan, count, &f);
-    if (status == HONE_OK && *count == 0) status = plan_pass(dnn, g, rules, &list, true, most, plan, count, &f);
-    snprintf(why, why_bytes, "%d offered, %d against the rules, %d without a plan, %d too large", list.count, f.refused,
-             f.unplanned, f.large);
-    hone_dnn_list_free(&list);
-    while (status != HONE_OK && *count > 0) hone_dnn_plan_free(plan[--*count]);
-    return status;
+    int n = snprintf(text, text_bytes, "%d offered", f->offered);
+    const struct {
+        int count;
+        const char *what;
+    } rest[] = {{f->against_rules, "against the rules"}, {f->unplanned, "without a plan"}, {f->too_large, "too large"}};
+    for (int k = 0; k < 3; k++)
+        if (rest[k].count && n > 0 && (size_t)n < text_bytes)
+            n += snprintf(text + n, text_bytes - (size_t)n, ", %d %s", rest[k].count, rest[k].what);
+    return text;
 }
