@@ -374,6 +374,8 @@ static void enums_follow_their_choices(void **state)
         {"data.format", "fasttext", HONE_FORMAT_FASTTEXT},
         {"data.on_error", "stop", HONE_ON_ERROR_STOP},
         {"data.on_error", "skip", HONE_ON_ERROR_SKIP},
+        {"data.check", "off", HONE_CHECK_OFF},
+        {"data.check", "strict", HONE_CHECK_STRICT},
         {"image.resize", "stretch", HONE_RESIZE_STRETCH},
         {"image.resize", "shorter", HONE_RESIZE_SHORTER},
         {"train.schedule.name", "constant", HONE_SCHEDULE_CONSTANT},

@@ -58,6 +58,7 @@ typedef enum hone_task      { HONE_TASK_IMAGE, HONE_TASK_TEXT } hone_task;
 typedef enum hone_format    { HONE_FORMAT_AUTO, HONE_FORMAT_IDX, HONE_FORMAT_CIFAR, HONE_FORMAT_FOLDER, HONE_FORMAT_CSV,
                               HONE_FORMAT_TSV, HONE_FORMAT_JSONL, HONE_FORMAT_FASTTEXT } hone_format;
 typedef enum hone_on_error  { HONE_ON_ERROR_STOP, HONE_ON_ERROR_SKIP } hone_on_error;
+typedef enum hone_check     { HONE_CHECK_OFF, HONE_CHECK_STRICT } hone_check;
 typedef enum hone_resize    { HONE_RESIZE_STRETCH, HONE_RESIZE_SHORTER } hone_resize;
 typedef enum hone_schedule_kind { HONE_SCHEDULE_CONSTANT, HONE_SCHEDULE_STEP, HONE_SCHEDULE_COSINE, HONE_SCHEDULE_ONECYCLE,
                               HONE_SCHEDULE_LINEAR, HONE_SCHEDULE_PLATEAU } hone_schedule_kind;
@@ -77,6 +78,7 @@ typedef struct hone_config {
         hone_format format;
         double val_fraction;
         hone_on_error on_error;
+        hone_check check;                 /* text only                                             */
         struct { char *input, *label, *second, *weight, *split; } columns; /* second: text only */
         struct { bool given; int64_t shape[3]; int64_t classes, samples; } synthetic; /* shape: [H, W, C] */
         int64_t memory_limit_mb;          /* decoded images beyond this are streamed; 0 = half of the free memory */

@@ -219,8 +219,9 @@ hone_status hone_cli_int(const hone_cli *cli, const char *flag, int64_t least, i
     return value ? hone_cli_parse_int(flag, value, least, most, out) : HONE_OK;
 }
 
-/* Arguments behind the config are overrides; a second path there is a mistake, not ignored. */
-hone_status hone_cli_config(const hone_cli *cli, const char *path, int first, hone_config **out)
+/* Arguments behind the config are overrides; a second path there is a mistake, not ignored. `text`: the
+ * page itself, then `path` is only its name; NULL: it is read from `path`. */
+static hone_status read_config(const hone_cli *cli, const char *path, const char *text, int first, hone_config **out)
 {
     char seed[48];
     const char **override = calloc((size_t)cli->arg_count + 1, sizeof *override);
@@ -237,7 +238,19 @@ hone_status hone_cli_config(const hone_cli *cli, const char *path, int first, ho
         snprintf(seed, sizeof seed, "train.seed=%lld", (long long)cli->seed);
         override[count++] = seed;
     }
-    if (status == HONE_OK) status = hone_config_read(path, override, count, out);
+    if (status == HONE_OK)
+        status = text ? hone_config_read_text(path, text, override, count, out)
+                      : hone_config_read(path, override, count, out);
     free(override);
     return status;
+}
+
+hone_status hone_cli_config(const hone_cli *cli, const char *path, int first, hone_config **out)
+{
+    return read_config(cli, path, NULL, first, out);
+}
+
+hone_status hone_cli_config_text(const hone_cli *cli, const char *name, const char *text, int first, hone_config **out)
+{
+    return read_config(cli, name, text, first, out);
 }

@@ -63,6 +63,9 @@ hone_status hone_cli_int(const hone_cli *cli, const char *flag, int64_t least, i
 
 /* Reads the config `path` with arg[first..] as overrides (each must hold a '='), and --seed as train.seed. */
 hone_status hone_cli_config(const hone_cli *cli, const char *path, int first, hone_config **out) HONE_MUST_USE;
+/* The same for a page in memory, called `name` in messages. */
+hone_status hone_cli_config_text(const hone_cli *cli, const char *name, const char *text, int first,
+                                 hone_config **out) HONE_MUST_USE;
 /* The command line as typed, quoted for a shell, for run.json. NULL when memory is exhausted; free(). */
 char *hone_cli_line(const hone_cli *cli);
 
@@ -79,7 +82,8 @@ const char *hone_cli_bytes(double bytes, char *text, size_t text_bytes);
 extern const hone_cli_command *const hone_cli_commands[]; /* ends with NULL: commands.c */
 const hone_cli_command *hone_cli_find(const char *name);  /* NULL if there is none      */
 
-extern const hone_cli_command hone_cli_bench_command, hone_cli_config_command, hone_cli_doctor_command,
-    hone_cli_eval_command, hone_cli_help_row, hone_cli_plan_command, hone_cli_predict_command, hone_cli_train_command;
+extern const hone_cli_command hone_cli_bench_command, hone_cli_config_command, hone_cli_data_command,
+    hone_cli_doctor_command, hone_cli_eval_command, hone_cli_help_row, hone_cli_init_command, hone_cli_plan_command,
+    hone_cli_predict_command, hone_cli_train_command;
 
 #endif

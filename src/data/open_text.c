@@ -198,6 +198,32 @@ static hone_status read_place(hone_text_gather *g, const hone_config *c, const c
     return read_file(&job, path, limit);
 }
 
+/* The first regular file at or below `path`, three levels deep, has the ending of a picture. */
+static bool holds_pictures(const char *path, int depth)
+{
+    static const char *const ending[] = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm"};
+    hone_names names = {0};
+    bool found = false;
+    if (hone_path_look(path, NULL) == HONE_PATH_FILE) {
+        const char *dot = strrchr(hone_path_base(path), '.');
+        for (size_t k = 0; dot && k < sizeof ending / sizeof *ending; k++) found |= strcasecmp(dot, ending[k]) == 0;
+        return found;
+    }
+    if (depth < 3 && hone_path_look(path, NULL) == HONE_PATH_FOLDER && hone_folder_list(path, &names) == HONE_OK)
+        for (int k = 0; !found && k < names.count && k < 4; k++) { /* a README may stand before them */
+            char *below = hone_path_join(path, names.item[k]);
+            found = below && holds_pictures(below, depth + 1);
+            free(below);
+        }
+    hone_names_free(&names);
+    return found;
+}
+
+bool hone_text_looks(const char *path)
+{
+    return !hone_idx_looks(path) && !hone_cifar_looks(path) && !holds_pictures(path, 0);
+}
+
 /* The names of columns decide what is read, so they belong to the identity of the data. */
 static uint64_t hash_columns(const hone_config *c, uint64_t h)
 {

@@ -21,6 +21,8 @@ hone_status hone_text_data_open(const hone_config *c, hone_data **out) HONE_MUST
 hone_status hone_text_data_open_eval(const char *path, const char *split, const hone_config *c, int classes,
                                      const char *const *class_name, hone_dataset **out) HONE_MUST_USE;
 
+/* Whether what lies at `path` is text rather than pictures, by names and first bytes. */
+bool hone_text_looks(const char *path);
 /* A data set of the rows of `t`, which it takes over (also on failure). */
 hone_status hone_dataset_of_texts(hone_text_rows *t, const char *name, hone_dataset **out) HONE_MUST_USE;
 /* The name of a split as typed; COUNT for NULL. Errors: USAGE. (open.c) */

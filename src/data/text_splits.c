@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/check_text.h"
 #include "data/open_text.h"
 #include "data/order.h"
 
@@ -162,7 +163,7 @@ static void fold(const char *name, char *out, size_t bytes)
 }
 
 /* Legal but seldom meant: `Spam` beside `spam `, and a "class" a row. */
-static hone_status note_classes(const hone_data *d, hone_names *notes)
+static hone_status note_classes(const hone_data *d, const hone_config *c, hone_names *notes)
 {
     hone_names folded = {0};
     char text[HONE_CLASS_NAME_BYTES_MAX + 1];
@@ -182,7 +183,7 @@ static hone_status note_classes(const hone_data *d, hone_names *notes)
                             (long long)rows);
     if (s == HONE_OK && d->classes == 1)
         s = hone_names_add(notes, "the data has one class only: there is nothing to tell apart");
-    if (s == HONE_OK && !d->val)
+    if (s == HONE_OK && !d->val && c->data.val_fraction > 0) /* 0 was meant */
         s = hone_names_add(notes,
                            "no validation split: the data has none, and data.val_fraction takes nothing from train");
     hone_names_free(&folded);
@@ -215,7 +216,7 @@ static hone_status build(hone_text_gather *g, const hone_config *c, hone_data *d
         HONE_TRY(cut_val(g, c, &d->train, &d->val));
     }
     if (s->list[HONE_SPLIT_TEST].count) HONE_TRY(take_rows(g, HONE_SPLIT_TEST, NULL, &d->test));
-    status = note_classes(d, &s->notes);
+    status = note_classes(d, c, &s->notes);
     d->note = s->notes.item;
     d->note_count = s->notes.count;
     s->notes = (hone_names){0};
@@ -234,6 +235,8 @@ hone_status hone_text_data_open(const hone_config *c, hone_data **out)
     hone_data *d = calloc(1, sizeof *d);
     hone_status s = d ? build(&g, c, d) : hone_no_memory("a data set", sizeof *d);
     hone_text_gather_free(&g);
+    if (s == HONE_OK && c->data.check == HONE_CHECK_STRICT)
+        s = hone_text_check_strict(d, c->text.max_length, c->data.decode_threads);
     if (s == HONE_OK) *out = d;
     else hone_data_free(d);
     return s;
