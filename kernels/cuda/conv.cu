@@ -4,6 +4,7 @@
  * x (N, H, W, I), w (O, kh, kw, I/g), y, dy (N, OH, OW, O), NHWC. Implicit products over tile.cuh: k runs
  * over (kh, kw, channels of the group), so neighbours in k are neighbours in memory; the group is
  * blockIdx.z. */
+#include "column_sum.cuh"
 #include "tile.cuh"
 
 /* One convolution as a product of matrices: M output places, K taps times input channels, N output channels. */
@@ -165,7 +166,7 @@ void cuda_conv_dx(hone_backend *b, const hone_launch *l)
     });
 }
 
-/* The sum runs over all output places of the batch; db is a sum of columns of dy. */
+/* The sum runs over all output places of the batch; db is a sum of columns of dy, last: it may have all the scratch. */
 void cuda_conv_dw(hone_backend *b, const hone_launch *l)
 {
     conv_shape s = shape_of(l, l->in_desc[0], l->in_desc[1]);
@@ -176,8 +177,9 @@ void cuda_conv_dw(hone_backend *b, const hone_launch *l)
             launch_tile(b, tile_size{s.out, taps * s.in, places}, s.v.groups, places_of_dy<T>{(const T *)l->in[1], s},
                         places_of_x<T>{windows_of<T>{(const T *)l->in[0], s}},
                         put_w{(float *)l->out[0], s.out, taps * s.in, l->node->accumulate});
-        launch_column_sum<T>(b, (const T *)l->in[1], (float *)l->out[1], places, (int64_t)s.out * s.v.groups,
-                             l->node->accumulate);
+        const int64_t channels = (int64_t)s.out * s.v.groups;
+        launch_column_sum<T>(b, (const T *)l->in[1], (float *)l->out[1], places, channels, channels,
+                             l->node->accumulate, l->work, l->node->work_bytes);
     });
 }
 }

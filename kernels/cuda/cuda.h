@@ -24,6 +24,8 @@ hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_no
 hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_add_rows_dp_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_prepend_token_dt_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 /* linear_plan.c: the library or our own kernel; also of linear_act, linear_dx_act. */
 hone_status cuda_linear_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_linear_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);

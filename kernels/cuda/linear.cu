@@ -2,6 +2,7 @@
  *
  * x (R, I), w (O, I), b (O), y, dy (R, O). Addresses over tile.cuh; bias, activation and its derivative in
  * the store. Weight gradients are fp32, whatever the activations are stored in. */
+#include "column_sum.cuh"
 #include "linear.h"
 #include "tile.cuh"
 
@@ -135,7 +136,8 @@ void cuda_own_linear_db(hone_backend *b, const hone_launch *l)
     int64_t outputs = dy->dim[dy->rank - 1], rows = hone_tensor_count(dy) / outputs;
     with_dtype(dy->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        launch_column_sum<T>(b, (const T *)l->in[1], (float *)l->out[1], rows, outputs, l->node->accumulate);
+        launch_column_sum<T>(b, (const T *)l->in[1], (float *)l->out[1], rows, outputs, outputs, l->node->accumulate,
+                             l->work, l->node->work_bytes);
     });
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "blas.h"
+#include "column_sum.h"
 #include "cuda.h"
 #include "libraries.h"
 #include "linear.h"
@@ -134,11 +135,13 @@ hone_status cuda_linear_dx_prepare(hone_backend *b, const hone_graph *g, hone_no
 hone_status cuda_linear_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     bool bias = n->out[1] != HONE_NONE;
-    if (n->out[0] == HONE_NONE) { /* a frozen weight with a bias that learns */
-        n->choice = "own column sums";
-        return HONE_OK;
-    }
-    return prepare(b, g, n, HONE_BLAS_DW, bias && !n->accumulate ? HONE_BLAS_BGRADB : HONE_BLAS_PLAIN);
+    const shape size = shape_of(g, n, HONE_BLAS_DW);
+    if (n->out[0] == HONE_NONE) n->choice = "own column sums"; /* a frozen weight with a bias that learns */
+    else HONE_TRY(prepare(b, g, n, HONE_BLAS_DW, bias && !n->accumulate ? HONE_BLAS_BGRADB : HONE_BLAS_PLAIN));
+    const linear_state *s = n->state;
+    size_t sums = bias && !(s && s->epilogue) ? hone_column_sum_bytes(size.rows, size.outputs) : 0;
+    if (sums > n->work_bytes) n->work_bytes = sums; /* one after the other: they share it */
+    return HONE_OK;
 }
 
 void cuda_linear_release(hone_backend *b, hone_node *n)

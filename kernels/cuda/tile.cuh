@@ -80,24 +80,4 @@ static inline void launch_tile(hone_backend *b, tile_size size, int groups, A fe
     HONE_LAUNCH(b, (tile_k<A, B, P>), grid, TILE_THREADS, 0, size, fetch_a, fetch_b, put);
 }
 
-/* db (channels) = or += column sums of dy (rows, channels); one thread a column, rows in order. */
-template <typename T>
-HONE_KERNEL(MAP_THREADS)
-column_sum_k(const T *dy, float *db, int64_t rows, int64_t channels, int accumulate)
-{
-    const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; c < channels; c += step) {
-        float sum = 0;
-        for (int64_t r = 0; r < rows; r++) sum += to_float(dy[r * channels + c]);
-        db[c] = accumulate ? db[c] + sum : sum;
-    }
-}
-
-template <typename T>
-static inline void launch_column_sum(hone_backend *b, const T *dy, float *db, int64_t rows, int64_t channels,
-                                     int accumulate)
-{
-    if (db) HONE_LAUNCH(b, column_sum_k<T>, map_blocks(channels), MAP_THREADS, 0, dy, db, rows, channels, accumulate);
-}
-
 #endif

@@ -1,6 +1,6 @@
 /* token.cu - the class token: prepended to the patches, read off at the end (rows prepend_token ..
  * first_token_dx of ops.def). x (N, T, C), token (C); copies, so every dialect gives the same bits. */
-#include "launch.cuh"
+#include "column_sum.cuh"
 
 /* y (N, T + 1, C) = [t | x] */
 template <typename T>
@@ -22,19 +22,6 @@ prepend_token_dx_k(const T *dy, T *dx, int64_t n, int64_t tokens, int64_t channe
     const int64_t step = (int64_t)gridDim.x * blockDim.x, block = tokens * channels;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
         dx[i] = dy[i / block * (block + channels) + channels + i % block];
-}
-
-/* dt (C) = or += the sum over N of the first tokens of dy (N, T, C) */
-template <typename T>
-HONE_KERNEL(MAP_THREADS)
-prepend_token_dt_k(const T *dy, float *dt, int64_t samples, int64_t stride, int64_t channels, int accumulate)
-{
-    const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; c < channels; c += step) {
-        float sum = 0;
-        for (int64_t n = 0; n < samples; n++) sum += to_float(dy[n * stride + c]);
-        dt[c] = accumulate ? dt[c] + sum : sum;
-    }
 }
 
 /* y (N, C) = x (N, T, C) at token 0; forward: n = N C. */
@@ -81,14 +68,22 @@ void cuda_prepend_token_dx(hone_backend *b, const hone_launch *l)
     });
 }
 
-/* dy (N, T + 1, C): the stride between samples is that of dy. */
+hone_status cuda_prepend_token_dt_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    (void)b;
+    const hone_tensor *dy = &g->tensor[n->in[0]];
+    n->work_bytes = hone_column_sum_bytes(dy->dim[0], dy->dim[2]);
+    return HONE_OK;
+}
+
+/* dt (C) = or += the sum over N of the first tokens of dy (N, T + 1, C) */
 void cuda_prepend_token_dt(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *dy = l->in_desc[0];
     with_dtype(dy->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, prepend_token_dt_k<T>, map_blocks(dy->dim[2]), MAP_THREADS, 0, (const T *)l->in[0],
-                    (float *)l->out[0], dy->dim[0], dy->dim[1] * dy->dim[2], dy->dim[2], l->node->accumulate);
+        launch_column_sum<T>(b, (const T *)l->in[0], (float *)l->out[0], dy->dim[0], dy->dim[2],
+                             dy->dim[1] * dy->dim[2], l->node->accumulate, l->work, l->node->work_bytes);
     });
 }
 
