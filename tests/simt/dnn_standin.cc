@@ -326,8 +326,9 @@ struct range {
     int uid;
 };
 
-static void check_pointers(const hone_dnn_plan &p, void *const *pointer, void *work)
+static bool check_pointers(const hone_dnn_plan &p, void *const *pointer, void *work)
 {
+    const int before = simt::faults();
     std::vector<range> ranges;
     for (int k = 0; k < p.graph.tensor_count; k++) {
         const hone_dnn_tensor &t = p.graph.tensor[k];
@@ -344,13 +345,14 @@ static void check_pointers(const hone_dnn_plan &p, void *const *pointer, void *w
     for (const range &a : ranges)
         for (const range &b : ranges)
             if (&a != &b && a.written && a.from < b.to && b.from < a.to) BREACH("tensor %d is written over tensor %d", a.uid, b.uid);
+    return simt::faults() == before;
 }
 
 /* Queued like a kernel: it runs at the next synchronisation, and a record keeps it with these addresses. */
 extern "C" hone_status hone_dnn_execute(hone_dnn *dnn, hone_dnn_plan *plan, void *const *pointer, void *work)
 {
     if (plan->dnn != dnn) BREACH("a plan of another device");
-    check_pointers(*plan, pointer, work);
+    if (!check_pointers(*plan, pointer, work)) return hone_fail(HONE_ERR_RUNTIME, NULL, "standin: refused");
     std::vector<void *> kept(pointer, pointer + HONE_DNN_UID_COUNT);
     auto copy = std::make_shared<hone_dnn_plan>(*plan); /* a record may outlive the plan's node */
     unsigned run = plan->runs++;
