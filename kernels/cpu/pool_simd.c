@@ -11,11 +11,12 @@
 
 typedef uint8_t vbyte __attribute__((vector_size(LANES)));
 
-enum { MAX_TAPS = 255 }; /* `at` is a byte */
+enum { MAX_TAPS = 255 }; /* `at` is a byte, so max has no more; an average takes a larger window in several lists */
 
-/* The places that one output (or, backwards, one input) meets: element offsets and places in the window. */
+/* The places that one output (or, backwards, one input) meets: element offsets and places in the window.
+ * `next`: the place where the following list begins; 0 before the first and after the last. */
 typedef struct taps {
-    int count;
+    int count, next;
     int64_t offset[MAX_TAPS];
     uint8_t place[MAX_TAPS];
 } taps;
@@ -34,20 +35,32 @@ typedef struct pool_job {
     void *work; /* maxpool_act_dx of overlapping windows: the gated dy */
 } pool_job;
 
+/* False where the list is full: it goes on from this place in the next one. */
+SIMD_INLINE int add_tap(taps *t, int64_t offset, int place)
+{
+    if (t->count == MAX_TAPS) {
+        t->next = place;
+        return 0;
+    }
+    t->offset[t->count] = offset;
+    t->place[t->count++] = (uint8_t)place;
+    return 1;
+}
+
 /* Forward: the inputs under output (oh, ow). */
 static void inputs_of(const pool_job *job, int64_t oh, int64_t ow, taps *t)
 {
     const hone_window *v = job->v;
     int64_t top = oh * v->stride[0] - v->pad[0], left = ow * v->stride[1] - v->pad[1];
-    t->count = 0;
-    for (int r = 0; r < v->kernel[0]; r++) {
+    int first = t->next;
+    t->count = t->next = 0;
+    for (int r = first / v->kernel[1]; r < v->kernel[0]; r++) {
         int64_t h = top + r * v->dilation[0];
         if (h < 0 || h >= job->from_h) continue;
-        for (int s = 0; s < v->kernel[1]; s++) {
+        for (int s = r * v->kernel[1] < first ? first % v->kernel[1] : 0; s < v->kernel[1]; s++) {
             int64_t w = left + s * v->dilation[1];
             if (w < 0 || w >= job->from_w) continue;
-            t->offset[t->count] = (h * job->from_w + w) * job->C;
-            t->place[t->count++] = (uint8_t)(r * v->kernel[1] + s);
+            if (!add_tap(t, (h * job->from_w + w) * job->C, r * v->kernel[1] + s)) return;
         }
     }
 }
@@ -64,14 +77,14 @@ static int64_t output_at(const hone_window *v, int axis, int64_t i, int k, int64
 static void outputs_of(const pool_job *job, int64_t h, int64_t w, taps *t)
 {
     const hone_window *v = job->v;
-    t->count = 0;
-    for (int r = 0; r < v->kernel[0]; r++) {
+    int first = t->next;
+    t->count = t->next = 0;
+    for (int r = first / v->kernel[1]; r < v->kernel[0]; r++) {
         int64_t oh = output_at(v, 0, h, r, job->from_h);
-        for (int s = 0; oh >= 0 && s < v->kernel[1]; s++) {
+        for (int s = r * v->kernel[1] < first ? first % v->kernel[1] : 0; oh >= 0 && s < v->kernel[1]; s++) {
             int64_t ow = output_at(v, 1, w, s, job->from_w);
             if (ow < 0) continue;
-            t->offset[t->count] = (oh * job->from_w + ow) * job->C;
-            t->place[t->count++] = (uint8_t)(r * v->kernel[1] + s);
+            if (!add_tap(t, (oh * job->from_w + ow) * job->C, r * v->kernel[1] + s)) return;
         }
     }
 }
@@ -116,8 +129,8 @@ SIMD_INLINE vint chose(const uint8_t *at, int32_t place)
     return __builtin_convertvector(bytes, vint) == place;
 }
 
-/* y = scale * sum of the taps; with `at`, only of those that chose this place. */
-static void sum_place(const pool_job *job, const float *x, const uint8_t *at, const taps *t, float *y)
+/* y = scale * sum of the taps; with `at`, only of those that chose this place. `more`: added to what is there. */
+static void sum_place(const pool_job *job, const float *x, const uint8_t *at, const taps *t, int more, float *y)
 {
     int64_t c = 0, C = job->C;
     for (; c + LANES <= C; c += LANES) {
@@ -128,13 +141,15 @@ static void sum_place(const pool_job *job, const float *x, const uint8_t *at, co
             if (at) value = (vfloat)((vint)value & chose(at + t->offset[k] + c, t->place[k]));
             sum += value;
         }
-        v_store(y + c, sum * job->scale);
+        sum *= job->scale;
+        v_store(y + c, more ? v_load(y + c) + sum : sum);
     }
     for (; c < C; c++) {
         float sum = 0;
         for (int k = 0; k < t->count; k++)
             if (!at || at[t->offset[k] + c] == t->place[k]) sum += x[t->offset[k] + c];
-        y[c] = sum * job->scale;
+        sum *= job->scale;
+        y[c] = more ? y[c] + sum : sum;
     }
 }
 
@@ -143,7 +158,7 @@ static void sum_place(const pool_job *job, const float *x, const uint8_t *at, co
 static void max_range(const void *arg, int64_t begin, int64_t end)
 {
     const pool_job *job = arg;
-    taps t;
+    taps t = {.count = 0, .next = 0};
     for (int64_t item = begin; item < end; item++) {
         const float *x = job->x + item / job->to_h * job->from_h * job->from_w * job->C;
         for (int64_t w = 0; w < job->to_w; w++) {
@@ -158,12 +173,16 @@ static void max_range(const void *arg, int64_t begin, int64_t end)
 static void average_range(const void *arg, int64_t begin, int64_t end)
 {
     const pool_job *job = arg;
-    taps t;
+    taps t = {.count = 0, .next = 0};
     for (int64_t item = begin; item < end; item++) {
         const float *x = job->x + item / job->to_h * job->from_h * job->from_w * job->C;
         for (int64_t w = 0; w < job->to_w; w++) {
-            inputs_of(job, item % job->to_h, w, &t);
-            sum_place(job, x, NULL, &t, job->y + (item * job->to_w + w) * job->C);
+            float *y = job->y + (item * job->to_w + w) * job->C;
+            int more = 0;
+            do {
+                inputs_of(job, item % job->to_h, w, &t);
+                sum_place(job, x, NULL, &t, more++, y);
+            } while (t.next);
         }
     }
 }
@@ -172,13 +191,16 @@ static void average_range(const void *arg, int64_t begin, int64_t end)
 static void gradient_range(const void *arg, int64_t begin, int64_t end)
 {
     const pool_job *job = arg;
-    taps t;
+    taps t = {.count = 0, .next = 0};
     for (int64_t item = begin; item < end; item++) {
         int64_t image = item / job->to_h * job->from_h * job->from_w * job->C;
         for (int64_t w = 0; w < job->to_w; w++) {
-            outputs_of(job, item % job->to_h, w, &t);
-            sum_place(job, job->x + image, job->at ? job->at + image : NULL, &t,
-                      job->y + (item * job->to_w + w) * job->C);
+            float *dx = job->y + (item * job->to_w + w) * job->C;
+            int more = 0;
+            do {
+                outputs_of(job, item % job->to_h, w, &t);
+                sum_place(job, job->x + image, job->at ? job->at + image : NULL, &t, more++, dx);
+            } while (t.next);
         }
     }
 }
