@@ -32,6 +32,13 @@ typedef struct hone_kernel {
     void        (*release)(hone_backend *b, hone_node *n); /* NULL: nothing to free               */
 } hone_kernel;
 
+/* A lane brings bytes to the device while it computes: a host buffer that the device reads by itself, later.
+ * The host fills `host`, sends, and touches it again only after lane_wait. */
+typedef struct hone_lane {
+    void  *host;
+    size_t bytes;                         /* of `host`                                            */
+} hone_lane;
+
 struct hone_backend {
     const char *name;                     /* "ref", "ref64", "cpu", "cuda"                        */
     hone_dtype  real;                     /* HONE_F64: F32 tensors of a graph become F64 (ref64)  */
@@ -53,6 +60,13 @@ struct hone_backend {
     hone_status (*record_end)(hone_backend *b, void **recorded);
     hone_status (*replay)(hone_backend *b, void *recorded);
     void        (*record_free)(hone_backend *b, void *recorded);
+    /* NULL with host_memory, which needs no copies.                                               */
+    hone_status (*lane_open)(hone_backend *b, size_t bytes, hone_lane **out);
+    hone_status (*lane_wait)(hone_backend *b, hone_lane *lane); /* until `host` may be written again */
+    /* The first `bytes` of `host` into device memory, after the launches before it and before those after it;
+     * the way to the device does not wait for them. At most one send is under way in a lane.      */
+    hone_status (*lane_send)(hone_backend *b, hone_lane *lane, void *to, size_t bytes);
+    void        (*lane_close)(hone_backend *b, hone_lane *lane); /* NULL is fine                  */
     void        (*close)(hone_backend *b);
     /* One line: chip, memory, versions. NULL: the registry describes the dialects of host memory.  */
     void        (*describe)(hone_backend *b, char *text, size_t text_bytes);

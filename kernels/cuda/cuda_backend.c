@@ -10,6 +10,7 @@
 #include "blas.h"
 #include "cuda.h"
 #include "dnn.h"
+#include "lane.h"
 #include "libraries.h"
 
 /* Launches are asynchronous and have no status, so their first error waits here. */
@@ -275,6 +276,10 @@ hone_status hone_cuda_open(int device, hone_backend **out)
                         .record_end = cuda_record_end,
                         .replay = cuda_replay,
                         .record_free = cuda_record_free,
+                        .lane_open = hone_cuda_lane_open,
+                        .lane_wait = hone_cuda_lane_wait,
+                        .lane_send = hone_cuda_lane_send,
+                        .lane_close = hone_cuda_lane_close,
                         .close = cuda_close,
                         .describe = cuda_describe,
                         .tuning_load = hone_cuda_tuning_load,

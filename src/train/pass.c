@@ -1,5 +1,5 @@
 /* pass.c - see pass.h. Resident pixels of a host backend are bound where they lie; elsewhere they are
- * uploaded once. Streamed batches are bound, or uploaded, one by one. */
+ * uploaded once. Streamed batches are bound, or sent ahead through two lanes, one by one. */
 #include "train/pass.h"
 
 #include <stdlib.h>
@@ -51,7 +51,9 @@ static hone_status make_pool(hone_pass *p)
     if (p->backend->host_memory || hone_dataset_is_text(p->data)) return HONE_OK;
     p->pool_bytes = (size_t)rows * hone_pass_sample_bytes(hone_model_preprocess(p->model));
     HONE_TRY(p->backend->alloc(p->backend, p->pool_bytes, &p->pool));
-    return pixels ? p->backend->upload(p->backend, p->pool, pixels, p->pool_bytes) : HONE_OK;
+    if (pixels) return p->backend->upload(p->backend, p->pool, pixels, p->pool_bytes);
+    for (int k = 0; k < 2; k++) HONE_TRY(p->backend->lane_open(p->backend, p->pool_bytes, &p->lane[k]));
+    return HONE_OK;
 }
 
 /* For qsort: the longest first. */
@@ -130,8 +132,21 @@ void hone_pass_close(hone_pass *p)
     for (int k = 0; k < p->smaller_count; k++) hone_program_free(p->smaller[k].program);
     hone_program_free(p->tail.program); /* sharers go before the owner */
     hone_program_free(p->full.program);
+    for (int k = 0; k < 2; k++)
+        if (p->lane[k]) p->backend->lane_close(p->backend, p->lane[k]);
     if (p->pool) p->backend->free(p->backend, p->pool);
     *p = (hone_pass){0};
+}
+
+/* A streamed batch travels while the step before it is computed; the loader's memory is free again at once. */
+static hone_status send_pixels(hone_pass *p, const hone_batch *b)
+{
+    hone_lane *lane = p->lane[p->turn];
+    size_t bytes = (size_t)b->count * hone_pass_sample_bytes(hone_model_preprocess(p->model));
+    p->turn = !p->turn;
+    HONE_TRY(p->backend->lane_wait(p->backend, lane));
+    memcpy(lane->host, b->pixels, bytes);
+    return p->backend->lane_send(p->backend, lane, p->pool, bytes);
 }
 
 /* Binds the pixels that the rows of this batch point into. */
@@ -143,8 +158,7 @@ static hone_status bind_pixels(hone_pass *p, const hone_batch *b, hone_pass_prog
         /* kernels only read the pool; the interface is the same for memory that they could write */
         memcpy(&device, &host, sizeof device);
     } else if (b->pixels) {
-        size_t bytes = (size_t)b->count * hone_pass_sample_bytes(hone_model_preprocess(p->model));
-        HONE_TRY(p->backend->upload(p->backend, device, b->pixels, bytes));
+        HONE_TRY(send_pixels(p, b));
     }
     return hone_program_bind_pool(which->program, which->io.pool, device);
 }

@@ -43,6 +43,8 @@ typedef struct hone_pass {
     int smaller_count;
     void *pool;                   /* device memory of ours, NULL where host memory is bound directly */
     size_t pool_bytes;
+    hone_lane *lane[2]; /* streamed pixels on their way to a device: one is filled while the other is read */
+    int turn;
     int64_t batches; /* an epoch                                                      */
 } hone_pass;
 

@@ -11,6 +11,7 @@
 #include "blas.h"
 #include "cuda.h"
 #include "dnn.h"
+#include "lane.h"
 #include "libraries.h"
 #include "simt.h"
 
@@ -143,6 +144,10 @@ extern "C" hone_status hone_cuda_open(int, hone_backend **out)
     b->record_end = emulated_record_end;
     b->replay = emulated_replay;
     b->record_free = emulated_record_free;
+    b->lane_open = hone_cuda_lane_open;
+    b->lane_wait = hone_cuda_lane_wait;
+    b->lane_send = hone_cuda_lane_send;
+    b->lane_close = hone_cuda_lane_close;
     b->close = emulated_close;
     b->describe = emulated_describe;
     b->tuning_load = hone_cuda_tuning_load;

@@ -503,6 +503,15 @@ int copy(void *to, const void *from, size_t bytes, bool to_device)
     });
 }
 
+int copy_later(void *to, const void *from, size_t bytes)
+{
+    return enqueue([=] {
+        guard_device(false);
+        memmove(to, from, bytes);
+        guard_device(true);
+    });
+}
+
 int fill(void *to, int byte, size_t bytes)
 {
     return enqueue([=] {

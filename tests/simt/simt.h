@@ -89,6 +89,7 @@ int launch_kernel(launch_shape shape, void (*kernel)(P...), A &&...argument)
 void *device_alloc(size_t bytes);  /* 256-byte aligned; nullptr when refused (injected failure)            */
 void  device_free(void *ptr);
 int   copy(void *to, const void *from, size_t bytes, bool to_device); /* ordered after the queued launches  */
+int   copy_later(void *to, const void *from, size_t bytes); /* to the device; `from` is read when its turn comes (pinned) */
 int   fill(void *to, int byte, size_t bytes);
 int   synchronize();
 /* What is queued between begin and end is kept instead of run; replay queues it again (a CUDA graph). */
