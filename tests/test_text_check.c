@@ -268,7 +268,7 @@ static void test_commands(void **state)
     runs(root, "data check nowhere", 3, "no such file or folder");
     runs(root, "data stat set", 2, "did you mean stats?");
     runs(root, "data check set data.colums.label=x", 2, "did you mean data.columns?");
-    runs(root, "data check set data.columns.label=kind", 3, "set/test.tsv:1: no column \"kind\"");
+    runs(root, "data check set data.columns.label=kind", 3, "set/train.tsv:1: no column \"kind\"");
     runs(root, "init set -o set.yaml", 0, "hone train set.yaml");
     runs(root, "config show set.yaml", 0, "embedding_bag");
     runs(root, "data check set.yaml", 0, "exact_duplicate_across");

@@ -263,6 +263,21 @@ static hone_status unpack_any(unpack *u, size_t size)
     return gz ? unpack_gzip(u) : unpack_xz(u);
 }
 
+/* Takes `memory` (with room for the tail) over: checks it, puts the tail behind it, hashes it. */
+static hone_status finish(const char *name, char *memory, size_t bytes, hone_blob *out)
+{
+    *out = (hone_blob){memory, memory, bytes, 0};
+    hone_status s = look(name, out);
+    if (s != HONE_OK) {
+        free(memory);
+        *out = (hone_blob){0};
+        return s;
+    }
+    memcpy(out->data + out->bytes, "\n", 2); /* scans for line ends need no bound of their own */
+    out->hash = XXH3_64bits(out->data, out->bytes);
+    return HONE_OK;
+}
+
 hone_status hone_blob_read(const char *path, size_t limit, size_t chunk, hone_blob *out)
 {
     int64_t size;
@@ -273,18 +288,18 @@ hone_status hone_blob_read(const char *path, size_t limit, size_t chunk, hone_bl
     close(u.fd);
     free(u.in);
     if (s == HONE_OK) s = grow(&u); /* an empty file gets its tail, too */
-    if (s == HONE_OK) {
-        *out = (hone_blob){u.out, u.out, u.bytes, 0};
-        s = look(path, out);
-    }
-    if (s != HONE_OK) {
-        free(u.out);
-        *out = (hone_blob){0};
-        return s;
-    }
-    memcpy(out->data + out->bytes, "\n", 2); /* scans for line ends need no bound of their own */
-    out->hash = XXH3_64bits(out->data, out->bytes);
-    return HONE_OK;
+    if (s == HONE_OK) return finish(path, u.out, u.bytes, out);
+    free(u.out);
+    return s;
+}
+
+hone_status hone_blob_of_bytes(const char *name, const void *data, size_t bytes, hone_blob *out)
+{
+    char *memory = malloc(bytes + TAIL);
+    *out = (hone_blob){0};
+    if (!memory) return no_room(&(unpack){.path = name}, bytes);
+    if (bytes) memcpy(memory, data, bytes);
+    return finish(name, memory, bytes, out);
 }
 
 /* Counted only for messages, so that readers need not carry it. */

@@ -22,6 +22,8 @@ typedef struct hone_blob {
 /* `chunk`: bytes asked of the system at once (0: a good number; tests take 1). `limit`: most bytes
  * unpacked. Errors: DATA (no such file, broken or cut packing, over the limit, not text), MEMORY. */
 hone_status hone_blob_read(const char *path, size_t limit, size_t chunk, hone_blob *out) HONE_MUST_USE;
+/* The same checks for content that is already in memory (plain text), which is copied. */
+hone_status hone_blob_of_bytes(const char *name, const void *data, size_t bytes, hone_blob *out) HONE_MUST_USE;
 /* Line (from 1) in which byte `at` of the content stands; *column: bytes into that line, from 1. */
 uint32_t hone_blob_line(const hone_blob *b, size_t at, uint32_t *column);
 /* Checks that [from, to) of the content is UTF-8. Errors (DATA): file:line:column and the kind of fault. */

@@ -196,7 +196,7 @@ static hone_status read_nested(walk *w, int depth)
                 return bad(w, "no comma behind the last member", "a key in quotes is wanted here");
             HONE_TRY(read_string(w, &v.text));
             skip_space(w);
-            if (w->p >= w->end || *w->p != ':') return bad(w, NULL, "a colon is wanted here");
+            if (w->p >= w->end || *w->p != ':') return bad(w, "\"key\": value", "a colon is wanted here");
             w->p++;
         }
         HONE_TRY(read_value(w, &v, depth + 1));

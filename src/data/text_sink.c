@@ -63,11 +63,10 @@ static hone_status pool_add(hone_text_pool *p, const char *shown, char *memory, 
     return HONE_OK;
 }
 
-hone_status hone_text_job_open(hone_text_job *job, const char *path, const char *shown, size_t limit)
+hone_status hone_text_job_begin(hone_text_job *job, const char *path, const char *shown)
 {
     hone_text_sink *s = job->sink;
     job->path = path;
-    HONE_TRY(hone_blob_read(path, limit, 0, &job->blob));
     hone_status status = pool_add(s->pool, shown, job->blob.memory, &job->file);
     if (status != HONE_OK) {
         free(job->blob.memory);
@@ -75,10 +74,18 @@ hone_status hone_text_job_open(hone_text_job *job, const char *path, const char 
     }
     /* which split the rows are for belongs to the identity of the data, the path does not */
     s->hash = XXH3_64bits_withSeed(&job->blob.hash, sizeof job->blob.hash, s->hash ^ (uint64_t)job->split);
+    /* one pass over the whole file is several times quicker than one over each field */
     const char *data = job->blob.data;
     status = hone_blob_check_utf8(&job->blob, path, data, data + job->blob.bytes);
     job->checked = status == HONE_OK;
     return s->skip && status == HONE_ERR_DATA ? HONE_OK : status;
+}
+
+hone_status hone_text_job_open(hone_text_job *job, const char *path, const char *shown, size_t limit)
+{
+    job->path = path;
+    HONE_TRY(hone_blob_read(path, limit, 0, &job->blob));
+    return hone_text_job_begin(job, path, shown);
 }
 
 /* The slot of a name, or the free one where it belongs. Linear probing; the table is at most half full. */

@@ -66,6 +66,8 @@ void hone_text_sink_free(hone_text_sink *s); /* also its reference of the pool *
 /* Reads a file into the pool and checks its encoding. `shown`: its name in the pool. Errors: DATA, MEMORY;
  * with on_error: skip, wrong bytes are left to be found row by row (job->checked is false). */
 hone_status hone_text_job_open(hone_text_job *job, const char *path, const char *shown, size_t limit) HONE_MUST_USE;
+/* The same for content that is in job->blob, whose memory the pool takes over (also on failure). */
+hone_status hone_text_job_begin(hone_text_job *job, const char *path, const char *shown) HONE_MUST_USE;
 /* One row. `row` has all but label and file. Errors (DATA): no label, a label that is no name. */
 hone_status hone_text_sink_add(const hone_text_job *job, hone_split split, hone_span label,
                                hone_text_row row) HONE_MUST_USE;
