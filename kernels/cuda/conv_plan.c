@@ -3,12 +3,14 @@
  * Contract: prepare asks, chooses and says its choice in node->choice; what the library has no plan for, and
  * depthwise convolutions (a library wants hundreds of MiB for their filter gradient), goes to conv.cu. Launch allocates
  * nothing after its first time and can't fail: a library's refusal is kept for the next sync. Scratch of conv_dw:
- * the gradient in the activations' type, where that is not fp32 or is to be added, then the plan's workspace. */
+ * the gradient in the activations' type, where that is not fp32 or is to be added, then the plan's workspace; the bias
+ * gradient's sums use it all once these are done. */
 #include "conv_plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "column_sum.h"
 #include "cuda.h"
 #include "dnn.h"
 #include "libraries.h"
@@ -67,21 +69,10 @@ static const char *own_rule(const hone_node *n, const hone_dnn_problem *p)
     return NULL;
 }
 
-hone_status cuda_conv_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+/* Scratch and words of a plan. */
+static void take_plan(const hone_graph *g, hone_node *n, conv_state *s)
 {
-    char why[200] = "", plan[160];
-    conv_state *s = calloc(1, sizeof *s);
-    if (!s) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for a convolution", b->name);
-    n->state = s; /* release frees it, whatever happens below */
-    n->choice = s->choice;
-    s->problem = problem_of(g, n);
-    const char *rule = own_rule(n, &s->problem);
-    if (!rule) HONE_TRY(find_plan(b, g, s, why, sizeof why));
-    if (!s->plan) {
-        snprintf(s->choice, sizeof s->choice, "own kernel: %s%s%s", rule ? rule : hone_dnn_name(), rule ? "" : ": ",
-                 rule ? "" : why);
-        return HONE_OK;
-    }
+    char plan[160];
     int64_t plan_bytes = hone_dnn_plan_work_bytes(s->plan);
     if (s->problem.kind == HONE_DNN_CONV_DW && (s->problem.dtype != HONE_F32 || n->accumulate))
         s->gradient_bytes =
@@ -90,6 +81,26 @@ hone_status cuda_conv_prepare(hone_backend *b, const hone_graph *g, hone_node *n
     hone_dnn_choice_text(hone_dnn_name(), hone_dnn_plan_candidate(s->plan), plan_bytes, plan, sizeof plan);
     const bool own_tail = s->problem.kind == HONE_DNN_CONV && (n->in[2] != HONE_NONE) > s->problem.bias;
     snprintf(s->choice, sizeof s->choice, "%s%s", plan, own_tail ? ", own bias" : "");
+}
+
+hone_status cuda_conv_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    char why[200] = "";
+    conv_state *s = calloc(1, sizeof *s);
+    if (!s) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for a convolution", b->name);
+    n->state = s; /* release frees it, whatever happens below */
+    n->choice = s->choice;
+    s->problem = problem_of(g, n);
+    const hone_dnn_problem *p = &s->problem;
+    const char *rule = own_rule(n, p);
+    if (!rule) HONE_TRY(find_plan(b, g, s, why, sizeof why));
+    if (s->plan) take_plan(g, n, s);
+    else
+        snprintf(s->choice, sizeof s->choice, "own kernel: %s%s%s", rule ? rule : hone_dnn_name(), rule ? "" : ": ",
+                 rule ? "" : why);
+    const bool db = n->op == HONE_OP_conv_dw && n->out[1] != HONE_NONE;
+    const size_t sums = db ? hone_column_sum_bytes(p->n * p->oh * p->ow, p->out) : 0;
+    if (sums > n->work_bytes) n->work_bytes = sums; /* db comes last and may have all of it */
     return HONE_OK;
 }
 
@@ -142,6 +153,7 @@ static void launch_plan(hone_backend *b, const hone_launch *l, conv_state *s)
         pointer[HONE_DNN_Y] = l->out[0];
     }
     hone_dnn *dnn = hone_cuda_libraries_of(b)->dnn;
+    b->launched++; /* counted like a kernel */
     if (hone_dnn_execute(dnn, s->plan, pointer, work + s->gradient_bytes) != HONE_OK)
         hone_cuda_library_failed(b, hone_error_message());
     if (s->problem.kind == HONE_DNN_CONV) epilogue(b, l, s);
