@@ -66,6 +66,9 @@ hone_status hone_predictor_open(const char *model_path, const char *device, int 
 const hone_model *hone_predictor_model(const hone_predictor *p);
 /* pixels: `count` preprocessed images u8 (H,W,C); probability (count, classes). */
 hone_status hone_predictor_run(hone_predictor *p, const uint8_t *pixels, int count, float *probability) HONE_MUST_USE;
+/* Text models: text[k] is UTF-8 of bytes[k] bytes; probability (count, classes). Threads can't change the bits. */
+hone_status hone_predictor_texts(hone_predictor *p, const char *const *text, const size_t *bytes, int count,
+                                 float *probability) HONE_MUST_USE;
 void        hone_predictor_close(hone_predictor *p);
 
 /* Learning rate before step `step` of `steps_total`, `steps_per_epoch` steps an epoch; plateau_scale

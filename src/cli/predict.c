@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/predict_text.h"
 #include "cli/progress.h"
 #include "core/text.h"
 #include "hone/hone.h"
@@ -13,8 +14,6 @@
 
 /* inputs a batch: as many as the predictor's larger program takes at once */
 enum { CHUNK = 16 };
-/* In the order of the names that --format takes. */
-typedef enum format { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSONL } format;
 
 /* One run of the command. `name` are owned; a PATH#INDEX keeps its set open for the next one of the same path. */
 typedef struct prediction {
@@ -23,93 +22,19 @@ typedef struct prediction {
     const hone_model *model;
     const hone_preprocess *pre;
     size_t image_bytes;
-    int classes, top;
-    format format;
+    int classes;
+    hone_printing print;
     /* the chunk under way */
     char *name[CHUNK];
     int count;
     uint8_t *pixels;    /* (CHUNK, H, W, C) */
     float *probability; /* (CHUNK, classes) */
-    int *order;         /* (classes): scratch for the best K */
     int64_t inputs, broken;
     /* the data set of the last PATH#INDEX */
     char *set_path;
     hone_dataset *set;
     hone_config *config; /* defaults: how to read such a set */
 } prediction;
-
-/* --- printing ----------------------------------------------------------------------------------------- */
-
-/* The `top` largest of p (classes) to the front of `order`, equal ones in class order; NaN counts as least. */
-static void best_first(const prediction *d, const float *p)
-{
-    for (int c = 0; c < d->classes; c++) d->order[c] = c;
-    for (int k = 0; k < d->top; k++) {
-        int best = k;
-        for (int c = k + 1; c < d->classes; c++) {
-            float a = p[d->order[c]], b = p[d->order[best]];
-            if (a > b || (!(b == b) && a == a)) best = c;
-        }
-        int taken = d->order[best]; /* shift, not swap: the rest stays in class order */
-        memmove(d->order + k + 1, d->order + k, (size_t)(best - k) * sizeof *d->order);
-        d->order[k] = taken;
-    }
-}
-
-/* "label":..,"score":.. */
-static void add_scored(hone_text *t, const prediction *d, int class, float score)
-{
-    hone_text_add(t, "\"label\":");
-    hone_text_json(t, hone_model_class_name(d->model, class));
-    hone_text_add(t, ",\"score\":");
-    hone_json_number(t, (double)score);
-}
-
-/* One object a line, keys as documented. */
-static void add_jsonl(hone_text *t, const prediction *d, const char *name, const float *p)
-{
-    hone_text_add(t, "{\"input\":");
-    hone_text_json(t, name);
-    hone_text_add(t, ",");
-    add_scored(t, d, d->order[0], p[d->order[0]]);
-    hone_text_add(t, ",\"top\":[");
-    for (int k = 0; k < d->top; k++) {
-        hone_text_add(t, k ? ",{" : "{");
-        add_scored(t, d, d->order[k], p[d->order[k]]);
-        hone_text_add(t, "}");
-    }
-    hone_text_add(t, "]}\n");
-}
-
-/* RFC 4180; label and score pairs, likeliest first. */
-static void add_csv(hone_text *t, const prediction *d, const char *name, const float *p)
-{
-    hone_csv_field(t, name);
-    for (int k = 0; k < d->top; k++) {
-        hone_text_add(t, ",");
-        hone_csv_field(t, hone_model_class_name(d->model, d->order[k]));
-        hone_text_add(t, ",%.9g", (double)p[d->order[k]]);
-    }
-    hone_text_add(t, "\n");
-}
-
-/* For eyes. */
-static void add_table(hone_text *t, const prediction *d, const char *name, const float *p)
-{
-    hone_text_add(t, "%-40s", name);
-    for (int k = 0; k < d->top; k++)
-        hone_text_add(t, "  %s %.3f", hone_model_class_name(d->model, d->order[k]), (double)p[d->order[k]]);
-    hone_text_add(t, "\n");
-}
-
-/* Only CSV has one. */
-static void print_header(const prediction *d)
-{
-    if (d->format != FORMAT_CSV) return;
-    printf("input,label,score");
-    for (int k = 2; k <= d->top; k++) printf(",label%d,score%d", k, k);
-    printf("\n");
-}
 
 /* Predicts and prints what was collected; the names are freed in any case. */
 static hone_status flush_chunk(prediction *d)
@@ -118,19 +43,12 @@ static hone_status flush_chunk(prediction *d)
     hone_status status = d->count ? hone_predictor_run(d->predictor, d->pixels, d->count, d->probability) : HONE_OK;
     for (int k = 0; k < d->count; k++) {
         const float *p = d->probability + (size_t)k * (size_t)d->classes;
-        if (status == HONE_OK) {
-            best_first(d, p);
-            if (d->format == FORMAT_JSONL) add_jsonl(&t, d, d->name[k], p);
-            else if (d->format == FORMAT_CSV) add_csv(&t, d, d->name[k], p);
-            else add_table(&t, d, d->name[k], p);
-        }
+        if (status == HONE_OK) hone_printing_add(&t, &d->print, d->name[k], p);
         /* printed or not: a failure ends the run, and the next chunk starts empty */
         free(d->name[k]);
     }
     d->count = 0;
-    if (status == HONE_OK && t.failed) status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the results");
-    if (status == HONE_OK && t.bytes && (fwrite(t.data, 1, t.bytes, stdout) != t.bytes || fflush(stdout) != 0))
-        status = hone_fail(HONE_ERR_RUNTIME, NULL, "the results can't be written to stdout");
+    if (status == HONE_OK) return hone_printing_flush(&t);
     hone_text_free(&t);
     return status;
 }
@@ -232,38 +150,21 @@ static hone_status take_stdin(prediction *d)
 
 /* --- the command ------------------------------------------------------------------------------------------ */
 
-/* --json is short for jsonl. */
-static hone_status read_format(const hone_cli *cli, format *out)
-{
-    const char *name = hone_cli_value(cli, "--format");
-    static const char *const names[] = {"table", "csv", "jsonl"};
-    *out = cli->json ? FORMAT_JSONL : FORMAT_TABLE;
-    for (int k = 0; name && k < 3; k++) {
-        if (strcmp(name, names[k]) != 0) continue;
-        *out = (format)k;
-        return HONE_OK;
-    }
-    return name ? hone_fail(HONE_ERR_USAGE, "use table, csv or jsonl", "--format: unknown format %s", name) : HONE_OK;
-}
-
 /* Flags are checked before the model is loaded. */
 static hone_status open_all(prediction *d)
 {
-    int64_t top = 3;
-    HONE_TRY(read_format(d->cli, &d->format));
-    HONE_TRY(hone_cli_int(d->cli, "--top", 1, 1 << 20, &top));
+    HONE_TRY(hone_printing_flags(d->cli, &d->print));
     HONE_TRY(hone_saved_plain_config(false, &d->config));
     HONE_TRY(hone_predictor_open(d->cli->arg[0], d->cli->device, d->cli->threads, &d->predictor));
     d->model = hone_predictor_model(d->predictor);
     d->pre = hone_model_preprocess(d->model);
+    HONE_TRY(hone_printing_open(d->model, &d->print));
+    if (d->pre->vocab > 0) return HONE_OK; /* texts have their own chunks: predict_text.c */
     d->classes = hone_model_classes(d->model);
-    /* more than there are classes means all of them */
-    d->top = top < d->classes ? (int)top : d->classes;
     d->image_bytes = (size_t)d->pre->height * (size_t)d->pre->width * (size_t)d->pre->channels;
     d->pixels = malloc(CHUNK * d->image_bytes);
     d->probability = malloc((size_t)CHUNK * (size_t)d->classes * sizeof(float));
-    d->order = malloc((size_t)d->classes * sizeof *d->order);
-    return d->pixels && d->probability && d->order ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    return d->pixels && d->probability ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
 }
 
 /* Fine at any stage of opening. */
@@ -275,7 +176,7 @@ static void close_all(prediction *d)
     free(d->set_path);
     free(d->pixels);
     free(d->probability);
-    free(d->order);
+    free(d->print.order);
     hone_predictor_close(d->predictor);
 }
 
@@ -284,9 +185,14 @@ static int run(const hone_cli *cli)
 {
     prediction d = {.cli = cli};
     hone_status status = open_all(&d);
-    if (status == HONE_OK) print_header(&d);
+    if (status == HONE_OK) hone_printing_header(&d.print);
     /* only a lone dash: a file of that name can be given as ./- */
     bool from_stdin = cli->arg_count == 2 && strcmp(cli->arg[1], "-") == 0;
+    if (status == HONE_OK && d.pre->vocab > 0) {
+        status = hone_predict_texts(cli, d.predictor, &d.print, from_stdin);
+        close_all(&d);
+        return (int)status;
+    }
     if (status == HONE_OK && from_stdin) status = take_stdin(&d);
     for (int k = 1; k < cli->arg_count && !from_stdin && status == HONE_OK; k++) status = take(&d, cli->arg[k]);
     if (status == HONE_OK) status = flush_chunk(&d);
@@ -308,14 +214,17 @@ const hone_cli_command hone_cli_predict_command = {
     .name = "predict",
     .run = run,
     .arguments = "MODEL INPUT...|-",
-    .summary = "labels images with a trained model",
+    .summary = "labels images or texts with a trained model",
     .least = 2,
     .most = -1,
     .flag = flags,
     .details = "INPUT is an image file, or PATH#INDEX for a sample of a data set (counted from 0; its test split).\n"
                "With - the paths are read from stdin, one a line. Images are prepared as in training. Broken inputs\n"
-               "are named on stderr, the others are still predicted, and the exit code is then 3.",
+               "are named on stderr, the others are still predicted, and the exit code is then 3.\n"
+               "With a text model INPUT is the text itself, and - reads one text a line and answers line by line.",
     .examples = "hone predict runs/fashion-cnn shoe.png shirt.jpg\n"
                 "hone predict runs/fashion-cnn datasets/fashion-mnist#0 datasets/fashion-mnist#1 --top 1\n"
+                "hone predict runs/spam-bag 'cheap pills, act now'\n"
+                "hone predict runs/spam-bag - --top 1 --format jsonl < mails.txt\n"
                 "find photos -name '*.jpg' | hone predict runs/fashion-cnn - --format jsonl\n",
 };

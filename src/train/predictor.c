@@ -7,6 +7,7 @@
 
 #include "hone/train.h"
 #include "train/pass.h"
+#include "train/predictor.h"
 #include "train/saved.h"
 
 enum { BATCH = 16 };
@@ -15,7 +16,8 @@ enum { BATCH = 16 };
 struct hone_predictor {
     hone_saved saved;
     hone_backend *backend;
-    hone_program *one, *many; /* for 1 image and for BATCH: a single one should not cost BATCH */
+    hone_text_predictor *text; /* a text model's; nothing below is then there */
+    hone_program *one, *many;  /* for 1 image and for BATCH: a single one should not cost BATCH */
     hone_model_io one_io, many_io;
     void *pool;         /* device memory for BATCH images, NULL on a host backend */
     float *probability; /* (BATCH, classes) */
@@ -65,6 +67,11 @@ hone_status hone_predictor_open(const char *model_path, const char *device, int 
     if (!p) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     HONE_GOTO(status, hone_saved_open(model_path, &p->saved), fail);
     HONE_GOTO(status, hone_backend_open(device ? device : "auto", threads, &p->backend), fail);
+    if (hone_model_preprocess(p->saved.model)->vocab > 0) {
+        HONE_GOTO(status, hone_text_predictor_open(&p->saved, p->backend, &p->text), fail);
+        *out = p;
+        return HONE_OK;
+    }
     HONE_GOTO(status, compile_for(p, BATCH, NULL, &p->many, &p->many_io), fail);
     HONE_GOTO(status, compile_for(p, 1, p->many, &p->one, &p->one_io), fail);
     HONE_GOTO(status, hone_model_upload(p->saved.model, p->many), fail);
@@ -106,11 +113,19 @@ static hone_status run_some(hone_predictor *p, const uint8_t *pixels, int count,
     return HONE_OK;
 }
 
+hone_status hone_predictor_texts(hone_predictor *p, const char *const *text, const size_t *bytes, int count,
+                                 float *probability)
+{
+    if (p->text) return hone_text_predictor_run(p->text, text, bytes, count, probability);
+    return hone_fail(HONE_ERR_USAGE, "give it images", "the model labels images, not texts");
+}
+
 /* In chunks of BATCH; probability (count, classes). */
 hone_status hone_predictor_run(hone_predictor *p, const uint8_t *pixels, int count, float *probability)
 {
     size_t image = hone_pass_sample_bytes(hone_model_preprocess(p->saved.model));
     size_t classes = (size_t)hone_model_classes(p->saved.model);
+    if (p->text) return hone_fail(HONE_ERR_USAGE, "give it texts", "the model labels texts, not images");
     for (int at = 0; at < count; at += BATCH) {
         int some = count - at < BATCH ? count - at : BATCH;
         HONE_TRY(run_some(p, pixels + (size_t)at * image, some, probability + (size_t)at * classes));
@@ -123,6 +138,7 @@ void hone_predictor_close(hone_predictor *p)
 {
     if (!p) return;
     if (p->pool) p->backend->free(p->backend, p->pool);
+    hone_text_predictor_close(p->text);
     hone_program_free(p->one); /* a sharer goes before the owner */
     hone_program_free(p->many);
     hone_backend_close(p->backend);

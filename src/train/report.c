@@ -67,7 +67,7 @@ char *hone_evaluation_json(const hone_evaluation *e)
 void hone_csv_field(hone_text *t, const char *s)
 {
     if (!strpbrk(s, ",\"\r\n")) {
-        hone_text_add(t, "%s", s);
+        hone_text_append(t, s, strlen(s));
         return;
     }
     hone_text_add(t, "\"");
