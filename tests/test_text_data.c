@@ -313,6 +313,66 @@ static void test_cases(void **state)
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) check_case(*state, &cases[k]);
 }
 
+/* --- against Python's csv module ---------------------------------------------------------------------------- */
+/* Bytes of a run of hexadecimal digits; moves *p behind it. */
+static bytes from_hex(const char **p)
+{
+    bytes b = {0};
+    unsigned v;
+    for (; sscanf(*p, "%2x", &v) == 1 && strspn(*p, "0123456789abcdef") >= 2; *p += 2) bytes_u8(&b, v);
+    bytes_add(&b, "", 0);
+    return b;
+}
+
+/* The rows of one case: hexadecimal label=text pairs. */
+static void compare_golden(const hone_data *d, const char *p, int line)
+{
+    const hone_text_rows *t = hone_dataset_texts(d->train);
+    int64_t n = 0;
+    for (; *p == ' '; n++) {
+        p++;
+        bytes label = from_hex(&p);
+        p += *p == '=';
+        bytes text = from_hex(&p);
+        if (n >= t->count) fail_msg("csv.txt:%d: %lld rows, more are wanted", line, (long long)t->count);
+        const char *name = d->class_name[t->row[n].label];
+        if (strlen(name) != label.count || memcmp(name, label.data, label.count) != 0 ||
+            t->row[n].bytes != text.count || memcmp(t->row[n].text, text.data, text.count) != 0)
+            fail_msg("csv.txt:%d: row %lld is \"%s\", \"%.*s\"", line, (long long)n, name, (int)t->row[n].bytes,
+                     t->row[n].text);
+        free(label.data);
+        free(text.data);
+    }
+    if (n != t->count) fail_msg("csv.txt:%d: %lld rows, %lld are wanted", line, (long long)t->count, (long long)n);
+}
+
+/* 500 files: the fields that Python reads in strict mode, or a refusal where it refuses. */
+static void test_golden_csv(void **state)
+{
+    FILE *f = fopen(HONE_TESTS_DIR "/golden/csv.txt", "r");
+    static char text[1 << 14];
+    int line = 0, refusals = 0;
+    assert_non_null(f);
+    while (fgets(text, sizeof text, f)) {
+        const char *p = text;
+        bytes content = from_hex(&p);
+        scratch_write(*state, "g.csv", content.data, content.count);
+        hone_config c = text_config(scratch_path(*state, "g.csv"));
+        hone_data *d = NULL;
+        hone_status s = data_open(&c, &d);
+        line++;
+        bool wanted = p[1] != '!';
+        if ((s == HONE_OK) != wanted) fail_msg("csv.txt:%d: %s", line, wanted ? hone_error_message() : "is accepted");
+        if (wanted) compare_golden(d, p, line);
+        refusals += !wanted;
+        hone_data_free(d);
+        free(content.data);
+    }
+    fclose(f);
+    assert_int_equal(line, 500);
+    assert_true(refusals > 100 && refusals < 400); /* both kinds are there */
+}
+
 /* --- packing ---------------------------------------------------------------------------------------------- */
 static void scratch_xz(const char *root, const char *name, const char *text)
 {
@@ -565,7 +625,7 @@ static void test_val_fraction(void **state)
     assert_int_equal(few, 5);
     for (int k = 0; k < 2; k++) {
         const hone_text_rows *a = hone_dataset_texts(k ? d->val : d->train),
-                         *b = hone_dataset_texts(k ? again->val : again->train);
+                             *b = hone_dataset_texts(k ? again->val : again->train);
         for (int64_t i = 0; i < a->count; i++) {
             assert_int_equal(a->row[i].line, b->row[i].line);
             seen[a->row[i].line - 2]++;
@@ -689,6 +749,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_cases, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_golden_csv, setup, teardown),
         cmocka_unit_test_setup_teardown(test_packed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_chunks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_folder_of_tables, setup, teardown),
