@@ -26,6 +26,7 @@ static int data_run(const hone_cli *cli)
     const char *what = cli->arg[0];
     bool check = strcmp(what, "check") == 0;
     if (!check && strcmp(what, "stats") != 0) {
+        /* the verb is an argument, so flags may stand anywhere */
         const char *near = hone_did_you_mean(what, verb, 2);
         return hone_fail(HONE_ERR_USAGE, "hone data check DATA, hone data stats DATA",
                          "data %.60s: expects check or stats%s%s%s", what, near ? " (did you mean " : "",
@@ -33,6 +34,7 @@ static int data_run(const hone_cli *cli)
     }
     hone_cli_data d;
     hone_text_report r;
+    /* broken data end here with 3; what follows is about data that can be read */
     HONE_TRY(hone_cli_data_open(cli, cli->arg[1], 2, &d));
     hone_status s = hone_text_report_make(d.data, check ? HONE_REPORT_CHECK : HONE_REPORT_STATS,
                                           d.config->text.max_length, cli->threads, &r);

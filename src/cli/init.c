@@ -29,6 +29,7 @@ static choice choose(const hone_text_report *r)
     else if (rows < 20000) c = (choice){30, 16, 32, 500000, 512, 1, false, 0.5, "thousands of rows"};
     else if (rows < 500000) c = (choice){15, 32, 64, 1000000, 512, 1, false, 0.5, "tens of thousands of rows"};
     else c = (choice){5, 64, 64, 2000000, 512, 5, false, 0.5, "many rows: few passes, rare words left out"};
+    /* one text in a hundred may be cut; a bag costs no more for long ones */
     while (c.max_length < r->words.p99 && c.max_length < 4096) c.max_length *= 2;
     c.characters = r->words.p50 <= 16;
     return c;
@@ -67,6 +68,7 @@ static double imbalance(const hone_text_report *r)
         if (n > most) most = n;
         if (n < least) least = n;
     }
+    /* every class has a row, or it would not be one */
     return least > 0 && r->classes ? (double)most / (double)least : 0;
 }
 
@@ -78,6 +80,7 @@ static void write_out(const char *path, hone_text *t)
     const char *base = path + n;
     while (base > path && base[-1] != '/') base--;
     size_t stem = 0;
+    /* mails.csv.gz is mails; a leading dot is part of the name */
     while (base + stem < path + n && (base[stem] != '.' || stem == 0)) stem++;
     char name[80];
     snprintf(name, sizeof name, "runs/%.*s-bag", (int)(stem < 60 ? stem : 60), base);
@@ -138,6 +141,7 @@ static hone_status make_page(const hone_cli *cli, const hone_cli_data *d, const 
     const char *path = cli->arg[0], *out = hone_cli_value(cli, "-o");
     char *page = write_page(d, path, r);
     if (!page) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the page");
+    /* a page that its own reader refuses must never leave this program */
     hone_status s = hone_config_read_text("the page", page, NULL, 0, &again);
     hone_config_free(again);
     if (s == HONE_OK && out) s = save(out, page);
@@ -149,6 +153,7 @@ static hone_status make_page(const hone_cli *cli, const hone_cli_data *d, const 
     return s;
 }
 
+/* Statistics are enough: copies and conflicts are for `hone data check`. */
 static int init_run(const hone_cli *cli)
 {
     hone_cli_data d;

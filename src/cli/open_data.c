@@ -20,6 +20,7 @@ static hone_status read_bare(const hone_cli *cli, const char *path, int first, h
 {
     hone_text t = {0};
     hone_text_add(&t, "task: text\nmodel: {layers: [flatten]}\ndata:\n  val_fraction: 0\n  path: ");
+    /* a JSON string is a YAML string, whatever the path holds */
     hone_text_json(&t, path);
     hone_text_add(&t, "\n");
     char *page = hone_text_take(&t);
@@ -29,6 +30,7 @@ static hone_status read_bare(const hone_cli *cli, const char *path, int first, h
     return s;
 }
 
+/* A path that is not there is left to the reader, whose message names the script that brings it. */
 hone_status hone_cli_data_open(const hone_cli *cli, const char *path, int first, hone_cli_data *out)
 {
     *out = (hone_cli_data){0};
@@ -45,6 +47,7 @@ hone_status hone_cli_data_open(const hone_cli *cli, const char *path, int first,
     return s;
 }
 
+/* Fine on one that was only half opened. */
 void hone_cli_data_close(hone_cli_data *d)
 {
     hone_data_free(d->data);

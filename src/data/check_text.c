@@ -66,6 +66,7 @@ static hone_status HONE_PRINTF(2, 3) say(hone_finding *f, const char *fmt, ...)
 /* The last finding counts one more; the first few get an example. */
 static hone_status HONE_PRINTF(2, 3) count_one(hone_finding *f, const char *fmt, ...)
 {
+    /* all are counted, a handful is shown: the rest is for the user's own tools */
     if (f->count++ >= EXAMPLES) return HONE_OK;
     hone_text t = {0};
     va_list args;
@@ -96,6 +97,7 @@ static hone_status find_copies(const all_rows *a, const int64_t *first, const in
     char x[HONE_SHOWN], y[HONE_SHOWN];
     if (!f) return hone_no_memory("a finding", 0);
     for (int64_t i = 0; i < a->count; i++) {
+        /* a row is told once, by the closest kind of copy */
         if (first[i] == i || (closer && closer[i] != i)) continue;
         if (a->row[i]->bytes == 0) continue; /* empty texts are a finding of their own */
         if ((split_of(a, i) != split_of(a, first[i])) != across) continue;
@@ -115,6 +117,7 @@ static hone_status find_conflicts(const all_rows *a, const int64_t *folded, hone
     if (!f) return hone_no_memory("a finding", 0);
     for (int64_t i = 0; i < a->count; i++) {
         const hone_text_row *row = a->row[i], *first = a->row[folded[i]];
+        /* empty texts of two classes are no contradiction worth telling */
         if (row->label == first->label || row->bytes == 0) continue;
         HONE_TRY(count_one(f, "%s is \"%s\", %s is \"%s\"", place_of(a, i, x, sizeof x),
                            hone_shown(a->d->class_name[row->label]), place_of(a, folded[i], y, sizeof y),
@@ -150,6 +153,7 @@ static void measure(const char *text, size_t bytes, int64_t *characters, int64_t
     bool inside = false;
     for (size_t k = 0; k < bytes; k++) {
         unsigned char c = (unsigned char)text[k];
+        /* as the n-gram tokenizer splits, so that the count is that of its words */
         bool space = c <= ' ';
         *characters += (c & 0xC0) != 0x80;
         *words += !space && !inside;
@@ -171,6 +175,7 @@ static hone_lengths summarise(int64_t *v, int64_t n)
     if (n == 0) return l;
     double sum = 0;
     for (int64_t i = 0; i < n; i++) sum += (double)v[i];
+    /* exact percentiles: sorting millions of numbers costs less than reading their texts */
     qsort(v, (size_t)n, sizeof *v, compare_i64);
     l = (hone_lengths){.min = v[0],
                        .p5 = v[(n - 1) * 5 / 100],
@@ -202,6 +207,7 @@ static hone_status find_lengths(const all_rows *a, int what, int64_t max_words, 
     if (s == HONE_OK) r->words = summarise(words, a->count);
     free(characters);
     free(words);
+    /* kept aside until now, because the lists grow in one place only */
     hone_finding *const found[2] = {&empty, &lengthy};
     for (int k = 0; k < 2; k++) {
         hone_finding *f =
@@ -268,6 +274,7 @@ static hone_status find_imbalance(const all_rows *a, hone_text_report *r)
     HONE_TRY(say(f, "%lld class%s fewer than %d training rows", (long long)f->count, f->count == 1 ? " has" : "es have",
                  RARE_ROWS));
     drop_if_none(r);
+    /* of train alone: that is what the net sees */
     int64_t high = r->class_rows[most * 3], low = r->class_rows[least * 3];
     if (r->classes < 2 || high < IMBALANCE * (low ? low : 1)) return HONE_OK;
     if (!(f = add_finding(r, "imbalance"))) return hone_no_memory("a finding", 0);
@@ -296,6 +303,7 @@ static hone_status find_missing(const all_rows *a, hone_text_report *r)
     if (!f) return hone_no_memory("a finding", 0);
     for (int s = 0; s < 3; s++) {
         const char *const *reason;
+        /* with on_error: stop there are none */
         int n = a->set[s] ? hone_dataset_skipped(a->set[s], &reason) : 0;
         for (int k = 0; k < n; k++) HONE_TRY(count_one(f, "%s", reason[k]));
     }
@@ -317,16 +325,19 @@ static hone_status collect(const hone_data *d, all_rows *a)
     a->row = malloc((size_t)a->begin[3] * sizeof *a->row + 1);
     if (!a->row) return hone_no_memory("rows", (size_t)a->begin[3] * sizeof *a->row);
     for (int k = 0; k < 3; k++) {
+        /* pointers, not copies: rows are 48 bytes */
         const hone_text_rows *t = hone_dataset_texts(set[k]);
         for (int64_t i = 0; t && i < t->count; i++) a->row[a->count++] = &t->row[i];
     }
     return HONE_OK;
 }
 
+/* One pass a question; the order of findings is that of their weight. */
 hone_status hone_text_report_make(const hone_data *d, int what, int64_t max_words, int threads, hone_text_report *out)
 {
     all_rows a;
     *out = (hone_text_report){0};
+    /* a caller's mistake that users can make, too: hone data check on pictures */
     if (!hone_dataset_texts(d->train))
         return hone_fail(HONE_ERR_USAGE, "give a text data set",
                          "checks of pictures are not there yet: text only so far");
@@ -342,6 +353,7 @@ hone_status hone_text_report_make(const hone_data *d, int what, int64_t max_word
     return s;
 }
 
+/* Class names belong to the data. */
 void hone_text_report_free(hone_text_report *r)
 {
     for (int k = 0; k < r->finding_count; k++) {

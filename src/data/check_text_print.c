@@ -14,6 +14,7 @@ static void lengths_json(hone_text *t, const char *name, const hone_lengths *l)
                   (long long)l->max, l->mean);
 }
 
+/* Keys are a contract with scripts: add, never rename. */
 char *hone_text_report_json(const hone_text_report *r)
 {
     hone_text t = {0};
@@ -71,6 +72,7 @@ static void classes_table(hone_text *t, const hone_text_report *r)
     qsort(order, (size_t)r->classes, sizeof *order, compare_ranked);
     hone_text_add(t, "%-32s %10s %10s %10s\n", "class", "train", "val", "test");
     for (int k = 0; k < r->classes; k++) {
+        /* the largest and the smallest classes are what one looks for */
         if (k == shown / 2 && r->classes > shown) {
             hone_text_add(t, "  ... %d more (--json has all)\n", r->classes - shown);
             k += r->classes - shown;
@@ -89,6 +91,7 @@ static void lengths_row(hone_text *t, const char *name, const hone_lengths *l)
                   (long long)l->p50, (long long)l->p95, (long long)l->p99, (long long)l->max, l->mean);
 }
 
+/* Counts first, then lengths, then findings with their places. */
 char *hone_text_report_table(const hone_text_report *r)
 {
     hone_text t = {0};
@@ -103,12 +106,14 @@ char *hone_text_report_table(const hone_text_report *r)
         const hone_finding *f = &r->finding[k];
         hone_text_add(&t, "%s%s: %s\n", k ? "" : "\n", f->kind, f->text);
         for (int i = 0; i < f->example.count; i++) hone_text_add(&t, "    %s\n", f->example.item[i]);
+        /* findings about sets (imbalance) have no examples to be continued */
         if (f->count > f->example.count && f->example.count)
             hone_text_add(&t, "    ... %lld more\n", (long long)(f->count - f->example.count));
     }
     return hone_text_take(&t);
 }
 
+/* One line a finding, so that all can be mended before the next try. */
 hone_status hone_text_check_strict(const hone_data *d, int64_t max_words, int threads)
 {
     hone_text_report r;
@@ -119,6 +124,7 @@ hone_status hone_text_check_strict(const hone_data *d, int64_t max_words, int th
         hone_text_add(&t, "\n  %s: %s%s%s", f->kind, f->text, f->example.count ? ", first: " : "",
                       f->example.count ? f->example.item[0] : "");
     }
+    /* the report goes before the error is made: the message is a copy */
     int found = r.finding_count;
     hone_text_report_free(&r);
     char *list = hone_text_take(&t);

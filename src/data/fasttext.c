@@ -19,6 +19,7 @@ static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c ==
 static char *find_label(char *begin, char *p, char *end)
 {
     for (; end - p >= PREFIX_BYTES; p++) {
+        /* stops early enough for a whole prefix to fit */
         p = memchr(p, '_', (size_t)(end - p) - (PREFIX_BYTES - 1));
         if (!p) break;
         if (memcmp(p, prefix, PREFIX_BYTES) == 0 && (p == begin || is_space(p[-1]))) return p;
@@ -35,6 +36,7 @@ static hone_status read_line(const hone_text_job *job, char *p, char *end, uint3
     if (!job->checked && hone_utf8_check(p, bytes, &why) != bytes)
         return hone_text_fail(job, line, 0, "convert the file to UTF-8", "not UTF-8: %s", why);
     while (p < end && is_space(*p)) p++;
+    /* fastText would take a label anywhere; at the start it can't be part of the text by accident */
     if (find_label(begin, p, end) != p)
         return hone_text_fail(job, line, (uint32_t)(p - begin) + 1,
                               "each line begins with its class: __label__spam Buy now",
@@ -48,12 +50,14 @@ static hone_status read_line(const hone_text_job *job, char *p, char *end, uint3
                               "keep one label a line: texts of several classes are not trained yet",
                               "a second label on the line");
     while (p < end && is_space(*p)) p++;
+    /* the label's neighbours are separators, and so are spaces at the end */
     while (end > p && is_space(end[-1])) end--;
     if ((size_t)(end - p) > UINT32_MAX) return hone_text_fail(job, line, 0, "cut it", "a text of more than 4 GiB");
     hone_text_row row = {.text = p, .bytes = (uint32_t)(end - p), .weight = 1.0f, .line = line};
     return hone_text_sink_add(job, job->split, label, row);
 }
 
+/* Lines of white space are passed over and counted, as fastText does without saying so. */
 hone_status hone_fasttext_read(hone_text_job *job)
 {
     char *end = job->blob.data + job->blob.bytes;

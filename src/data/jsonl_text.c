@@ -70,6 +70,7 @@ static hone_status unescape_unicode(walk *w, char **to)
     static const char hint[] = "write the character itself in UTF-8, or both halves of its pair";
     int code = hex4(w), low = -1;
     if (code < 0) return bad(w, "\\u takes four hexadecimal digits", "a broken \\u escape");
+    /* refused like the byte itself: what follows texts takes them as free of NUL */
     if (code == 0) return bad(w, "leave it out", "\\u0000: texts hold no NUL");
     if (code >= 0xDC00 && code < 0xE000) return bad(w, hint, "the second half of a surrogate pair without the first");
     if (code >= 0xD800 && code < 0xDC00) {
@@ -80,6 +81,7 @@ static hone_status unescape_unicode(walk *w, char **to)
             w->p = first;
             return bad(w, hint, "the first half of a surrogate pair without the second");
         }
+        /* RFC 8259, section 7: characters above U+FFFF are two escapes */
         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
     }
     w->p += 6;
@@ -108,6 +110,7 @@ static hone_status read_string(walk *w, hone_span *out)
     for (;;) {
         char *from = w->p;
         while (w->p < w->end && *w->p != '"' && *w->p != '\\' && (unsigned char)*w->p >= 0x20) w->p++;
+        /* in place: before the first escape source and target are the same, and nothing moves */
         if (to != from) memmove(to, from, (size_t)(w->p - from));
         to += w->p - from;
         if (w->p >= w->end) {
@@ -139,6 +142,7 @@ static hone_status read_number(walk *w, hone_span *out)
     static const char hint[] = "numbers look like -1, 0.5 or 1e-3";
     char *from = w->p;
     if (*w->p == '-') w->p++;
+    /* "01" is refused, "0" and "-0" are numbers */
     bool zero = w->p < w->end && *w->p == '0';
     if (!digits(w) || (zero && w->p - from > 1 + (*from == '-'))) return bad(w, hint, "a broken number");
     if (w->p < w->end && *w->p == '.') {
@@ -181,6 +185,7 @@ static hone_status read_nested(walk *w, int depth)
 {
     bool object = *w->p == '{';
     char close = object ? '}' : ']';
+    /* the only recursion; its depth is bounded before it goes on */
     if (depth >= DEPTH_MAX) return bad(w, "at most 64 levels are read", "nested too deeply");
     w->p++;
     skip_space(w);
@@ -216,6 +221,7 @@ static hone_status read_value(walk *w, value *v, int depth)
     skip_space(w);
     if (w->p >= w->end) return bad(w, "each object stands on one line", "the line ends where a value is wanted");
     char c = *w->p;
+    /* told by the first character, as the grammar allows */
     v->kind = c == '"' ? KIND_STRING : c == '{' || c == '[' ? KIND_OTHER : KIND_NUMBER;
     v->text = (hone_span){w->p, 1};
     if (c == '"') return read_string(w, &v->text);
@@ -234,6 +240,7 @@ static hone_status remember_key(walk *w, hone_span key)
         if (w->key[k].bytes == key.bytes && memcmp(w->key[k].at, key.at, key.bytes) == 0)
             return hone_text_fail(w->job, w->line, (uint32_t)(key.at - w->begin), "keep one of them",
                                   "the key \"%s\" stands there twice", hone_span_shown(key));
+    /* comparing all pairs is quickest for the few members that lines have; this bounds it */
     if (w->keys == KEYS_MAX) return bad(w, "keep the members that are needed", "more than 256 members");
     w->key[w->keys++] = key;
     return HONE_OK;
@@ -297,6 +304,7 @@ static hone_status no_member(const walk *w, member k)
         hone_text_add(&t, "%s\"%s\"", i ? ", " : "", hone_span_shown(w->key[i]));
         if (hone_names_addf(&known, "%s", hone_span_shown(w->key[i])) != HONE_OK) break;
     }
+    /* the first name is the one that the page gives, or the usual one */
     const char *near = hone_did_you_mean(w->name[k][0], (const char *const *)known.item, known.count);
     if (near) hone_text_add(&t, " (did you mean \"%s\"?)", near);
     char *list = hone_text_take(&t);
@@ -345,6 +353,7 @@ static hone_status take_text(const walk *w, member k, const char **text, uint32_
 /* From members to a row of the sink. */
 static hone_status take_row(const walk *w)
 {
+    /* members are known by now; what is missing is told with what is there */
     hone_text_row row = {.weight = 1.0f, .line = w->line};
     hone_split split = w->job->split;
     for (member k = 0; k < MEMBER_COUNT; k++)
@@ -363,6 +372,7 @@ static hone_status take_row(const walk *w)
     if (at->kind != KIND_MISSING) {
         if (at->kind != KIND_STRING) return wrong_kind(w, MEMBER_SPLIT, "train, val or test");
         split = hone_split_parse(at->text.at, at->text.bytes);
+        /* a row in the wrong split is worse than no row */
         if (split == HONE_SPLIT_COUNT)
             return hone_text_fail(w->job, w->line, 0, "the split is train, val or test", "split \"%s\" is not known",
                                   hone_span_shown(at->text));
@@ -383,6 +393,7 @@ static void set_names(walk *w)
         else memcpy(w->name[k], usual[k], sizeof usual[k]);
         w->must[k] = given[k] || k == MEMBER_INPUT || k == MEMBER_LABEL;
     }
+    /* each line must have it then, or it is refused */
     w->job->sink->second |= given[MEMBER_SECOND] != NULL;
 }
 
@@ -397,6 +408,7 @@ static hone_status read_line(walk *w)
     return take_row(w);
 }
 
+/* A walk is 4 KiB of keys, so it is made once for all lines. */
 hone_status hone_jsonl_read(hone_text_job *job)
 {
     walk *w = calloc(1, sizeof *w);
@@ -412,6 +424,7 @@ hone_status hone_jsonl_read(hone_text_job *job)
         w->line++;
         skip_space(w);
         if (w->p >= w->end) hone_text_sink_blank(job, w->line);
+        /* a broken line ends with its line end, so the next one is read as if nothing had been */
         else if ((s = read_line(w)) != HONE_OK) s = hone_text_sink_broken(job, s);
         p = nl ? nl + 1 : end;
     }

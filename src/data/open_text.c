@@ -52,6 +52,7 @@ static hone_status sniff(const hone_text_job *job, hone_format *out)
     while (p < end && strchr(" \t\r\n", *p)) p++;
     const char *stop = memchr(p, '\n', (size_t)(end - p));
     size_t n = (size_t)((stop ? stop : end) - p);
+    /* a header that is not one is refused by the table's own checks, so a guess here does no harm */
     *out = n >= 9 && memcmp(p, "__label__", 9) == 0 ? HONE_FORMAT_FASTTEXT
            : n && (*p == '{' || *p == '[')          ? HONE_FORMAT_JSONL
            : memchr(p, '\t', n)                     ? HONE_FORMAT_TSV
@@ -72,6 +73,7 @@ static hone_status read_file(hone_text_job *job, const char *path, size_t limit)
         return hone_fail(HONE_ERR_USAGE, "csv, tsv, jsonl, fasttext, or leave it out",
                          "data.format: %s is a file, and this format is not one of text files", hone_shown(path));
     HONE_TRY(hone_text_job_open(job, path, path, limit));
+    /* the ending goes before the content: a text may begin with a brace */
     if (format == HONE_FORMAT_AUTO) (void)find_ending(hone_path_base(path), &format, &stem);
     if (format == HONE_FORMAT_AUTO) HONE_TRY(sniff(job, &format));
     switch (format) {
@@ -89,9 +91,11 @@ static hone_status find_split_files(const char *folder, const hone_names *names,
         const char *name = names->item[k];
         hone_format format;
         size_t stem;
+        /* data.val.tsv is no split: the whole stem counts */
         if (!find_ending(name, &format, &stem)) continue;
         hone_split split = hone_split_parse(name, stem);
         if (split == HONE_SPLIT_COUNT) {
+            /* .txt files that are called after no split are documentation */
             if (format != HONE_FORMAT_AUTO) HONE_TRY(hone_names_add(tables, name));
             continue;
         }
@@ -162,10 +166,12 @@ static hone_status read_folder(hone_text_gather *g, hone_text_job *job, const ch
     hone_names names = {0}, tables = {0};
     const char *file[HONE_SPLIT_COUNT] = {0};
     hone_status s = hone_folder_list(path, &names);
+    /* the page's word goes before what lies there */
     bool folders_only = job->config->data.format == HONE_FORMAT_FOLDER;
     if (s == HONE_OK && !folders_only) s = find_split_files(path, &names, file, &tables);
     bool any = file[0] || file[1] || file[2];
     if (s == HONE_OK && !any && tables.count > 1) s = which_table(path, &tables);
+    /* one table in a folder needs no name */
     if (s == HONE_OK && !any && tables.count == 1) {
         file[job->split] = tables.item[0];
         g->unsplit |= !whole && !job->config->data.columns.split;
@@ -187,9 +193,11 @@ static hone_status read_folder(hone_text_gather *g, hone_text_job *job, const ch
 static hone_status read_place(hone_text_gather *g, const hone_config *c, const char *path, hone_split split, bool whole)
 {
     hone_text_job job = {.sink = &g->sink, .config = c, .split = split, .path = path};
+    /* what is free now bounds a packed file that unpacks to anything */
     size_t limit = c->data.memory_limit_mb ? (size_t)c->data.memory_limit_mb << 20 : (size_t)hone_free_memory_bytes();
     hone_path_kind kind = hone_path_look(path, NULL);
     if (kind == HONE_PATH_MISSING) return hone_path_missing(path);
+    /* two ways of saying which rows are for what: one of them would be ignored */
     if (whole && c->data.columns.split)
         return hone_fail(HONE_ERR_USAGE, "use data.path with a split column, or one file a split without it",
                          "data.columns.split and data.%s exclude each other", hone_split_name(split));
@@ -219,6 +227,7 @@ static bool holds_pictures(const char *path, int depth)
     return found;
 }
 
+/* IDX and CIFAR announce themselves; everything else that is no picture is taken for text. */
 bool hone_text_looks(const char *path)
 {
     return !hone_idx_looks(path) && !hone_cifar_looks(path) && !holds_pictures(path, 0);
@@ -246,6 +255,7 @@ static hone_status add_notes(hone_text_sink *s)
     return HONE_OK;
 }
 
+/* Files are read one after the other, in the order of splits: places and class numbers depend on nothing else. */
 hone_status hone_text_gather_open(const hone_config *c, const char *path, hone_text_gather *out)
 {
     const char *own[HONE_SPLIT_COUNT] = {c->data.train, c->data.val, c->data.test};
@@ -268,6 +278,7 @@ hone_status hone_text_gather_open(const hone_config *c, const char *path, hone_t
     return s;
 }
 
+/* Data sets that were made keep the pool alive. */
 void hone_text_gather_free(hone_text_gather *g)
 {
     hone_text_sink_free(&g->sink);

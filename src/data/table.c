@@ -66,6 +66,7 @@ static const char *wrong_delimiter(const reading *r)
 {
     const hone_span *f = &r->t.field[0];
     if (r->t.count != 1) return NULL;
+    /* most likely first; a bar or a semicolon may also be part of a single column's name */
     if (r->t.delimiter == ',' && memchr(f->at, '\t', f->bytes)) return "tabs: set data.format: tsv";
     if (r->t.delimiter == '\t' && memchr(f->at, ',', f->bytes)) return "commas: set data.format: csv";
     if (memchr(f->at, ';', f->bytes)) return "semicolons: save it with commas";
@@ -91,6 +92,7 @@ static void suggest(const reading *r, const char *name, hone_text *t)
 static hone_status no_column(const reading *r, role k, const char *name)
 {
     hone_text t = {0};
+    /* the whole header is listed: the right name is mostly among what is there */
     const char *separated = wrong_delimiter(r);
     for (int i = 0; i < r->t.count && i < 20; i++)
         hone_text_add(&t, "%s\"%s\"", i ? ", " : "", hone_span_shown(r->t.field[i]));
@@ -115,6 +117,7 @@ static hone_status no_column(const reading *r, role k, const char *name)
 static hone_status find_role(reading *r, role k)
 {
     const char *name = wished(r, k);
+    /* a name that the page gives is the only one; the usual ones are tried best first */
     int at = name ? find_column(r, name) : -1;
     for (int i = 0; !name && at == -1 && i < 3 && role_info[k].usual[i]; i++) {
         at = find_column(r, role_info[k].usual[i]);
@@ -123,6 +126,7 @@ static hone_status find_role(reading *r, role k)
     if (at == -2)
         return hone_text_fail(r->job, r->t.row, 0, "rename one of them", "two columns are called \"%s\"",
                               hone_shown(name));
+    /* a column that was asked for must be there, even one that is optional */
     if (at == -1 && (name || role_info[k].must)) return no_column(r, k, name ? name : role_info[k].usual[0]);
     r->column[k] = at;
     return HONE_OK;
@@ -135,6 +139,7 @@ static bool is_headerless(const reading *r)
     for (role k = 0; k < ROLE_COUNT; k++) {
         const char *name = wished(r, k);
         if (!name) continue;
+        /* a header of numbers exists (pandas writes one), and then the names win */
         if (!column_number(name) || find_column(r, name) != -1) return false;
         any = true;
     }
@@ -196,6 +201,7 @@ static hone_status take_text(const reading *r, role k, const char **text, uint32
 {
     if (r->column[k] < 0) return HONE_OK;
     hone_span f = r->t.field[r->column[k]];
+    /* rows hold 32-bit lengths: 48 bytes a row, millions of rows */
     if (f.bytes > UINT32_MAX)
         return hone_text_fail(r->job, r->t.row, 0, "cut it", "a text of %zu bytes (at most 4 GiB)", f.bytes);
     *text = f.at;
@@ -218,9 +224,11 @@ static hone_status take_row(const reading *r)
 {
     hone_text_row row = {.weight = 1.0f, .line = r->t.row};
     hone_split split = r->job->split;
+    /* guessing which field is the text would train on the wrong one */
     if (r->t.count != r->columns) return ragged(r);
     HONE_TRY(take_text(r, ROLE_INPUT, &row.text, &row.bytes));
     HONE_TRY(take_text(r, ROLE_SECOND, &row.second, &row.second_bytes));
+    /* the label as it stands: spaces around it make another name, which the notes tell */
     hone_span label = r->t.field[r->column[ROLE_LABEL]];
     HONE_TRY(check_bytes(r, label));
     if (r->column[ROLE_WEIGHT] >= 0 && !hone_weight_parse(r->t.field[r->column[ROLE_WEIGHT]], &row.weight))
@@ -247,6 +255,7 @@ static hone_status read_rows(reading *r)
     if (first != HONE_OK) HONE_TRY(hone_text_sink_broken(r->job, first));
     while (r->t.p < r->t.end) {
         hone_status s = hone_table_next(&r->t);
+        /* a row is counted by the line where it begins, so that an editor finds it */
         if (s == HONE_OK && is_blank_line(&r->t)) hone_text_sink_blank(r->job, r->t.row);
         else if (s == HONE_OK) s = take_row(r);
         if (s != HONE_OK) HONE_TRY(hone_text_sink_broken(r->job, s));
@@ -266,6 +275,7 @@ static hone_status choose_quotes(reading *r)
                            hone_shown(r->job->path), plain);
 }
 
+/* Blank lines before the header are passed over: exports begin with them. */
 hone_status hone_table_read(hone_text_job *job, hone_format format)
 {
     char *data = job->blob.data;

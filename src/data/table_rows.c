@@ -77,6 +77,7 @@ static hone_status quoted_field(hone_table *t, hone_span *out)
     char *from = t->p + 1, *to = from;
     out->at = from;
     for (;;) {
+        /* from quote to quote: memchr is several times quicker than a loop over bytes */
         char *q = memchr(from, '"', (size_t)(t->end - from));
         if (!q) {
             t->p = t->end;
@@ -84,6 +85,7 @@ static hone_status quoted_field(hone_table *t, hone_span *out)
                                   "the quote that opens here is never closed");
         }
         count_lines(t, from, q);
+        /* nothing moves before the first doubled quote, which most fields do not have */
         if (to != from) memmove(to, from, (size_t)(q - from));
         to += q - from;
         from = q + 1;
@@ -93,6 +95,7 @@ static hone_status quoted_field(hone_table *t, hone_span *out)
     }
     out->bytes = (size_t)(to - out->at);
     t->p = from;
+    /* RFC 4180, section 2.5: only a delimiter or a line end may follow */
     char next = *from;
     if (from >= t->end || next == t->delimiter || next == '\n' || (next == '\r' && from[1] == '\n')) return HONE_OK;
     uint32_t at = column_of(t, from);
@@ -114,6 +117,7 @@ static hone_status quoted_row(hone_table *t)
             f.bytes = (size_t)(t->p - f.at);
         }
         HONE_TRY(push(t, f.at, f.at + f.bytes));
+        /* the last row may lack its line end */
         if (t->p >= t->end) return HONE_OK;
         if (*t->p == t->delimiter) {
             t->p++;
@@ -140,11 +144,13 @@ static hone_status plain_row(hone_table *t)
     char *nl = memchr(t->p, '\n', (size_t)(t->end - t->p)), *stop = nl ? nl : t->end, *p = t->p;
     t->p = nl ? nl + 1 : t->end;
     t->line += nl != NULL;
+    /* CRLF and LF may be mixed in one file */
     if (stop > p && stop[-1] == '\r') stop--;
     for (char *tab; (tab = memchr(p, t->delimiter, (size_t)(stop - p))); p = tab + 1) HONE_TRY(push(t, p, tab));
     return push(t, p, stop);
 }
 
+/* Which of the two ways is a property of the file, decided once. */
 hone_status hone_table_next(hone_table *t)
 {
     t->count = 0;
@@ -164,6 +170,7 @@ static const char *closing_quote(const char *p, const char *end)
             from = q + 2;
             continue;
         }
+        /* behind the data stand '\n' and NUL, so q[1] and q[2] can be read */
         bool whole = q + 1 >= end || q[1] == '\t' || q[1] == '\n' || (q[1] == '\r' && q[2] == '\n');
         bool spans = memchr(p, '\n', (size_t)(q - p)) && memchr(p, '\t', (size_t)(q - p));
         return whole && !spans ? q : NULL;
@@ -176,6 +183,7 @@ bool hone_table_tsv_quoted(const char *data, const char *end, uint32_t *plain_li
     bool any = false;
     *plain_line = 0;
     for (const char *p = data; (p = memchr(p, '"', (size_t)(end - p)));) {
+        /* a quote within a field is a plain character in either reading */
         if (p > data && p[-1] != '\t' && p[-1] != '\n') {
             p++;
             continue;

@@ -16,6 +16,7 @@ static hone_status read_file(hone_text_job *job, const char *path, const char *b
     HONE_TRY(hone_text_job_open(job, path, below, limit));
     /* the name holds the class, so it is part of the data */
     job->sink->hash = XXH3_64bits_withSeed(below, strlen(below) + 1, job->sink->hash);
+    /* the whole file is the text, with its line ends */
     size_t bytes = job->blob.bytes;
     if (bytes > UINT32_MAX) return hone_text_fail(job, 0, 0, "cut it", "a text of more than 4 GiB");
     if (!job->checked) /* found while opening, and left to be told here */
@@ -49,11 +50,13 @@ static hone_status read_class(hone_text_job *job, const char *folder, const char
     hone_names *notes = &job->sink->notes;
     if (s == HONE_OK && odd)
         s = hone_names_addf(notes, "%s: left out %d entries that are no files", hone_shown(folder), odd);
+    /* an empty class is noted, not refused: it may be filled later */
     if (s == HONE_OK && !texts)
         s = hone_names_addf(notes, "class \"%s\" has no files in %s", hone_shown(name), hone_shown(folder));
     return s;
 }
 
+/* Classes are found again in each split: a class that train lacks is then named by its file. */
 hone_status hone_text_folder_read(hone_text_job *job, const char *root, const char *prefix, size_t limit)
 {
     hone_names classes = {0};
@@ -70,6 +73,7 @@ hone_status hone_text_folder_read(hone_text_job *job, const char *root, const ch
         free(path);
         free(below);
     }
+    /* files beside the class folders (a README) are nobody's text and are passed over */
     if (s == HONE_OK && !found)
         s = hone_fail(HONE_ERR_DATA, "wanted: one folder a class, with its texts inside", "%s: no class folders",
                       hone_shown(folder));

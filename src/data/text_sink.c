@@ -18,6 +18,7 @@ static hone_status no_memory(size_t bytes)
                      "no memory for rows of text (%zu bytes)", bytes);
 }
 
+/* The pool outlives the sink: data sets hold references of their own. */
 hone_status hone_text_sink_init(hone_text_sink *s, bool skip)
 {
     *s = (hone_text_sink){.skip = skip, .slots = 64, .last = -1};
@@ -63,6 +64,7 @@ static hone_status pool_add(hone_text_pool *p, const char *shown, char *memory, 
     return HONE_OK;
 }
 
+/* From here on the pool owns the bytes, whatever happens to the rows. */
 hone_status hone_text_job_begin(hone_text_job *job, const char *path, const char *shown)
 {
     hone_text_sink *s = job->sink;
@@ -81,6 +83,7 @@ hone_status hone_text_job_begin(hone_text_job *job, const char *path, const char
     return s->skip && status == HONE_ERR_DATA ? HONE_OK : status;
 }
 
+/* The chunk is the reader's own; tests that vary it call hone_blob_read. */
 hone_status hone_text_job_open(hone_text_job *job, const char *path, const char *shown, size_t limit)
 {
     job->path = path;
@@ -113,6 +116,7 @@ static bool grow_slots(hone_text_sink *s)
     return true;
 }
 
+/* Files are mostly sorted or have few classes, so the class of the row before is tried first. */
 int hone_text_sink_class(hone_text_sink *s, const char *name, size_t bytes)
 {
     if (s->last >= 0) {
@@ -144,6 +148,7 @@ static hone_status check_label(const hone_text_job *job, hone_span label, uint32
 {
     if (is_blank(label.at, label.bytes))
         return hone_text_fail(job, line, 0, "give each row a class name, or leave the row out", "the label is empty");
+    /* swapped columns would otherwise make a class of every text, and a table as large as the data */
     if (label.bytes > HONE_CLASS_NAME_BYTES_MAX)
         return hone_text_fail(job, line, 0, "name the columns with data.columns: {input: ..., label: ...}",
                               "the label has %zu bytes (at most %d): is it the text? (\"%s\")", label.bytes,
@@ -172,6 +177,7 @@ static void place(const hone_text_job *job, uint32_t line, char *out)
     else snprintf(out, HONE_SHOWN, "%s", path);
 }
 
+/* The one place where rows come in, so that every format obeys the same rules for labels and sizes. */
 hone_status hone_text_sink_add(const hone_text_job *job, hone_split split, hone_span label, hone_text_row row)
 {
     hone_text_sink *s = job->sink;
@@ -185,6 +191,7 @@ hone_status hone_text_sink_add(const hone_text_job *job, hone_split split, hone_
     if (l->count >= INT32_MAX)
         return hone_fail(HONE_ERR_DATA, "use a part of the data", "%s: more than %d rows in one split",
                          hone_shown(job->path), INT32_MAX);
+    /* the first byte decides nearly always: texts are not scanned twice */
     if ((row.bytes == 0 || (unsigned char)row.text[0] <= ' ') && is_blank(row.text, row.bytes) && s->empty++ == 0)
         place(job, row.line, s->first_empty);
     HONE_TRY(reserve(l));
@@ -192,6 +199,7 @@ hone_status hone_text_sink_add(const hone_text_job *job, hone_split split, hone_
     return HONE_OK;
 }
 
+/* Counted and told, never an error: editors leave blank lines at the end. */
 void hone_text_sink_blank(const hone_text_job *job, uint32_t line)
 {
     if (job->sink->blank++ == 0) place(job, line, job->sink->first_blank);
@@ -204,9 +212,11 @@ hone_status hone_text_sink_broken(const hone_text_job *job, hone_status status)
     return hone_names_add(&job->sink->list[job->split].skipped, hone_error_message());
 }
 
+/* One wording for places in all readers; editors jump to file:line:column. */
 hone_status hone_text_fail(const hone_text_job *job, uint32_t line, uint32_t column, const char *hint, const char *fmt,
                            ...)
 {
+    /* built aside, as hone_fail's record may be among the arguments */
     char text[1024], where[HONE_SHOWN + 32];
     va_list args;
     va_start(args, fmt);
@@ -223,6 +233,7 @@ const char *hone_span_quote(hone_span s, char *out, size_t out_bytes)
 {
     char copy[64];
     size_t n = s.bytes < 60 ? s.bytes : 60;
+    /* a cut within a character would show as \xNN */
     while (n < s.bytes && n > 0 && ((unsigned char)s.at[n] & 0xC0) == 0x80) n--; /* not within a character */
     memcpy(copy, s.at, n);
     copy[n] = '\0';
@@ -232,6 +243,7 @@ const char *hone_span_quote(hone_span s, char *out, size_t out_bytes)
     return out;
 }
 
+/* Case counts: these are names that somebody chose for programs to read. */
 hone_split hone_split_parse(const char *name, size_t bytes)
 {
     static const struct {
@@ -251,7 +263,9 @@ bool hone_weight_parse(hone_span s, float *out)
     if (s.bytes == 0 || s.bytes >= sizeof copy) return false;
     memcpy(copy, s.at, s.bytes);
     copy[s.bytes] = '\0';
+    /* no locale, no hexadecimal, no "nan" */
     if (strspn(copy, "0123456789+-.eE") != s.bytes) return false;
+    /* what strtod leaves over is no number, and 1e999 is infinite */
     double v = strtod(copy, &end);
     if (*end || !isfinite(v) || v < 0 || v > 1e30) return false;
     *out = (float)v;

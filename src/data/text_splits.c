@@ -11,6 +11,7 @@
 #include "data/open_text.h"
 #include "data/order.h"
 
+/* Labels and weights are copied out of the rows: loaders and metrics take arrays. */
 hone_status hone_dataset_of_texts(hone_text_rows *t, const char *name, hone_dataset **out)
 {
     size_t n = (size_t)t->count;
@@ -82,6 +83,7 @@ static hone_status cut_val(hone_text_gather *g, const hone_config *c, hone_datas
 {
     const hone_text_list *l = &g->sink.list[HONE_SPLIT_TRAIN];
     size_t n = (size_t)l->count;
+    /* keyed by the row's number in train: the same cut for train, for eval, and on resume */
     bool *in_val = malloc(n + 1);                   /* (rows): which of them validate */
     int32_t *label = malloc(n * sizeof *label + 1); /* (rows)                        */
     int64_t count = 0;
@@ -126,6 +128,7 @@ static hone_status list_classes(const hone_text_gather *g, hone_names *out)
     const hone_text_list *l = &g->sink.list[HONE_SPLIT_TRAIN];
     bool *seen = calloc((size_t)g->sink.classes.count + 1, sizeof *seen);
     if (!seen) return hone_no_memory("class names", 0);
+    /* a class counts where it has a row to learn from */
     for (int64_t i = 0; i < l->count; i++) seen[l->row[i].label] = true;
     hone_status s = HONE_OK;
     for (int k = 0; s == HONE_OK && k < g->sink.classes.count; k++)
@@ -144,6 +147,7 @@ static int *map_classes(const hone_text_sink *s, int classes, const char *const 
     int *map = malloc((size_t)s->classes.count * sizeof *map + 1);
     for (int k = 0; map && k < s->classes.count; k++) {
         const char *const *at = NULL;
+        /* train's list is sorted; a model's may come from elsewhere */
         if (sorted) at = bsearch(&s->classes.item[k], list, (size_t)classes, sizeof *list, compare_names);
         for (int i = 0; !sorted && !at && i < classes; i++)
             if (strcmp(list[i], s->classes.item[k]) == 0) at = &list[i];
@@ -168,6 +172,7 @@ static hone_status note_classes(const hone_data *d, const hone_config *c, hone_n
     hone_names folded = {0};
     char text[HONE_CLASS_NAME_BYTES_MAX + 1];
     hone_status s = HONE_OK;
+    /* quadratic, and nobody reads thousands of names */
     int limit = d->classes < 2000 ? d->classes : 0; /* pairs are compared */
     for (int k = 0; s == HONE_OK && k < limit; k++) {
         fold(d->class_name[k], text, sizeof text);
@@ -178,6 +183,7 @@ static hone_status note_classes(const hone_data *d, const hone_config *c, hone_n
         if (s == HONE_OK) s = hone_names_add(&folded, text);
     }
     int64_t rows = hone_dataset_count(d->train);
+    /* an id column taken for the label has as many classes as rows */
     if (s == HONE_OK && rows >= 20 && d->classes > rows / 2)
         s = hone_names_addf(notes, "%d classes in %lld rows: is the label column the right one?", d->classes,
                             (long long)rows);
@@ -208,7 +214,9 @@ static hone_status build(hone_text_gather *g, const hone_config *c, hone_data *d
         status = map_labels(g, &s->list[k], map, hone_split_name((hone_split)k), "train");
     free(map);
     HONE_TRY(status);
+    /* content, columns and splits; not paths, so a copy elsewhere resumes */
     d->fingerprint = s->hash;
+    /* the data's own val goes before val_fraction */
     if (s->list[HONE_SPLIT_VAL].count) {
         HONE_TRY(take_rows(g, HONE_SPLIT_TRAIN, NULL, &d->train));
         HONE_TRY(take_rows(g, HONE_SPLIT_VAL, NULL, &d->val));
@@ -223,6 +231,7 @@ static hone_status build(hone_text_gather *g, const hone_config *c, hone_data *d
     return status;
 }
 
+/* Findings stop here and not in the trainer, so that plan and train say the same. */
 hone_status hone_text_data_open(const hone_config *c, hone_data **out)
 {
     hone_text_gather g;
@@ -267,6 +276,7 @@ static hone_status open_eval(hone_text_gather *g, const hone_config *c, hone_spl
                              const char *const *class_name, hone_dataset **out)
 {
     HONE_TRY(choose(g, c, wanted, out));
+    /* the view's rows are its own by now, so they can be renumbered in place */
     hone_text_rows *t = (*out)->texts;
     int *map = map_classes(&g->sink, classes, class_name, false);
     if (!map) return hone_no_memory("class names", 0);
@@ -277,6 +287,7 @@ static hone_status open_eval(hone_text_gather *g, const hone_config *c, hone_spl
     return s;
 }
 
+/* Another set by hand may be of another format and have no weights; its columns are those of the page. */
 hone_status hone_text_data_open_eval(const char *path, const char *split, const hone_config *c, int classes,
                                      const char *const *class_name, hone_dataset **out)
 {

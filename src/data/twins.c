@@ -44,6 +44,7 @@ static void fold_into(scratch *s, const char *text, size_t bytes, bool letters)
     for (size_t k = 0; k < bytes;) {
         uint32_t code;
         k += (size_t)hone_utf8_next(text + k, &code);
+        /* U+2000 to U+206F are spaces and punctuation, U+3000 is the wide space */
         bool gap = code <= ' ' || code == 0xA0 || (code >= 0x2000 && code <= 0x206F) || code == 0x3000;
         if (letters && code < 0x80)
             gap = !((code >= '0' && code <= '9') || (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z'));
@@ -110,6 +111,7 @@ static bool find_shingles(scratch *s, const hone_text_row *row)
         s->shingle = grown;
         s->shingle_capacity = s->bytes + 1;
     }
+    /* a window of five characters: `first` and `last` move by whole characters */
     size_t first = 0, last = 0;
     int characters = 0;
     for (; last < s->bytes; characters++) {
@@ -119,6 +121,7 @@ static bool find_shingles(scratch *s, const hone_text_row *row)
         }
         for (last++; last < s->bytes && ((unsigned char)s->text[last] & 0xC0) == 0x80;) last++;
     }
+    /* the last window, which is also the only one of a short text */
     if (last > first) s->shingle[s->shingles++] = (uint32_t)XXH3_64bits(s->text + first, last - first);
     return true;
 }
@@ -132,16 +135,19 @@ static double jaccard(const scratch *a, const scratch *b)
         else if (a->shingle[i] < b->shingle[j]) i++;
         else j++;
     }
+    /* two empty texts have nothing in common: they are a finding of their own */
     size_t any = a->shingles + b->shingles - both;
     return any ? (double)both / (double)any : 0.0;
 }
 
+/* Fine on one that was never used. */
 static void scratch_free(scratch *s)
 {
     free(s->text);
     free(s->shingle);
 }
 
+/* The definition itself, for tests and for single pairs. */
 double hone_text_similarity(const hone_text_row *a, const hone_text_row *b)
 {
     scratch x = {0}, y = {0};
@@ -179,6 +185,7 @@ static void make_bands(const scratch *s, uint32_t *band)
     for (size_t i = 0; i < s->shingles; i++)
         for (int k = 0; k < HASHES; k++) {
             uint32_t h = (s->shingle[i] ^ mask[k]) * factor[k];
+            /* the minimum looks at the high bits, which the multiplication mixes best; this helps the low ones */
             h ^= h >> 15;
             least[k] = h < least[k] ? h : least[k];
         }
@@ -194,6 +201,7 @@ static hone_status look_at(void *arg, int64_t chunk)
     int64_t end = (chunk + 1) * CHUNK < w->count ? (chunk + 1) * CHUNK : w->count;
     for (int64_t i = chunk * CHUNK; ok && i < end; i++) {
         const hone_text_row *r = w->row[i];
+        /* a pair is equal when both texts are; the seed ties the second to its first */
         w->exact[i] = XXH3_128bits(r->text, r->bytes);
         if (r->second) {
             XXH128_hash_t second = XXH3_128bits_withSeed(r->second, r->second_bytes, w->exact[i].low64);
@@ -252,6 +260,7 @@ static bool compare_pair(const work *w, int64_t *near, int64_t i, int64_t j, boo
     if (!find_shingles(y, w->row[j])) return false;
     make_set(y);
     if (jaccard(x, y) < HONE_NEAR_SIMILARITY) return true;
+    /* the smaller index becomes the root, so a cluster is named by its first text */
     near[a > b ? a : b] = a > b ? b : a;
     return true;
 }
@@ -266,6 +275,7 @@ static hone_status scan_band(const work *w, const int64_t *folded, int band, int
     for (int64_t i = 0; ok && i < w->count; i++) {
         uint32_t key = w->band[i * BANDS + band];
         if (!key || folded[i] != i) continue; /* one text of each group of copies stands for all */
+        /* Fibonacci hashing (Knuth, TAOCP 3, section 6.4): keys share their low bit */
         size_t k = (key * (size_t)0x9E3779B97F4A7C15u >> 20) & (slots - 1);
         while (slot[k] && w->band[(slot[k] - 1) * BANDS + band] != key) k = (k + 1) & (slots - 1);
         before[i] = slot[k] - 1;
@@ -287,6 +297,7 @@ static hone_status find_near(const work *w, const int64_t *folded, int64_t *near
     while (slots < 2 * n) slots *= 2;
     int64_t *slot = malloc(slots * sizeof *slot), *before = malloc(n * sizeof *before + 1);
     hone_status s = slot && before ? HONE_OK : hone_no_memory("the search for near copies", slots * sizeof *slot);
+    /* copies start in the cluster of the text they are copies of */
     for (int64_t i = 0; i < w->count; i++) near[i] = folded[i];
     for (int band = 0; s == HONE_OK && band < BANDS; band++) s = scan_band(w, folded, band, near, slot, slots, before);
     for (int64_t i = 0; s == HONE_OK && i < w->count; i++) near[i] = find_root(near, i);
@@ -295,6 +306,7 @@ static hone_status find_near(const work *w, const int64_t *folded, int64_t *near
     return s;
 }
 
+/* The first pass is parallel and writes to places of its own; what follows is one thread's, in order. */
 hone_status hone_twins_find(const hone_text_row *const *row, int64_t count, int threads, hone_twins *out)
 {
     size_t n = (size_t)count;
@@ -321,6 +333,7 @@ hone_status hone_twins_find(const hone_text_row *const *row, int64_t count, int 
     return s;
 }
 
+/* Fine on one that was only half made. */
 void hone_twins_free(hone_twins *t)
 {
     free(t->exact);

@@ -12,6 +12,7 @@ static size_t ascii_prefix(const char *s, size_t bytes)
         uint64_t a, b;
         memcpy(&a, s + k, 8);
         memcpy(&b, s + k + 8, 8);
+        /* one test for both words: the loop is bound by loads, not by branches */
         if ((a | b) & 0x8080808080808080u) break;
     }
     while (k < bytes && (unsigned char)s[k] < 0x80) k++;
@@ -22,8 +23,10 @@ static size_t ascii_prefix(const char *s, size_t bytes)
 static const char *fault(const unsigned char *s, size_t left)
 {
     if (s[0] < 0xC0) return "a continuation byte without its first byte";
+    /* C0 and C1 could only begin two-byte forms of ASCII */
     if (s[0] < 0xC2) return "an overlong form";
     if (s[0] > 0xF4) return s[0] < 0xFE ? "above U+10FFFF" : "a byte that UTF-8 never uses";
+    /* from here the first byte is fine; the second may still make the form illegal */
     if (left < 2) return "a character that is cut off at the end";
     if (s[0] == 0xE0 && s[1] >= 0x80 && s[1] < 0xA0) return "an overlong form";
     if (s[0] == 0xED && s[1] >= 0xA0 && s[1] < 0xC0) return "a surrogate";
@@ -42,6 +45,7 @@ static size_t sequence(const unsigned char *s, size_t left)
 {
     size_t want = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : s[0] < 0xF5 ? 4 : 0;
     if (want < 2 || want > left) return want > left ? 0 : want;
+    /* the four first bytes whose second one has a narrower range (Unicode 15, table 3-7) */
     unsigned char low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;
     unsigned char high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;
     if (s[1] < low || s[1] > high) return 0;
@@ -50,6 +54,7 @@ static size_t sequence(const unsigned char *s, size_t left)
     return want;
 }
 
+/* Two loops, as text comes in runs: wide steps over ASCII, one by one over all else. */
 size_t hone_utf8_check(const char *text, size_t bytes, const char **why)
 {
     for (size_t k = 0;;) {
@@ -67,6 +72,7 @@ size_t hone_utf8_check(const char *text, size_t bytes, const char **why)
     }
 }
 
+/* Trusts its input: texts are checked once, when their file is read. */
 int hone_utf8_next(const char *text, uint32_t *code)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -77,6 +83,7 @@ int hone_utf8_next(const char *text, uint32_t *code)
     return n;
 }
 
+/* The last bytes first: each takes six bits, what is left goes into the first byte. */
 int hone_utf8_put(uint32_t code, char *out)
 {
     if (code < 0x80) {
