@@ -123,6 +123,7 @@ typedef struct hone_config {
         hone_string_list freeze;
         bool    shuffle, deterministic;
         hone_precision precision;
+        double  loss_scale;
         int64_t seed;
     } train;
     struct { hone_interval every; int keep; bool initial; } checkpoint;

@@ -30,7 +30,7 @@ typedef struct hone_compile_opts {
     bool                no_fuse;
     bool                eager;       /* never record                                               */
     hone_program       *share;       /* NULL: own everything                                       */
-    hone_precision      precision;   /* AUTO (0): the backend's best; what it lacks is refused     */
+    hone_precision      precision;   /* AUTO (0): as `share`, else the backend's best; what it lacks is refused */
     float               loss_scale;  /* fp16: the first one; 0 = HONE_LOSS_SCALE_INIT               */
 } hone_compile_opts;
 

@@ -152,6 +152,7 @@ static hone_status measure(hone_trainer *t, double started, hone_bench_result *r
     hone_program_memory(t->train.full.program, &planned, &allocated);
     r->program_bytes = allocated.total;
     r->device = t->backend->name;
+    r->precision = hone_precision_name(hone_program_precision(t->train.full.program));
     r->threads = t->backend->threads;
     r->batch = t->train.full.batch;
     return measure_ops(t, r);

@@ -21,7 +21,7 @@ typedef struct hone_bench_op {
 
 typedef struct hone_bench_result {
     const hone_config *config;
-    const char *device, *path;
+    const char *device, *precision, *path;
     int threads, batch, steps;
     double first_step_seconds; /* from the start of the command to the end of step 1         */
     double step_median, step_low, step_high, step_least; /* seconds; low, high: 10 and 90 %   */

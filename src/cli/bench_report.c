@@ -110,7 +110,7 @@ void hone_bench_print(const hone_bench_result *r)
     char peak[32], arenas[32];
     hone_cli_bytes((double)r->peak_bytes, peak, sizeof peak);
     hone_cli_bytes((double)r->program_bytes, arenas, sizeof arenas);
-    printf("%s: batch %d, %d threads, %s, fp32\n\n", r->path, r->batch, r->threads, r->device);
+    printf("%s: batch %d, %d threads, %s, %s\n\n", r->path, r->batch, r->threads, r->device, r->precision);
     printf("samples/s      %.1f\n", samples_per_second(r));
     printf("step           %.3f ms median of %d (10 %% %.3f, 90 %% %.3f, least %.3f)\n", 1e3 * r->step_median, r->steps,
            1e3 * r->step_low, 1e3 * r->step_high, 1e3 * r->step_least);
@@ -149,10 +149,11 @@ static json_t *ops_json(const hone_bench_result *r)
 json_t *hone_bench_json(const hone_bench_result *r)
 {
     totals step = step_totals(r);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "config", r->path, "device",
-                          r->device, "precision", "fp32", "threads", r->threads, "batch", r->batch, "steps", r->steps,
-                          "samples_per_second", samples_per_second(r), "step_ms", 1e3 * r->step_median, "step_ms_p10",
-                          1e3 * r->step_low, "step_ms_p90", 1e3 * r->step_high, "step_ms_min", 1e3 * r->step_least);
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "config", r->path, "device", r->device,
+                  "precision", r->precision, "threads", r->threads, "batch", r->batch, "steps", r->steps,
+                  "samples_per_second", samples_per_second(r), "step_ms", 1e3 * r->step_median, "step_ms_p10",
+                  1e3 * r->step_low, "step_ms_p90", 1e3 * r->step_high, "step_ms_min", 1e3 * r->step_least);
     if (!o) return NULL;
     json_object_set_new(o, "first_step_seconds", json_real(r->first_step_seconds));
     json_object_set_new(o, "data_wait", json_real(r->data_wait));

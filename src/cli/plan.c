@@ -34,12 +34,23 @@ hone_status hone_plan_program(const hone_trainer *t, hone_mode mode, int64_t bat
     *out = NULL;
     HONE_TRY(build_graph(t, mode, batch, &graph, &io));
     hone_compile_opts train = hone_setup_train_opts(t).compile, infer = {.loss = HONE_NONE};
+    infer.precision = train.precision;
     train.loss = io.loss;
     const hone_compile_opts *opts = mode == HONE_MODE_TRAIN ? &train : &infer;
     hone_status status =
         allocate ? hone_compile(graph, t->backend, opts, out) : hone_compile_plan(graph, t->backend, opts, out);
     hone_graph_free(graph);
     return status;
+}
+
+/* Activations one by one: what 16-bit storage halves, and what stays fp32. */
+static void sum_storage(const hone_graph *g, size_t bytes[HONE_DTYPE_COUNT])
+{
+    for (hone_tid k = 0; k < g->tensor_count; k++) {
+        const hone_tensor *x = &g->tensor[k];
+        if (x->role == HONE_ROLE_ACT && x->alias == HONE_NONE && x->offset >= 0)
+            bytes[x->dtype] += hone_tensor_bytes(x);
+    }
 }
 
 /* Figures of one mode at the batch of the config. */
@@ -49,6 +60,7 @@ static hone_status plan_mode(const hone_trainer *t, hone_mode mode, bool allocat
     HONE_TRY(hone_plan_program(t, mode, t->config->train.batch, allocate, &p));
     hone_program_memory(p, &out->planned, &out->allocated);
     out->was_allocated = allocate;
+    sum_storage(hone_program_graph(p), out->stored);
     hone_text text = {0};
     if (nodes) hone_graph_print(hone_program_graph(p), &text);
     if (nodes) *nodes = hone_text_take(&text);
@@ -192,7 +204,10 @@ static hone_status make_plan(const hone_cli *cli, hone_trainer *t, hone_plan_res
 {
     bool allocate = hone_cli_value(cli, "--allocate") != NULL, nodes = hone_cli_value(cli, "--nodes") != NULL;
     HONE_TRY(hone_setup_check(t->config));
+    hone_precision precision;
     HONE_TRY(hone_backend_open(cli->device, cli->threads, &t->backend));
+    HONE_TRY(hone_precision_choose(t->backend, t->config->train.precision, &precision));
+    r->precision = hone_precision_name(precision);
     HONE_TRY(hone_setup_model(t));
     HONE_TRY(layer_table(t, &r->layers));
     HONE_TRY(plan_mode(t, HONE_MODE_TRAIN, allocate, &r->train, nodes ? &r->nodes : NULL));

@@ -9,11 +9,12 @@
 
 typedef struct hone_plan_mode { /* one program: training or inference */
     hone_memory planned, allocated;
+    size_t stored[HONE_DTYPE_COUNT]; /* activations before reuse, by type */
     bool was_allocated; /* --allocate: `allocated` is filled           */
 } hone_plan_mode;
 
 typedef struct hone_plan_result {
-    const char *path, *device;
+    const char *path, *device, *precision;
     int threads, batch, classes;
     int64_t parameters; /* learned values                          */
     char *layers;       /* the layer table                         */

@@ -30,6 +30,11 @@ static void print_memory(const hone_plan_result *r)
         print_arena(hone_role_name((hone_role)k), t->role_bytes[k], i->role_bytes[k]);
     print_arena("total", t->total, i->total);
     print_arena("act without reuse", t->act_no_reuse, i->act_no_reuse);
+    for (int k = 0; k < HONE_DTYPE_COUNT; k++) {
+        char name[32];
+        snprintf(name, sizeof name, "  of it %s", hone_dtype_name((hone_dtype)k));
+        print_arena(name, r->train.stored[k], r->infer.stored[k]);
+    }
     printf("activations with reuse: %.1f %% of those without in training, %.1f %% in inference\n", saved(t), saved(i));
     if (r->train.was_allocated)
         printf("allocated: training %zu bytes (planned %zu), inference %zu bytes (planned %zu)\n",
@@ -40,8 +45,8 @@ static void print_memory(const hone_plan_result *r)
 void hone_plan_print(const hone_plan_result *r)
 {
     char free_text[32];
-    printf("%s: batch %d, %d classes, %s, %d threads\n\n%s", r->path, r->batch, r->classes, r->device, r->threads,
-           r->layers);
+    printf("%s: batch %d, %d classes, %s, %s, %d threads\n\n%s", r->path, r->batch, r->classes, r->device, r->precision,
+           r->threads, r->layers);
     if (r->nodes) printf("\n%s", r->nodes);
     print_memory(r);
     printf("\n%lld parameters; largest batch that trains in %s%s: %lld\n", (long long)r->parameters,
@@ -55,9 +60,14 @@ static json_t *mode_json(const hone_plan_mode *m)
     json_t *arenas = json_object();
     for (int k = 0; k < HONE_ROLE_COUNT; k++)
         json_object_set_new(arenas, hone_role_name((hone_role)k), json_integer((json_int_t)m->planned.role_bytes[k]));
-    json_t *o = json_pack("{s:o, s:I, s:I, s:I}", "arenas", arenas, "total_bytes", (json_int_t)m->planned.total,
-                          "activation_bytes", (json_int_t)m->planned.role_bytes[HONE_ROLE_ACT],
-                          "activation_bytes_no_reuse", (json_int_t)m->planned.act_no_reuse);
+    json_t *stored = json_object();
+    for (int k = 0; k < HONE_DTYPE_COUNT; k++)
+        if (m->stored[k] > 0)
+            json_object_set_new(stored, hone_dtype_name((hone_dtype)k), json_integer((json_int_t)m->stored[k]));
+    json_t *o =
+        json_pack("{s:o, s:o, s:I, s:I, s:I}", "arenas", arenas, "activation_bytes_by_type", stored, "total_bytes",
+                  (json_int_t)m->planned.total, "activation_bytes", (json_int_t)m->planned.role_bytes[HONE_ROLE_ACT],
+                  "activation_bytes_no_reuse", (json_int_t)m->planned.act_no_reuse);
     if (o && m->was_allocated) json_object_set_new(o, "allocated_bytes", json_integer((json_int_t)m->allocated.total));
     return o;
 }
@@ -65,10 +75,10 @@ static json_t *mode_json(const hone_plan_mode *m)
 /* The layer table stays text: it is a picture, the figures beside it are for programs. */
 hone_status hone_plan_print_json(const hone_plan_result *r)
 {
-    json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:o, s:s}", "config", r->path, "device",
-                          r->device, "threads", r->threads, "batch", r->batch, "classes", r->classes, "parameters",
-                          (json_int_t)r->parameters, "free_bytes", (json_int_t)r->free_bytes, "largest_batch",
-                          (json_int_t)r->largest_batch, "training", mode_json(&r->train), "inference",
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:o, s:s}", "config", r->path, "device",
+                          r->device, "precision", r->precision, "threads", r->threads, "batch", r->batch, "classes",
+                          r->classes, "parameters", (json_int_t)r->parameters, "free_bytes", (json_int_t)r->free_bytes,
+                          "largest_batch", (json_int_t)r->largest_batch, "training", mode_json(&r->train), "inference",
                           mode_json(&r->infer), "layers", r->layers);
     if (!o) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
     if (r->nodes) json_object_set_new(o, "nodes", json_string(r->nodes));

@@ -27,7 +27,9 @@ hone_status hone_pass_copy(hone_program *p, const hone_graph *g)
     for (hone_tid t = 0; p->backend->real == HONE_F64 && t < p->graph->tensor_count; t++)
         if (p->graph->tensor[t].dtype == HONE_F32) p->graph->tensor[t].dtype = HONE_F64;
     for (hone_tid t = 0; t < p->graph->tensor_count; t++) p->graph->tensor[t].grad = HONE_NONE;
-    HONE_TRY(hone_precision_choose(p->backend, p->opts.precision, &p->graph->precision));
+    hone_precision asked = p->opts.precision; /* a sharer that does not say is like its owner */
+    if (asked == HONE_PRECISION_AUTO && p->owner) asked = p->owner->graph->precision;
+    HONE_TRY(hone_precision_choose(p->backend, asked, &p->graph->precision));
     return hone_graph_step(p->graph, &p->step);
 }
 

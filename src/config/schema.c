@@ -209,6 +209,8 @@ const hone_row hone_schema[] = {
      "false lets GPU libraries pick quicker, unordered algorithms"},
     {"train.precision", HONE_TYPE_ENUM, AT(train.precision), 0, 0, 0, "auto", "auto|fp32|tf32|bf16|fp16", NULL,
      "auto = fp32 on a CPU, bf16 on sm_80 and later; fp16 uses a loss scale"},
+    {"train.loss_scale", HONE_TYPE_FLOAT, AT(train.loss_scale), 0, 1e30, ABOVE, "65536", NULL, NULL,
+     "fp16: the first loss scale; it doubles every 2000 good steps and halves where a gradient overflows"},
     {"train.seed", HONE_TYPE_INT64, AT(train.seed), 0, 9e18, 0, "1", NULL, NULL, "key of every random draw"},
 
     /* Saving costs time, losing an epoch costs more: one an epoch, two kept in case one is cut. */

@@ -230,7 +230,7 @@ hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out)
         if (t->text) HONE_TRY(hone_text_encode(t->text, set, t->config->text.max_length, threads));
         else HONE_TRY(hone_dataset_load(set, threads, t->opts->stop));
         HONE_TRY(hone_eval_pass_open(t->backend, t->model, set, t->config->train.batch, t->config->data.decode_threads,
-                                     t->train.full.program, t->opts->stop, &pass));
+                                     HONE_PRECISION_AUTO, t->train.full.program, t->opts->stop, &pass));
     } else { /* best.safetensors already holds the average, where there is one */
         HONE_TRY(use_average(t, false));
     }

@@ -12,7 +12,7 @@
 
 /* Four batches of prefetch: evaluation has no backward pass to hide decoding behind. */
 hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch, int threads,
-                                hone_program *share, const volatile int *stop, hone_pass *out)
+                                hone_precision precision, hone_program *share, const volatile int *stop, hone_pass *out)
 {
     hone_pass_opts o = {.backend = b,
                         .model = m,
@@ -21,7 +21,7 @@ hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_datas
                         .batch = batch,
                         .loader = {.threads = threads, .prefetch = 4},
                         .build = {.accumulate = 1},
-                        .compile = {.loss = HONE_NONE, .share = share},
+                        .compile = {.loss = HONE_NONE, .share = share, .precision = precision},
                         .stop = stop};
     return hone_pass_open(&o, out);
 }
@@ -179,7 +179,8 @@ hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_
     HONE_GOTO(status, load_set(&saved, data.set, backend->threads > 0 ? backend->threads : 1, o->stop, &text), done);
     HONE_GOTO(status,
               hone_eval_pass_open(backend, saved.model, data.set, o->batch > 0 ? o->batch : 256,
-                                  backend->threads > 0 ? backend->threads : 1, NULL, o->stop, &pass),
+                                  backend->threads > 0 ? backend->threads : 1, hone_saved_precision(&saved, backend),
+                                  NULL, o->stop, &pass),
               done);
     HONE_GOTO(status, hone_model_upload(saved.model, pass.full.program), done);
     status = hone_evaluation_run(&pass, o->stop, out);

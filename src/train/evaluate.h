@@ -5,9 +5,11 @@
 #include "hone/train.h"
 #include "train/pass.h"
 
-/* Opens an EVAL pass of `batch` over `data` (not shuffled). `share` NULL: it owns its parameters. */
+/* Opens an EVAL pass of `batch` over `data` (not shuffled). `share` NULL: it owns its parameters; else it computes
+ * in the precision of that program, and `precision` is AUTO. */
 hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch, int threads,
-                                hone_program *share, const volatile int *stop, hone_pass *out) HONE_MUST_USE;
+                                hone_precision precision, hone_program *share, const volatile int *stop,
+                                hone_pass *out) HONE_MUST_USE;
 /* One round over the set. The step block of the shared arena is left as it was. `pass` must be opened
  * by hone_eval_pass_open. HONE_INTERRUPTED when *stop. */
 hone_status hone_evaluation_run(hone_pass *pass, const volatile int *stop, hone_evaluation *out) HONE_MUST_USE;

@@ -103,8 +103,9 @@ static void put_training(json_t *o, const hone_config *c)
     }
     put_number(o, "train.clip_norm", c->train.clip_norm);
     put_number(o, "train.ema", c->train.ema);
-    /* these two choose kernels, and kernels round differently */
+    /* these choose kernels, and kernels round differently */
     put_number(o, "train.precision", c->train.precision);
+    put_number(o, "train.loss_scale", c->train.loss_scale);
     put_number(o, "train.deterministic", c->train.deterministic);
     put_text(o, "train.init", c->train.init);
     /* what decides about best.safetensors and the end */

@@ -34,7 +34,8 @@ static hone_status compile_for(hone_predictor *p, int batch, hone_program *share
                          .pool_w = pre->width,
                          .mode = HONE_MODE_EVAL,
                          .accumulate = 1};
-    hone_compile_opts compile = {.loss = HONE_NONE, .share = share};
+    hone_compile_opts compile = {
+        .loss = HONE_NONE, .share = share, .precision = hone_saved_precision(&p->saved, p->backend)};
     hone_graph *g = NULL;
     HONE_TRY(hone_model_build(p->saved.model, &o, &g, io));
     hone_status status = hone_compile(g, p->backend, &compile, program);

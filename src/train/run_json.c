@@ -48,6 +48,10 @@ hone_status hone_trainer_write_run_json(hone_trainer *t, const char *status)
     json_object_set_new(o, "compiler", json_string(__VERSION__));
     json_object_set_new(o, "device", json_string(t->backend->name));
     json_object_set_new(o, "device_text", json_string(hone_backend_describe(t->backend, device, sizeof device)));
+    json_object_set_new(o, "precision",
+                        t->train.full.program
+                            ? json_string(hone_precision_name(hone_program_precision(t->train.full.program)))
+                            : json_null());
     json_object_set_new(o, "threads", json_integer(t->backend->threads));
     json_object_set_new(o, "seed", json_integer(t->config->train.seed));
     json_object_set_new(o, "started", text_or_null(t->started_text));

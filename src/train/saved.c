@@ -120,3 +120,12 @@ void hone_saved_close(hone_saved *s)
     free(s->weights);
     *s = (hone_saved){0};
 }
+
+/* A refusal is no error here: the device does what it does best, and the report says in what. */
+hone_precision hone_saved_precision(const hone_saved *s, const hone_backend *b)
+{
+    hone_precision precision, asked = s->config ? s->config->train.precision : HONE_PRECISION_AUTO;
+    if (hone_precision_choose(b, asked, &precision) == HONE_OK) return precision;
+    hone_error_clear();
+    return HONE_PRECISION_AUTO;
+}

@@ -16,6 +16,9 @@ typedef struct hone_saved {
  * nothing of that is there, DATA where weights and model.json don't fit, naming the parameter. */
 hone_status hone_saved_open(const char *path, hone_saved *out) HONE_MUST_USE;
 void hone_saved_close(hone_saved *s);
+/* What to evaluate it in on `b`: the precision it was trained in where the device has that, else the device's own
+ * (a run of a GPU is read on a CPU, too); AUTO for a model file. */
+hone_precision hone_saved_precision(const hone_saved *s, const hone_backend *b);
 
 /* A config of defaults, for reading a data set by a model file that has no run around it. */
 hone_status hone_saved_plain_config(bool text, hone_config **out) HONE_MUST_USE;

@@ -13,10 +13,6 @@
 /* What this build can't do is refused before any data are read: minutes later it would be an annoyance. */
 hone_status hone_setup_check(const hone_config *c)
 {
-    if (c->train.precision == HONE_PRECISION_BF16 || c->train.precision == HONE_PRECISION_FP16 ||
-        c->train.precision == HONE_PRECISION_TF32)
-        return hone_fail(HONE_ERR_USAGE, "set train.precision: auto or fp32",
-                         "train.precision: a CPU computes in fp32");
     if (c->augment.crop.given) /* refused rather than silently trained without it */
         return hone_fail(HONE_ERR_USAGE, "use augment.crop: {pad: N}",
                          "augment.crop: this hone has no random resized crop yet");
@@ -193,6 +189,8 @@ hone_pass_opts hone_setup_train_opts(const hone_trainer *t)
                                       .crop_pad = c->augment.crop_pad},
                             .compile = {.optimizer = adamw ? HONE_OPT_ADAMW : HONE_OPT_SGD,
                                         .update = update_attr(c),
+                                        .precision = c->train.precision,
+                                        .loss_scale = (float)c->train.loss_scale,
                                         .accumulate = c->train.accumulate},
                             .class_weight = t->class_weight,
                             .stop = t->opts->stop};
@@ -281,6 +279,8 @@ hone_status hone_setup_open(hone_trainer *t)
     HONE_TRY(hone_backend_open(device, t->opts->threads, &t->backend));
     if (strcmp(device, "auto") == 0) /* the user left the choice to us, so the choice is said */
         hone_trainer_say(t, "note", "device: %s", hone_backend_describe(t->backend, taken, sizeof taken));
+    hone_precision precision; /* compile asks again; here it is cheap to get wrong */
+    HONE_TRY(hone_precision_choose(t->backend, t->config->train.precision, &precision));
     HONE_TRY(load_tuning(t));
     HONE_TRY(open_data(t));
     HONE_TRY(check_splits(t));
@@ -291,7 +291,7 @@ hone_status hone_setup_open(hone_trainer *t)
     count_steps(t);
     if (t->data->val)
         HONE_TRY(hone_eval_pass_open(t->backend, t->model, t->data->val, t->config->train.batch, decode_threads(t),
-                                     t->train.full.program, t->opts->stop, &t->val));
+                                     HONE_PRECISION_AUTO, t->train.full.program, t->opts->stop, &t->val));
     count_memory(t);
     return HONE_OK;
 }

@@ -77,6 +77,8 @@ static const struct field {
     FIELD(FIELD_I32, block.bad_in_row),
     FIELD(FIELD_I64, block.bad_total),
     FIELD(FIELD_I64, block.updates),
+    FIELD(FIELD_FLOAT, block.loss_scale),
+    FIELD(FIELD_I32, block.scale_good),
 #undef FIELD
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
