@@ -15,6 +15,10 @@ hone_status hone_cpu_roof(const hone_backend *b, double *flop_per_second, double
 /* Entry symbol of libhone_cuda.so. Errors: DEVICE with the reason. */
 #define HONE_CUDA_ENTRY "hone_cuda_open"
 typedef hone_status (*hone_cuda_open_fn)(int device, hone_backend **out);
+/* Second symbol: the libraries that the plugin computes with, their versions, what is missing and the fix. Needs no
+ * device; never fails. */
+#define HONE_CUDA_VERSIONS "hone_cuda_versions"
+typedef void (*hone_cuda_versions_fn)(char *text, size_t text_bytes);
 
 int hone_cpu_count(void); /* of libhone_core: cores this process may run on, >= 1 */
 

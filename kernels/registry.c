@@ -216,6 +216,19 @@ const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes
     return text;
 }
 
+const char *hone_backend_libraries(const char *device, char *text, size_t text_bytes)
+{
+    int number;
+    hone_cuda_versions_fn versions;
+    text[0] = '\0';
+    if (!cuda_name(device, &number)) return text;
+    void *plugin = open_plugin("cuda", text, text_bytes); /* stays loaded, as in open_cuda */
+    void *symbol = plugin ? dlsym(plugin, HONE_CUDA_VERSIONS) : NULL;
+    memcpy(&versions, &symbol, sizeof versions);
+    if (symbol) versions(text, text_bytes);
+    return text;
+}
+
 hone_status hone_backend_roof(hone_backend *b, double *flop_per_second, double *bytes_per_second)
 {
     if (strcmp(b->name, "cpu") == 0 || strncmp(b->name, "ref", 3) == 0)

@@ -88,6 +88,9 @@ hone_status hone_backend_open(const char *device, int threads, hone_backend **ou
 void        hone_backend_close(hone_backend *b);          /* NULL is fine                         */
 /* One line for `hone doctor` and run.json: libraries, instruction sets, threads. */
 const char *hone_backend_describe(hone_backend *b, char *text, size_t text_bytes);
+/* The libraries behind a device that is a plugin ("cuda"), one line: versions, what is missing. Needs no such device;
+ * "" where the device is no plugin, the reason where the plugin can't be opened. Returns `text`. */
+const char *hone_backend_libraries(const char *device, char *text, size_t text_bytes);
 /* The most that the machine can do with the backend's threads, measured in some tenths of a second: fp32
  * operations (a multiply-add counts 2) and bytes moved (read + written by a copy), both per second.
  * DEVICE where the dialect has no such measurement. For `hone bench`. */

@@ -39,6 +39,8 @@ void hone_cuda_fill(hone_backend *b);
 
 /* Entry of the plugin (kernels/dialect.h): opens device number `device`. Errors: DEVICE with the reason. */
 hone_status hone_cuda_open(int device, hone_backend **out);
+/* The other one: versions of the libraries, or what is missing. */
+void hone_cuda_versions(char *text, size_t text_bytes);
 
 #ifdef __cplusplus
 }

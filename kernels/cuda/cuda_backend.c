@@ -91,8 +91,8 @@ static hone_status cuda_sync(hone_backend *b)
     s->launch_error = cudaSuccess;
     if (e != cudaSuccess) return device_error(s->launch_kernel, e);
     if (!s->library_words[0]) return HONE_OK;
-    hone_status status = hone_fail(HONE_ERR_DEVICE, "HONE_CUDA_LIBRARIES=own leaves libraries out", "cuda: %s",
-                                   s->library_words);
+    hone_status status =
+        hone_fail(HONE_ERR_DEVICE, "HONE_CUDA_LIBRARIES=own leaves libraries out", "cuda: %s", s->library_words);
     s->library_words[0] = '\0';
     return status;
 }
@@ -180,6 +180,17 @@ static void cuda_record_free(hone_backend *b, void *recorded)
 {
     (void)b;
     if (recorded) cudaGraphExecDestroy(recorded);
+}
+
+/* For `hone doctor`, which asks also where there is no device. */
+void hone_cuda_versions(char *text, size_t text_bytes)
+{
+    char dnn[512];
+    int runtime = 0;
+    cudaRuntimeGetVersion(&runtime);
+    size_t blas = cublasLtGetVersion();
+    snprintf(text, text_bytes, "CUDA %d.%d, cuBLASLt %zu.%zu.%zu, %s", runtime / 1000, runtime % 1000 / 10,
+             blas / 10000, blas / 100 % 100, blas % 100, hone_dnn_version(dnn, sizeof dnn));
 }
 
 /* What it takes to read a report of trouble: chip, memory, versions. */

@@ -31,17 +31,19 @@ static void add_device(json_t *list, const char *name, int threads)
 static json_t *examine(const hone_cli *cli)
 {
     struct utsname os;
-    char cpu[128], features[256];
+    char cpu[128], features[256], plugin[1024];
     json_t *devices = json_array();
     if (uname(&os) != 0) memset(&os, 0, sizeof os);
     add_device(devices, "cpu", cli->threads);
     add_device(devices, "ref", cli->threads);
     add_device(devices, "cuda", cli->threads);
     hone_machine_cpu(cpu, sizeof cpu, features, sizeof features);
+    json_t *libraries = hone_machine_libraries();
+    json_object_set_new(libraries, "cuda plugin", json_string(hone_backend_libraries("cuda", plugin, sizeof plugin)));
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:o}", "version", HONE_VERSION, "system", os.release,
                      "cpu", cpu, "features", features, "threads", cli->threads ? cli->threads : hone_cpu_count(),
                      "memory_bytes", (json_int_t)hone_machine_memory(), "memory_free_bytes",
-                     (json_int_t)hone_machine_free_memory(), "libraries", hone_machine_libraries(), "devices", devices);
+                     (json_int_t)hone_machine_free_memory(), "libraries", libraries, "devices", devices);
 }
 
 /* A text of the report; "?" keeps a missing one visible. */
