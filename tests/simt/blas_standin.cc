@@ -3,8 +3,8 @@
  * It is stricter than the library: attribute sizes, shapes, leading dimensions, the documented table of types, pointers
  * inside device allocations and aligned as the preference promised, an algorithm used for the problem it was found for.
  * Whatever the library would refuse by a status is refused; what it would believe and get wrong is a fault of the
- * emulator. Products are queued like kernels, so order and recording are tested, too. Sums are in double and rounded
- * once, to D's type after the epilogue; GELU is the tanh form.
+ * emulator. Products are queued like kernels, so order and recording are tested, too. Sums are in double,
+ * rounded to float (each part of a split-k), and to D's type after the epilogue; GELU is the tanh form.
  *   HONE_BLAS_REFUSE=epilogue | all    no algorithm for products with an epilogue, or for any
  * Candidates: one pass; one pass with scratch; split-k with parts in scratch; and, where the mask of reduction schemes
  * lets it, split-k in place, whose bits change from call to call as those of atomics do. */
@@ -191,17 +191,26 @@ struct product {
     double wobble; /* of the in-place scheme: what another order of additions does to a sum */
 };
 
-static double element(const product &p, int64_t i, int64_t j)
+/* Terms [from, to) of one result. */
+static double partial(const product &p, int64_t i, int64_t j, int64_t from, int64_t to)
 {
     bool ta = p.op.transpose[0] == CUBLAS_OP_T, tb = p.op.transpose[1] == CUBLAS_OP_T;
     bool tf32 = p.op.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
-    int64_t k = (int64_t)(ta ? p.a.rows : p.a.cols);
     double sum = 0;
-    for (int64_t x = 0; x < k; x++) {
+    for (int64_t x = from; x < to; x++) {
         float u = load(p.a.type, p.A, ta ? x + i * p.a.ld : i + x * p.a.ld);
         float v = load(p.b.type, p.B, tb ? j + x * p.b.ld : x + j * p.b.ld);
         sum += tf32 ? (double)as_tf32(u) * as_tf32(v) : (double)u * v;
     }
+    return sum;
+}
+
+/* Parts of a split-k are rounded to float before they are added, so its last bits are its own. */
+static float element(const product &p, int64_t i, int64_t j)
+{
+    const int64_t k = (int64_t)(p.op.transpose[0] == CUBLAS_OP_T ? p.a.rows : p.a.cols), parts = (int64_t)p.splits;
+    float sum = 0;
+    for (int64_t s = 0; s < parts; s++) sum += (float)(partial(p, i, j, k * s / parts, k * (s + 1) / parts) * (1 + p.wobble));
     return sum;
 }
 
@@ -220,7 +229,7 @@ static void multiply(const product &p)
     const int64_t m = (int64_t)p.d.rows, n = (int64_t)p.d.cols;
     for (int64_t j = 0; j < n; j++)
         for (int64_t i = 0; i < m; i++) {
-            float v = p.alpha * (float)(element(p, i, j) * (1 + p.wobble));
+            float v = p.alpha * element(p, i, j);
             if (p.beta != 0) v += p.beta * load(p.d.type, p.C, i + j * p.d.ld);
             store(p.d.type, p.D, i + j * p.d.ld, finish(p, v, i));
         }
