@@ -142,9 +142,13 @@ static void *open_plugin(const char *name, char *tried, size_t tried_bytes)
 /* `name` is cuda, or emulated: the same kernels over the tests' SIMT emulator, in test builds only. */
 static hone_status open_cuda(const char *name, int device, hone_backend **out)
 {
-    char reason[1024] = "", fix[160];
+    char reason[1024] = "", fix[192];
     snprintf(fix, sizeof fix, "use --device cpu, or put the plugin libhone_%s.so beside the hone binary", name);
     void *plugin = open_plugin(name, reason, sizeof reason);
+    if (strstr(reason, "libcublasLt")) /* the one library that the plugin can't do without, beside the driver */
+        snprintf(fix, sizeof fix,
+                 "install cuBLAS of that CUDA version (Debian, Ubuntu: libcublas-VERSION), or add its folder to "
+                 "LD_LIBRARY_PATH, or use --device cpu");
     if (!plugin) return hone_fail(HONE_ERR_DEVICE, fix, "%s: its plugin can't be opened: %s", name, reason);
     /* POSIX lets an object pointer of dlsym be a function; ISO C needs the copy. */
     void *symbol = dlsym(plugin, HONE_CUDA_ENTRY);
