@@ -156,6 +156,15 @@ HONE_HOST_DEVICE static inline void hone_step_count(hone_step *s, int32_t scale_
     if (s->loss_scale < HONE_LOSS_SCALE_MAX) s->loss_scale *= 2;
 }
 
+/* Decay of the moving averages at this update, t good steps after the first: min(decay, (1 + t) / (10 + t)), the
+ * warm-up of tf.train.ExponentialMovingAverage and timm's ModelEmaV3. With the plain decay the random weights of the
+ * start would be most of the average for 1 / (1 - decay) steps, and a net that is part random predicts nothing. */
+HONE_HOST_DEVICE static inline float hone_step_ema_decay(const hone_step *s, float decay)
+{
+    const float warm = (float)((1.0 + (double)s->updates) / (10.0 + (double)s->updates));
+    return warm < decay ? warm : decay;
+}
+
 /* Philox's step of dropout, drop_path and attention's dropout: micro-batches of one step differ, and
  * without accumulation (micro == 0) it is the step itself. */
 HONE_HOST_DEVICE static inline uint64_t hone_step_draw(const hone_step *s) { return (uint64_t)s->step + ((uint64_t)s->micro << 40); }

@@ -158,8 +158,8 @@ static void update(hone_backend *b, const hone_launch *l, int adam)
     double clip = a->clip_norm > 0 ? (double)a->clip_norm / (step->grad_norm + 1e-6) : 1;
     double t = (double)(step->updates + 1);
     job.clip = (float)((clip < 1 ? clip : 1) / (double)hone_step_loss_scale(step));
-    job.ema_decay = a->ema_decay;
-    job.ema_share = (float)(1 - (double)a->ema_decay);
+    job.ema_decay = hone_step_ema_decay(step, a->ema_decay);
+    job.ema_share = (float)(1 - (double)job.ema_decay);
     job.lr = (double)step->lr;
     job.bias1 = adam ? 1 - pow((double)a->beta1, t) : 1;
     job.inverse_bias2 = adam ? (float)(1 / sqrt(1 - pow((double)a->beta2, t))) : 1;

@@ -53,13 +53,19 @@ struct update_args {
 struct factors {
     float clip, lr, bias1, bias2;
     int first, good;
+    float ema; /* decay of the average */
 };
 template <bool ADAMW> __device__ static inline factors factors_of(const update_args &u)
 {
     const hone_step *s = u.step;
     double clip = u.a.clip_norm > 0 ? (double)u.a.clip_norm / (s->grad_norm + 1e-6) : 1, t = (double)(s->updates + 1);
-    factors f = {
-        (float)((clip < 1 ? clip : 1) / (double)hone_step_loss_scale(s)), s->lr, 1, 1, s->updates == 0, s->finite != 0};
+    factors f = {(float)((clip < 1 ? clip : 1) / (double)hone_step_loss_scale(s)),
+                 s->lr,
+                 1,
+                 1,
+                 s->updates == 0,
+                 s->finite != 0,
+                 hone_step_ema_decay(s, u.a.ema_decay)};
     if (ADAMW) {
         f.bias1 = (float)(1 - pow((double)u.a.beta1, t));
         f.bias2 = (float)sqrt(1 - pow((double)u.a.beta2, t));
@@ -122,7 +128,7 @@ __device__ static inline void update_row(const update_args &u, const factors &f,
         p.v[k] = x.p;
         slot0.v[k] = x.slot0;
         slot1.v[k] = x.slot1;
-        ema.v[k] = u.a.ema_decay * ema.v[k] + (1 - u.a.ema_decay) * x.p;
+        ema.v[k] = f.ema * ema.v[k] + (1 - f.ema) * x.p;
         shadow.v[k] = from_float<S>(x.p);
         g.v[k] = 0;
     }
@@ -168,12 +174,13 @@ HONE_KERNEL(32) count_step_k(hone_step *step, int scale_interval)
     if (threadIdx.x == 0) hone_step_count(step, scale_interval);
 }
 
-/* ema (K) moves towards x (K) by `share` of the way; a skipped step leaves it. 16 bytes a thread would not
+/* ema (K) moves towards x (K) by 1 - decay of the way; a skipped step leaves it. 16 bytes a thread would not
  * pay: running statistics are a few thousand elements. */
-HONE_KERNEL(MAP_THREADS) average_k(float *ema, const float *x, const hone_step *step, int64_t n, float share)
+HONE_KERNEL(MAP_THREADS) average_k(float *ema, const float *x, const hone_step *step, int64_t n, float decay)
 {
     const int64_t stride = (int64_t)gridDim.x * blockDim.x, first = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (!step->finite) return;
+    const float share = 1 - hone_step_ema_decay(step, decay);
     for (int64_t i = first; i < n; i += stride) ema[i] += share * (x[i] - ema[i]);
 }
 
@@ -224,6 +231,6 @@ void cuda_average(hone_backend *b, const hone_launch *l)
 {
     const int64_t n = hone_tensor_count(l->in_desc[0]);
     HONE_LAUNCH(b, average_k, map_blocks(n), MAP_THREADS, 0, (float *)l->in[0], (const float *)l->in[1],
-                (const hone_step *)l->in[2], n, 1 - l->node->attr.update.ema_decay);
+                (const hone_step *)l->in[2], n, l->node->attr.update.ema_decay);
 }
 }

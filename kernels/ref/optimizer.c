@@ -76,7 +76,7 @@ static void adamw_one(const update *u, const hone_segment *s, int64_t i)
 /* ema = d ema + (1 - d) p, after the update. */
 static void average(const update *u, int64_t i)
 {
-    double d = (double)u->a->ema_decay;
+    double d = (double)hone_step_ema_decay(u->step, u->a->ema_decay);
     if (u->ema) u->ema[i] = (real)(d * (double)u->ema[i] + (1 - d) * (double)u->p[i]);
 }
 
@@ -118,7 +118,7 @@ void REF(average)(hone_backend *b, const hone_launch *l)
     real *ema = l->in[0];             /* (K) */
     const real *x = l->in[1];         /* (K) */
     const hone_step *step = l->in[2]; /* the step block */
-    double share = 1 - (double)attrs(l)->update.ema_decay;
+    double share = 1 - (double)hone_step_ema_decay(step, attrs(l)->update.ema_decay);
     int64_t K = hone_tensor_count(l->in_desc[0]);
     for (int64_t i = 0; step->finite && i < K; i++)
         ema[i] = (real)((double)ema[i] + share * ((double)x[i] - (double)ema[i]));

@@ -180,6 +180,18 @@ static hone_status segment_tensor(hone_program *p, hone_tid *out)
     return HONE_OK;
 }
 
+/* Averaged weights over statistics of the raw ones make a net that was never trained: torch's
+ * AveragedModel(use_buffers=True) and timm's ModelEma average both. Before the update, as that counts the step. */
+static hone_status add_state_average(hone_program *p)
+{
+    hone_attrs attr = {.update = p->opts.update};
+    hone_tid in[3] = {HONE_NONE, HONE_NONE, p->step}, out[HONE_MAX_OUT];
+    if (!p->ema || p->state_count == 0) return HONE_OK;
+    HONE_TRY(flat_view(p, "opt.state_ema", HONE_ROLE_OPT, p->slot_count + 1, p->state_count, &in[0]));
+    HONE_TRY(flat_view(p, "state.flat", HONE_ROLE_STATE, 0, p->state_count, &in[1]));
+    return hone_graph_append(p->graph, HONE_OP_average, HONE_PHASE_UPDATE, in, &attr, 0, NULL, out);
+}
+
 /* Inputs in the order of ops.def: p, grad, segment, step, slot0?, slot1?, ema?. */
 static hone_status add_update(hone_program *p)
 {
@@ -197,21 +209,10 @@ static hone_status add_update(hone_program *p)
     hone_tid norm_in[2] = {in[1], p->step};
     HONE_TRY(hone_graph_append(p->graph, HONE_OP_grad_norm, HONE_PHASE_UPDATE, norm_in, &attr, 0, NULL, out));
     HONE_TRY(hone_sparse_norm(p));
+    HONE_TRY(add_state_average(p));
     HONE_TRY(hone_sparse_update(p)); /* before the dense update, which counts the step */
     hone_op op = p->opts.optimizer == HONE_OPT_ADAMW ? HONE_OP_adamw : HONE_OP_sgd;
     return hone_graph_append(p->graph, op, HONE_PHASE_UPDATE, in, &attr, 0, NULL, out);
-}
-
-/* Averaged weights over statistics of the raw ones make a net that was never trained: torch's
- * AveragedModel(use_buffers=True) and timm's ModelEma average both. Behind the update, whose skipping it shares. */
-static hone_status add_state_average(hone_program *p)
-{
-    hone_attrs attr = {.update = p->opts.update};
-    hone_tid in[3] = {HONE_NONE, HONE_NONE, p->step}, out[HONE_MAX_OUT];
-    if (!p->ema || p->state_count == 0) return HONE_OK;
-    HONE_TRY(flat_view(p, "opt.state_ema", HONE_ROLE_OPT, p->slot_count + 1, p->state_count, &in[0]));
-    HONE_TRY(flat_view(p, "state.flat", HONE_ROLE_STATE, 0, p->state_count, &in[1]));
-    return hone_graph_append(p->graph, HONE_OP_average, HONE_PHASE_UPDATE, in, &attr, 0, NULL, out);
 }
 
 /* Layout always; nodes only where there is an optimizer. */
@@ -226,6 +227,5 @@ hone_status hone_pass_update(hone_program *p)
         return hone_fail(HONE_ERR_USAGE, "leave some parameter trainable", "compile: every parameter is frozen");
     p->slot_count = slots_of(&p->opts);
     p->ema = p->opts.update.ema_decay > 0;
-    HONE_TRY(add_update(p));
-    return add_state_average(p);
+    return add_update(p);
 }

@@ -188,7 +188,7 @@ const hone_row hone_schema[] = {
     {"train.clip_norm", HONE_TYPE_FLOAT, AT(train.clip_norm), 0, 1e9, 0, "0", NULL, NULL,
      "longest gradient, all parameters together; 0 = off"},
     {"train.ema", HONE_TYPE_FLOAT, AT(train.ema), 0, 1, BELOW, "0", NULL, NULL,
-     "decay of the moving average of the weights that evaluation uses; 0 = off"},
+     "decay of the moving average of weights and running statistics that evaluation uses; warms up; 0 = off"},
     /* The metric also names the best weights, so it counts where patience is off. */
     GROUP("train.early_stop", NULL, "ends the run when validation stops improving"),
     {"train.early_stop.metric", HONE_TYPE_WORD, AT(train.early_stop.metric), 0, 0, 0, "accuracy", "accuracy|loss", NULL,

@@ -78,6 +78,11 @@ def segments(raw):
     return np.frombuffer(bytes(int(b) for b in raw.reshape(-1)), dtype=kind)
 
 
+def ema_share(case):
+    """1 - the decay, a float, as tf.train.ExponentialMovingAverage warms it up."""
+    return 1 - min(case["update"]["ema_decay"], float(np.float32((1 + case["updates"]) / (10 + case["updates"]))))
+
+
 def update(case, name, p, grad, segment, slot0, slot1, ema):
     """torch.optim over one parameter a segment, from the state that the case starts with."""
     if not case["finite"]:
@@ -109,7 +114,7 @@ def update(case, name, p, grad, segment, slot0, slot1, ema):
         if name == "adamw":
             slot1[part] = state["exp_avg_sq"]
         if ema is not None:
-            ema[part] = u["ema_decay"] * ema[part] + (1 - u["ema_decay"]) * q.detach()
+            ema[part] = torch.lerp(ema[part], q.detach(), ema_share(case))
     out = {("in", 0): p, ("in", 4): slot0, ("in", 5): slot1, ("in", 6): ema}
     return {k: v for k, v in out.items() if v is not None}
 
@@ -151,8 +156,7 @@ def compute(case, x):
     elif op in ("sgd", "adamw"):
         return update(case, op, x[0], x[1], x[2], x[4], x[5], x[6])
     elif op == "average":  # torch.optim.swa_utils.get_ema_multi_avg_fn
-        share = 1 - case["update"]["ema_decay"]
-        return {("in", 0): torch.lerp(x[0], x[1], share)} if case["finite"] else {}
+        return {("in", 0): torch.lerp(x[0], x[1], ema_share(case))} if case["finite"] else {}
     elif op in ("add", "add_relu", "mul", "concat"):
         y = torch.cat(x, -1) if op == "concat" else x[0] * x[1] if op == "mul" else x[0] + x[1]
         y = F.relu(y) if op == "add_relu" else y
