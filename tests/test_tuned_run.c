@@ -73,6 +73,17 @@ static bool same_file(const char *dir, const char *a, const char *b, const char 
     return same;
 }
 
+/* Else our own kernels would have done the work, and this test have shown nothing. */
+static void holds_all_directions(const char *dir, const char *run)
+{
+    size_t bytes;
+    char *text = file_of(dir, run, "tuning.txt", &bytes);
+    assert_non_null(strstr(text, "choice\tmatmul tn")); /* forward */
+    assert_non_null(strstr(text, "choice\tmatmul nn")); /* dx */
+    assert_non_null(strstr(text, "choice\tmatmul nt")); /* dw */
+    free(text);
+}
+
 static void test_resume(void **state)
 {
     char dir[] = "/tmp/hone-tuned-XXXXXX", path[512], said[WARNING_BYTES];
@@ -84,6 +95,7 @@ static void test_resume(void **state)
     train(dir, "resumed", "77", 6, said); /* this clock would choose other algorithms */
     assert_true(same_file(dir, "whole", "resumed", "best.safetensors"));
     assert_true(same_file(dir, "whole", "resumed", "tuning.txt"));
+    holds_all_directions(dir, "whole");
 
     train(dir, "without", "1", 3, said);
     snprintf(path, sizeof path, "%s/without/tuning.txt", dir);

@@ -14,10 +14,6 @@
 
 enum { CANDIDATES_MOST = 8 };
 
-/* Of cuda_backend.c or the emulated device; their types are the toolkit's. */
-cudaStream_t hone_cuda_stream(hone_backend *b);
-void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error);
-
 struct hone_blas_plan {
     hone_blas_problem problem;
     cublasLtMatmulDesc_t operation;
@@ -371,8 +367,9 @@ void hone_blas_run(hone_backend *backend, const hone_blas_plan *plan, const void
                    void *d, void *work)
 {
     const uintptr_t bits = (uintptr_t)a | (uintptr_t)b | (uintptr_t)vector | (uintptr_t)d | (uintptr_t)work;
-    bool aligned = bits % plan->problem.align_bytes == 0; /* what the heuristic was promised; powers of two */
-    bool ok = aligned && call(plan, &plan->algo, backend, a, b, vector, d, work, plan->work_bytes) == HONE_OK;
-    hone_cuda_launched(backend, aligned ? "cublasLtMatmul" : "cublasLtMatmul (misaligned memory)",
-                       ok ? cudaSuccess : cudaErrorUnknown);
+    backend->launched++;
+    if (bits % plan->problem.align_bytes != 0) /* what the heuristic was promised; powers of two */
+        hone_cuda_library_failed(backend, "cuBLASLt: memory that is less aligned than was promised");
+    else if (call(plan, &plan->algo, backend, a, b, vector, d, work, plan->work_bytes) != HONE_OK)
+        hone_cuda_library_failed(backend, hone_error_message());
 }

@@ -188,10 +188,6 @@ hone_status hone_dnn_plan_for(hone_backend *b, const hone_dnn_problem *p, bool t
                               char *why, size_t why_bytes) HONE_MUST_USE;
 /* Closes the backend's library, if it was opened; after all plans are freed. */
 void hone_cuda_dnn_close(hone_backend *b);
-/* Both backends (cuda_backend.c, tests/simt): the compute stream, and a place for the words of a library call that
- * failed in a launch: the next sync reports the first of them. */
-struct CUstream_st *hone_cuda_stream(hone_backend *b);
-void hone_cuda_library_failed(hone_backend *b, const char *words);
 
 /* --- verbs of a library ---------------------------------------------------------------------------------- */
 /* A GPU by the stream that work goes to, or, without one, a description of a chip that plans can be made for. */

@@ -38,6 +38,10 @@ hone_status hone_cuda_tuning_save(hone_backend *b, const char *path);
 
 /* Both. Never NULL. */
 hone_cuda_libraries *hone_cuda_libraries_of(hone_backend *b);
+/* Both. The compute stream, and a place for the words of a library call that failed in a launch: the next sync reports
+ * the first of them. */
+struct CUstream_st *hone_cuda_stream(hone_backend *b);
+void hone_cuda_library_failed(hone_backend *b, const char *words);
 /* Both. Enqueues `run` on the compute stream several times, after one that does not count: the median of its times
  * on the device. Not while recording. Errors: what `run` returns, DEVICE. */
 hone_status hone_cuda_time(hone_backend *b, hone_status (*run)(void *arg), void *arg,

@@ -62,13 +62,17 @@ static bool is_small(const shape *s)
     return s->rows * s->inputs < OWN_MULTIPLY_ADDS && s->rows * s->inputs * s->outputs <= OWN_MULTIPLY_ADDS;
 }
 
-/* The plan with `epilogue`, or without; what the library refuses is no error, and what is broken is one. */
+/* Kernels of the library index rows and columns with int. */
+static bool fits(int64_t dim) { return dim >= 1 && dim <= INT32_MAX; }
+
+/* Makes the plan with that epilogue. What the library has no algorithm for is no error: then s->plan stays NULL and
+ * `why` says it. A problem that our own check refuses is a bug of ours and must not end in a slower kernel. */
 static hone_status try_plan(hone_backend *b, hone_blas_problem p, hone_blas_epilogue epilogue, linear_state *s,
                             char *why, size_t why_bytes)
 {
     p.epilogue = epilogue;
     hone_status status = hone_blas_plan_new(b, &p, &s->plan);
-    if (status != HONE_ERR_RUNTIME && status != HONE_ERR_USAGE) return status;
+    if (status != HONE_ERR_RUNTIME) return status;
     snprintf(why, why_bytes, "%.160s", hone_error_message());
     hone_error_clear();
     return HONE_OK;
@@ -79,12 +83,13 @@ static hone_status plan_row(hone_backend *b, const hone_graph *g, hone_node *n, 
                             hone_blas_epilogue epilogue, linear_state *s)
 {
     const shape size = shape_of(g, n, direction);
-    const hone_tensor *x = in_of(g, n, 0), *w = in_of(g, n, 1), *out = &g->tensor[n->out[0]];
+    const hone_tensor *x = in_of(g, n, 0), *out = &g->tensor[n->out[0]];
     hone_cuda_use use = hone_cuda_libraries_use();
     char why[192] = "";
     if (use == HONE_CUDA_USE_OWN) return take_own(n, s, "HONE_CUDA_LIBRARIES=own"), HONE_OK;
     if (use == HONE_CUDA_USE_AUTO && is_small(&size)) return take_own(n, s, "a small product"), HONE_OK;
-    if (w->dtype != x->dtype) return take_own(n, s, "operands of two types"), HONE_OK;
+    if (!fits(size.rows) || !fits(size.inputs) || !fits(size.outputs))
+        return take_own(n, s, "a dimension that is 0 or no int"), HONE_OK;
     hone_blas_problem p = hone_blas_linear(direction, size.rows, size.inputs, size.outputs, x->dtype, out->dtype);
     p.add = direction == HONE_BLAS_DW && n->accumulate;
     p.tf32 = g->precision == HONE_PRECISION_TF32 && x->dtype == HONE_F32;

@@ -336,7 +336,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     check_alive(p, "the preference");
     const matmul m = gather(op, a, b, c, d);
     *got = 0;
-    if (illegal(m) || (has_vector(op->epilogue) && !op->bias) || refuses(m)) return CUBLAS_STATUS_NOT_SUPPORTED;
+    /* blas.c checks the same table: what gets here is a bug, and a mere refusal would end in our own kernel unseen */
+    if (const char *why = illegal(m)) FAULT("algorithms are asked for a product with %s", why);
+    if (has_vector(op->epilogue) && !op->bias) FAULT("an epilogue without its vector");
+    if (refuses(m)) return CUBLAS_STATUS_NOT_SUPPORTED;
     const uint64_t parts = 4 * d->rows * d->cols;
     offer(list, asked, got, m, 1, 1, CUBLASLT_REDUCTION_SCHEME_NONE, 0, *p);
     if (simt::schedule_dry()) return CUBLAS_STATUS_SUCCESS; /* nothing to time */

@@ -14,7 +14,6 @@ extern "C" {
 #endif
 
 typedef struct CUstream_st *cudaStream_t;
-typedef enum cudaError { cudaSuccess = 0, cudaErrorUnknown = 999 } cudaError_t;
 typedef enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_16F = 2, CUDA_R_16BF = 14 } cudaDataType_t;
 typedef enum cublasStatus_t {
     CUBLAS_STATUS_SUCCESS = 0,
