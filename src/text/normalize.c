@@ -5,7 +5,6 @@
  * never held as a whole except for composition (NFC, NFKC). */
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "text/tokenizer_private.h"
 
@@ -148,22 +147,42 @@ static hone_status char_pass(pass *p, const uint8_t *s, const uint8_t *end)
     return flush(p);
 }
 
-/* Composition in place, of text that is decomposed and in order: utf8proc's, over code points. */
-static hone_status compose(hone_work *w, hone_buffer *b)
+/* Code points of a buffer, in w->code. */
+static hone_status to_codes(hone_work *w, const hone_buffer *b, size_t *count)
 {
     const uint8_t *s = (const uint8_t *)b->data, *end = s + b->count;
-    if (w->code_capacity < b->count + 8) {
-        uint32_t *code = realloc(w->code, (b->count + 8) * 2 * sizeof *code);
+    if (w->code_capacity < b->count) {
+        uint32_t *code = realloc(w->code, b->count * 2 * sizeof *code);
         if (!code) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory for a text of %zu bytes", b->count);
         w->code = code;
-        w->code_capacity = (b->count + 8) * 2;
+        w->code_capacity = b->count * 2;
     }
-    utf8proc_ssize_t n = 0;
-    while (s < end) w->code[n++] = hone_utf8_next(&s);
-    n = utf8proc_normalize_utf32((utf8proc_int32_t *)w->code, n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-    if (n < 0) return hone_fail(HONE_ERR_RUNTIME, NULL, "composing a text: %s", utf8proc_errmsg(n));
+    *count = 0;
+    while (s < end) w->code[(*count)++] = hone_utf8_next(&s);
+    return HONE_OK;
+}
+
+/* Canonical composition (Unicode 15, definitions D115 to D117) of text that is decomposed and in order: a character
+ * joins the last starter unless something between them has its class or a higher one. */
+static hone_status compose(const hone_unicode *u, hone_work *w, hone_buffer *b)
+{
+    size_t count = 0, out = 0, starter = SIZE_MAX;
+    int last = -1; /* class of what stands behind the starter; -1: nothing does */
+    HONE_TRY(to_codes(w, b, &count));
+    uint32_t *code = w->code;
+    for (size_t k = 0; k < count; k++) {
+        int order = hone_unicode_combining(u, code[k]);
+        uint32_t joined = starter != SIZE_MAX && last < order ? hone_unicode_compose(code[starter], code[k]) : 0;
+        if (joined) {
+            code[starter] = joined;
+            continue;
+        }
+        if (order == 0) starter = out;
+        last = order == 0 ? -1 : order;
+        code[out++] = code[k];
+    }
     char *at = b->data; /* composed text is never longer */
-    for (utf8proc_ssize_t k = 0; k < n; k++) at = hone_utf8_put(at, w->code[k]);
+    for (size_t k = 0; k < out; k++) at = hone_utf8_put(at, code[k]);
     b->count = (size_t)(at - b->data);
     return HONE_OK;
 }
@@ -183,7 +202,8 @@ static hone_status run_one(const hone_tokenizer *t, hone_work *w, int step, cons
     } else {
         status = char_pass(&p, s, s + bytes);
     }
-    if (status == HONE_OK && (norm->kind == HONE_NORM_NFC || norm->kind == HONE_NORM_NFKC)) status = compose(w, out);
+    if (status == HONE_OK && (norm->kind == HONE_NORM_NFC || norm->kind == HONE_NORM_NFKC))
+        status = compose(t->unicode, w, out);
     free(p.mark);
     free(p.order);
     return status;

@@ -101,18 +101,38 @@ int hone_unicode_lower(uint32_t c, uint32_t out[2])
     return 1;
 }
 
+/* Characters that got their decomposition after the package's tables were made: it leaves them as they are. */
+static bool is_late(uint32_t c, bool compatibility)
+{
+    static const struct {
+        uint32_t first, last;
+    } late[] = {{0x32FF, 0x32FF},   {0xA7F1, 0xA7F4},   {0xAB69, 0xAB69},   {0x10780, 0x107BA},
+                {0x1CCD6, 0x1CCF9}, {0x1E030, 0x1E06D}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9}};
+    if (c == 0x11938) return true; /* the only canonical one */
+    for (size_t k = 0; compatibility && k < sizeof late / sizeof *late; k++)
+        if (c >= late[k].first && c <= late[k].last) return true;
+    return false;
+}
+
 int hone_unicode_decompose(uint32_t c, bool compatibility, uint32_t out[HONE_DECOMPOSED_MAX])
 {
     utf8proc_int32_t code[HONE_DECOMPOSED_MAX];
     int boundary = 0;
     utf8proc_option_t options = UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0);
     out[0] = c;
-    if (c < 0xC0 && !compatibility) return 1; /* nothing below has one */
-    if (c == 0x11938) return 1;               /* decomposes since Unicode 13; the `tokenizers` package leaves it */
+    if (c < 0xA0 || is_late(c, compatibility)) return 1; /* nothing below has one */
     utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, code, HONE_DECOMPOSED_MAX, options, &boundary);
     if (n < 1 || n > HONE_DECOMPOSED_MAX) return 1;
     for (int k = 0; k < n; k++) out[k] = (uint32_t)code[k];
     return (int)n;
+}
+
+uint32_t hone_unicode_compose(uint32_t first, uint32_t second)
+{
+    utf8proc_int32_t pair[2] = {(utf8proc_int32_t)first, (utf8proc_int32_t)second};
+    if (second < 0x300) return 0; /* no second part is below */
+    if (utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE) != 1) return 0;
+    return is_late((uint32_t)pair[0], false) ? 0 : (uint32_t)pair[0];
 }
 
 int hone_unicode_combining(const hone_unicode *u, uint32_t c)

@@ -95,6 +95,8 @@ size_t hone_utf8_valid(const char *text, size_t bytes);
 int hone_unicode_lower(uint32_t c, uint32_t out[2]);
 /* Canonical or compatibility decomposition of one code point into `out`; the count. Not ordered. */
 int hone_unicode_decompose(uint32_t c, bool compatibility, uint32_t out[HONE_DECOMPOSED_MAX]);
+/* The character that two make (canonical composition); 0: none. */
+uint32_t hone_unicode_compose(uint32_t first, uint32_t second);
 /* Canonical combining class: 0 = starter. */
 int hone_unicode_combining(const hone_unicode *u, uint32_t c);
 /* The ranges that BERT calls Chinese: ideographs, which it makes words of their own. */
