@@ -339,8 +339,8 @@ hone_status hone_blas_plan_new(hone_backend *b, const hone_blas_problem *p, hone
     if (!plan) return hone_fail(HONE_ERR_MEMORY, NULL, "cuBLASLt: out of memory");
     plan->problem = *p;
     hone_blas_problem_text(p, key, sizeof key);
-    hone_status status = handle_of(b, &plan->handle);
-    if (status == HONE_OK) status = describe(plan);
+    hone_status status = describe(plan); /* needs no device: a test without one shows that the library takes it */
+    if (status == HONE_OK) status = handle_of(b, &plan->handle);
     if (status == HONE_OK && !recall(plan, key, hone_cuda_libraries_of(b)->tune)) status = choose(b, plan, key);
     if (status != HONE_OK) {
         hone_blas_plan_free(plan);
