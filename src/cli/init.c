@@ -13,22 +13,26 @@
 
 /* What a page needs to know. */
 typedef struct choice {
-    int epochs, batch, dim, buckets, max_length, min_count;
-    bool characters; /* subwords help where texts are short and words are rare */
-    double lr;
-    const char *size; /* in words, for the comment */
+    int epochs, batch, dim, buckets, min_count;
+    const char *optimizer; /* as it stands in the page                                                */
+    const char *why;       /* of the row count, for the comment                                       */
+    int max_length;
+    bool characters; /* parts of words help where texts are short and words are rare                  */
 } choice;
 
-/* Few rows want many passes and a small table (less to overfit), many rows the opposite. The rate is for
- * the mean over a batch, so it grows with the batch. */
+/* Few rows want many passes and AdamW, which steps far for rare words; many rows want few passes and SGD,
+ * whose cost is that of the batch's words alone. SGD's rate is for the mean over a batch and over a text's
+ * words, so it is far above that of a dense net (half the batch is fastText's 0.5 a text). */
 static choice choose(const hone_text_report *r)
 {
+    static const char adamw[] = "{name: adamw, lr: 3e-3}",
+                      sgd32[] = "{name: sgd, lr: 16, momentum: 0, weight_decay: 0}",
+                      sgd64[] = "{name: sgd, lr: 32, momentum: 0, weight_decay: 0}";
     int64_t rows = r->rows[0];
-    choice c = {.min_count = 1, .max_length = 512};
-    if (rows < 2000) c = (choice){60, 16, 32, 100000, 512, 1, false, 0.5, "few rows: many passes, a small table"};
-    else if (rows < 20000) c = (choice){30, 16, 32, 500000, 512, 1, false, 0.5, "thousands of rows"};
-    else if (rows < 500000) c = (choice){15, 32, 64, 1000000, 512, 1, false, 0.5, "tens of thousands of rows"};
-    else c = (choice){5, 64, 64, 2000000, 512, 5, false, 0.5, "many rows: few passes, rare words left out"};
+    choice c = {5, 64, 64, 2000000, 5, sgd64, "many rows: few passes, rare words left out", 512, false};
+    if (rows < 500000) c = (choice){8, 32, 64, 2000000, 1, sgd32, "tens of thousands of rows", 512, false};
+    if (rows < 20000) c = (choice){15, 16, 64, 500000, 1, adamw, "thousands of rows", 512, false};
+    if (rows < 2000) c = (choice){30, 16, 32, 100000, 1, adamw, "few rows: many passes, a small table", 512, false};
     /* one text in a hundred may be cut; a bag costs no more for long ones */
     while (c.max_length < r->words.p99 && c.max_length < 4096) c.max_length *= 2;
     c.characters = r->words.p50 <= 16;
@@ -108,8 +112,8 @@ static char *write_page(const hone_cli_data *d, const char *path, const hone_tex
     hone_text_add(&t, "  lowercase: true\n  max_length: %d                # tokens; longer texts are cut\n",
                   c.max_length);
     hone_text_add(&t, "model:\n  layers:\n    - embedding_bag: {dim: %d, mode: mean}\n    - linear: classes\n", c.dim);
-    hone_text_add(&t, "train:\n  epochs: %d                     # %s\n  batch: %d\n", c.epochs, c.size, c.batch);
-    hone_text_add(&t, "  optimizer: {name: sgd, lr: %g, momentum: 0, nesterov: false, weight_decay: 0}\n", c.lr);
+    hone_text_add(&t, "train:\n  epochs: %d                     # %s\n  batch: %d\n", c.epochs, c.why, c.batch);
+    hone_text_add(&t, "  optimizer: %s\n", c.optimizer);
     hone_text_add(&t, "  schedule: {name: linear}       # down to 0 at the end\n");
     double uneven = imbalance(r);
     if (uneven >= 10)
