@@ -2,8 +2,8 @@
  *
  * The rule (auto): our tile kernel where the whole product is at most OWN_MULTIPLY_ADDS, because there it is one launch
  * with bias, activation or gate in its store, and the library's set-up costs as much as the work; else cuBLASLt.
- * Epilogues: bias and ReLU in the product, GELU only in its tanh form (the library's); other activations, a bias of
- * another type than y, and the gate of dx are one pass of ours after it; db comes with dw (BGRADB) unless the node adds
+ * Epilogues: bias and ReLU in the product, GELU only in its tanh form (the library's); other activations and the gate of
+ * dx are one pass of ours after it; db comes with dw (BGRADB) unless the node adds
  * to it. What the library refuses is asked for again without epilogue, then goes to our kernel; node->choice says which
  * and why. OWN_MULTIPLY_ADDS is estimated: HONE_CUDA_LIBRARIES=own and =all measure it. Must not call CUDA. */
 #include <stdio.h>
@@ -19,9 +19,9 @@
 enum { OWN_MULTIPLY_ADDS = 1 << 16 };
 
 typedef struct linear_state {
-    hone_blas_plan *plan; /* NULL: our own kernel                                              */
-    bool epilogue;        /* the plan holds bias and activation, or db                         */
-    char choice[224];     /* node->choice points here                                          */
+    hone_blas_plan *plan;        /* NULL: our own kernel                                              */
+    hone_blas_epilogue epilogue; /* what of bias and activation, or whether db, the plan holds */
+    char choice[224];            /* node->choice points here                                          */
 } linear_state;
 
 typedef struct shape { /* of one node */
@@ -51,7 +51,7 @@ static shape shape_of(const hone_graph *g, const hone_node *n, hone_blas_directi
 static void take_own(hone_node *n, linear_state *s, const char *why)
 {
     s->plan = NULL;
-    s->epilogue = false;
+    s->epilogue = HONE_BLAS_PLAIN;
     snprintf(s->choice, sizeof s->choice, "own tile: %s", why);
     n->work_bytes = 0;
 }
@@ -62,6 +62,14 @@ static bool is_small(const shape *s)
     return s->rows * s->inputs < OWN_MULTIPLY_ADDS && s->rows * s->inputs * s->outputs <= OWN_MULTIPLY_ADDS;
 }
 
+static bool has_bias(hone_blas_epilogue e)
+{
+    return e == HONE_BLAS_BIAS || e == HONE_BLAS_RELU_BIAS || e == HONE_BLAS_GELU_BIAS;
+}
+
+/* One that does more than add a bias. */
+static bool has_act(hone_blas_epilogue e) { return e != HONE_BLAS_PLAIN && e != HONE_BLAS_BIAS; }
+
 /* Kernels of the library index rows and columns with int. */
 static bool fits(int64_t dim) { return dim >= 1 && dim <= INT32_MAX; }
 
@@ -70,7 +78,7 @@ static bool fits(int64_t dim) { return dim >= 1 && dim <= INT32_MAX; }
 static hone_status try_plan(hone_backend *b, hone_blas_problem p, hone_blas_epilogue epilogue, linear_state *s,
                             char *why, size_t why_bytes)
 {
-    p.epilogue = epilogue;
+    p.epilogue = s->epilogue = epilogue;
     hone_status status = hone_blas_plan_new(b, &p, &s->plan);
     if (status != HONE_ERR_RUNTIME) return status;
     snprintf(why, why_bytes, "%.160s", hone_error_message());
@@ -96,8 +104,11 @@ static hone_status plan_row(hone_backend *b, const hone_graph *g, hone_node *n, 
     p.any_order = b->any_order;
     p.work_bytes_most = hone_cuda_libraries_of(b)->work_bytes_most;
     HONE_TRY(try_plan(b, p, epilogue, s, why, sizeof why));
-    s->epilogue = s->plan && epilogue != HONE_BLAS_PLAIN;
-    if (!s->plan && epilogue != HONE_BLAS_PLAIN) HONE_TRY(try_plan(b, p, HONE_BLAS_PLAIN, s, why, sizeof why));
+    if (!s->plan && (epilogue == HONE_BLAS_RELU_BIAS || epilogue == HONE_BLAS_GELU_BIAS))
+        HONE_TRY(try_plan(b, p, HONE_BLAS_BIAS, s, why, sizeof why));
+    bool rounds_first = has_bias(epilogue) && p.result != HONE_F32; /* 16 bits of y before its bias: never */
+    if (!s->plan && epilogue != HONE_BLAS_PLAIN && !rounds_first)
+        HONE_TRY(try_plan(b, p, HONE_BLAS_PLAIN, s, why, sizeof why));
     if (!s->plan) return take_own(n, s, why), HONE_OK;
     n->work_bytes = hone_blas_plan_work_bytes(s->plan);
     snprintf(s->choice, sizeof s->choice, "%s%s%s", hone_blas_plan_text(s->plan), why[0] ? "; epilogue refused: " : "",
@@ -115,15 +126,14 @@ static hone_status prepare(hone_backend *b, const hone_graph *g, hone_node *n, h
     return plan_row(b, g, n, direction, epilogue, s);
 }
 
-/* The epilogue that is exactly this row, or PLAIN: then cuda_linear_finish does the rest. */
+/* As much of bias and activation as the library has; cuda_linear_finish does the rest. */
 static hone_blas_epilogue forward_epilogue(const hone_graph *g, const hone_node *n)
 {
     const hone_tensor *bias = in_of(g, n, 2);
     hone_act act = n->op == HONE_OP_linear_act ? n->attr.act : HONE_ACT_NONE;
-    if (bias && bias->dtype != g->tensor[n->out[0]].dtype) return HONE_BLAS_PLAIN;
     if (act == HONE_ACT_RELU) return bias ? HONE_BLAS_RELU_BIAS : HONE_BLAS_RELU;
     if (act == HONE_ACT_GELU_TANH) return bias ? HONE_BLAS_GELU_BIAS : HONE_BLAS_GELU;
-    return bias && act == HONE_ACT_NONE ? HONE_BLAS_BIAS : HONE_BLAS_PLAIN;
+    return bias ? HONE_BLAS_BIAS : HONE_BLAS_PLAIN;
 }
 
 hone_status cuda_linear_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
@@ -144,7 +154,7 @@ hone_status cuda_linear_dw_prepare(hone_backend *b, const hone_graph *g, hone_no
     if (n->out[0] == HONE_NONE) n->choice = "own column sums"; /* a frozen weight with a bias that learns */
     else HONE_TRY(prepare(b, g, n, HONE_BLAS_DW, bias && !n->accumulate ? HONE_BLAS_BGRADB : HONE_BLAS_PLAIN));
     const linear_state *s = n->state;
-    size_t sums = bias && !(s && s->epilogue) ? hone_column_sum_bytes(size.rows, size.outputs) : 0;
+    size_t sums = bias && !(s && s->epilogue == HONE_BLAS_BGRADB) ? hone_column_sum_bytes(size.rows, size.outputs) : 0;
     if (sums > n->work_bytes) n->work_bytes = sums; /* one after the other: they share it */
     return HONE_OK;
 }
@@ -169,8 +179,9 @@ static void forward(hone_backend *b, const hone_launch *l, void (*own)(hone_back
         own(b, l);
         return;
     }
-    hone_blas_run(b, s->plan, l->in[1], l->in[0], s->epilogue ? l->in[2] : NULL, l->out[0], l->work);
-    if (!s->epilogue && (l->in[2] || l->node->op == HONE_OP_linear_act)) cuda_linear_finish(b, l, 1);
+    bool bias = has_bias(s->epilogue), act = l->node->op == HONE_OP_linear_act && !has_act(s->epilogue);
+    hone_blas_run(b, s->plan, l->in[1], l->in[0], bias ? l->in[2] : NULL, l->out[0], l->work);
+    if (act || (l->in[2] && !bias)) cuda_linear_finish(b, l, !bias);
 }
 
 /* A is w, B is dy. */
@@ -194,7 +205,7 @@ void cuda_linear_dx_act(hone_backend *b, const hone_launch *l) { backward_x(b, l
 void cuda_linear_dw(hone_backend *b, const hone_launch *l)
 {
     const linear_state *s = l->node->state;
-    bool with_db = s && s->plan && s->epilogue;
+    bool with_db = s && s->epilogue == HONE_BLAS_BGRADB;
     if (s && s->plan) hone_blas_run(b, s->plan, l->in[0], l->in[1], with_db ? l->out[1] : NULL, l->out[0], l->work);
     else if (l->out[0]) cuda_own_linear_dw(b, l);
     if (l->out[1] && !with_db) cuda_own_linear_db(b, l);
