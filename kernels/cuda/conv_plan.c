@@ -25,6 +25,7 @@ typedef struct conv_state {
     char choice[320];
 } conv_state;
 
+/* Up to the next border: for sizes and, as integers, for addresses. */
 static size_t rounded(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
 
 /* In the order of the op's tensors: x is the larger image, y the output's side. */
@@ -91,6 +92,7 @@ hone_status cuda_conv_prepare(hone_backend *b, const hone_graph *g, hone_node *n
     n->state = s; /* release frees it, whatever happens below */
     n->choice = s->choice;
     s->problem = problem_of(g, n);
+    /* From here on every way out leaves a choice that says what will run, and why not something better. */
     const hone_dnn_problem *p = &s->problem;
     const char *rule = own_rule(n, p);
     if (!rule) HONE_TRY(find_plan(b, g, s, why, sizeof why));
@@ -104,6 +106,7 @@ hone_status cuda_conv_prepare(hone_backend *b, const hone_graph *g, hone_node *n
     return HONE_OK;
 }
 
+/* After the last launch: the plan holds the library's descriptors, the state the text of the choice. */
 void cuda_conv_release(hone_backend *b, hone_node *n)
 {
     (void)b;
@@ -136,6 +139,7 @@ static void finish_dw(hone_backend *b, const hone_launch *l, const conv_state *s
     if (l->out[1]) cuda_conv_dw(b, &only_db);
 }
 
+/* Operands by what they are, whichever side is written: x the image, y the output, w the filters. */
 static void launch_plan(hone_backend *b, const hone_launch *l, conv_state *s)
 {
     char *work = (char *)rounded((size_t)l->work);
@@ -154,12 +158,14 @@ static void launch_plan(hone_backend *b, const hone_launch *l, conv_state *s)
     }
     hone_dnn *dnn = hone_cuda_libraries_of(b)->dnn;
     b->launched++; /* counted like a kernel */
+    /* The tail is queued in any case: a step has no way to stop, and the sync that follows reports the failure. */
     if (hone_dnn_execute(dnn, s->plan, pointer, work + s->gradient_bytes) != HONE_OK)
         hone_cuda_library_failed(b, hone_error_message());
     if (s->problem.kind == HONE_DNN_CONV) epilogue(b, l, s);
     if (s->problem.kind == HONE_DNN_CONV_DW) finish_dw(b, l, s, work);
 }
 
+/* One branch a launch; everything else was decided in prepare. */
 void cuda_conv_launch(hone_backend *b, const hone_launch *l)
 {
     conv_state *s = l->node->state;

@@ -30,6 +30,7 @@ static hone_status library_of(hone_backend *b, hone_dnn **out)
     return HONE_OK;
 }
 
+/* The backend outlives its programs, so no plan is left by now. */
 void hone_cuda_dnn_close(hone_backend *b)
 {
     hone_cuda_libraries *l = hone_cuda_libraries_of(b);
@@ -53,12 +54,14 @@ static void candidate_text(void *arg, int k, char *text, size_t text_bytes)
     snprintf(text, text_bytes, "engine %lld knobs %s", (long long)c->engine, c->knobs[0] ? c->knobs : "none");
 }
 
+/* What hone_cuda_time repeats: one execution of the plan that is being timed. */
 static hone_status run_plan(void *arg)
 {
     trial *t = arg;
     return hone_dnn_execute(t->dnn, t->running, t->pointer, t->work);
 }
 
+/* A plan that fails to run is out of the contest; the others go on. */
 static hone_status time_plan(void *arg, int k, double *microseconds)
 {
     trial *t = arg;
@@ -83,6 +86,7 @@ static hone_status open_operands(trial *t, const hone_dnn_graph *g)
     return HONE_OK;
 }
 
+/* Also after a failure halfway: what was not allocated is NULL. */
 static void close_operands(trial *t)
 {
     for (int k = 0; k < HONE_DNN_UID_COUNT; k++) t->b->free(t->b, t->pointer[k]);
@@ -97,6 +101,8 @@ static hone_status decide(trial *t, const hone_dnn_graph *g, const char *problem
     char text[HONE_TUNE_TEXT_BYTES];
     int winner = -1;
     hone_status status = HONE_OK;
+    /* Recalled only from what the library offers today and the rules allow today: a choice made under looser rules, or
+     * beyond the first few, is made again. */
     for (int k = 0; kept && k < t->count && winner < 0; k++) {
         candidate_text(t, k, text, sizeof text);
         if (strcmp(text, kept) == 0) winner = k;
@@ -114,6 +120,7 @@ static hone_status decide(trial *t, const hone_dnn_graph *g, const char *problem
     return status;
 }
 
+/* The reason in `why` is written before each way out that gives no plan. */
 hone_status hone_dnn_plan_for(hone_backend *b, const hone_dnn_problem *p, bool tensor_float, hone_dnn_plan **out,
                               char *why, size_t why_bytes)
 {

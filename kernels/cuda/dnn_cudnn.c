@@ -12,6 +12,7 @@
 /* Device descriptions came with 9.11; earlier libraries also lack engines that the rules were read off. */
 enum { VERSION_LEAST = 91100 };
 
+/* The library explains itself only in its last words; they are many lines, a message is one. */
 hone_status hone_cudnn_failed(const cudnn_calls *call, cudnnStatus_t status, const char *what)
 {
     char words[512] = "";
@@ -39,6 +40,7 @@ static hone_status load(cudnn_calls *c)
     *c = (cudnn_calls){.library = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL)};
     if (!c->library) c->library = dlopen(HONE_CUDNN_LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (!c->library) return hone_fail(HONE_ERR_DEVICE, hint, "cudnn: the library can't be opened: %s", dlerror());
+    /* All of them are in every cuDNN 9; one that is not there is another library of this name. */
     const struct {
         const char *name;
         void *function;
@@ -72,6 +74,7 @@ static void version_text(const char *name, size_t v, char *text, size_t text_byt
     snprintf(text, text_bytes, "%s %zu.%zu.%zu", name, v / 10000, v / 100 % 100, v % 100);
 }
 
+/* First word of a choice, and of the text that a choice is remembered under. */
 const char *hone_dnn_name(void) { return "cudnn"; }
 const char *hone_dnn_library(const hone_dnn *dnn) { return dnn->library; }
 
@@ -89,6 +92,7 @@ const char *hone_dnn_version(char *text, size_t text_bytes)
     return text;
 }
 
+/* Into the bag before anything is set on it: whatever fails next, the bag frees it. */
 hone_status hone_cudnn_make(hone_dnn *dnn, cudnn_bag *bag, cudnnBackendDescriptorType_t type,
                             cudnnBackendDescriptor_t *out)
 {
@@ -115,6 +119,7 @@ static hone_status meet_device(hone_dnn *dnn, const hone_dnn_device *device)
         CUDNN_TRY(c, "setting the stream", c->set_stream(dnn->handle, device->stream));
         return HONE_OK;
     }
+    /* Length with the terminating zero, as the library's own descriptions have it. */
     CUDNN_TRY(c, "making a device description", c->make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &dnn->described));
     CUDNN_TRY(c, "describing a device",
               c->set(dnn->described, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
@@ -123,6 +128,7 @@ static hone_status meet_device(hone_dnn *dnn, const hone_dnn_device *device)
     return HONE_OK;
 }
 
+/* Half-opened ones are closed here, so that the caller has a whole one or none. */
 hone_status hone_dnn_open(const hone_dnn_device *device, hone_dnn **out)
 {
     *out = NULL;

@@ -47,6 +47,7 @@ static const struct {
 };
 /* clang-format on */
 
+/* Attributes are typed and counted; the names in messages are the attributes' own. */
 #define SET(d, attribute, type, count, values)                                                                         \
     CUDNN_TRY(&dnn->call, #attribute, dnn->call.set((d), CUDNN_ATTR_##attribute, CUDNN_TYPE_##type, (count), (values)))
 #define FINALIZE(d, what) CUDNN_TRY(&dnn->call, "finalizing " what, dnn->call.finalize(d))
@@ -62,6 +63,7 @@ static cudnnDataType_t data_type(hone_dtype dtype)
     }
 }
 
+/* Everything that hone_dnn_tensor says, attribute by attribute; alignment is what the planner promises at the least. */
 static hone_status make_tensor(hone_dnn *dnn, cudnn_bag *bag, const hone_dnn_tensor *t, cudnnBackendDescriptor_t *out)
 {
     const cudnnDataType_t type = data_type(t->dtype);
@@ -79,6 +81,7 @@ static hone_status make_tensor(hone_dnn *dnn, cudnn_bag *bag, const hone_dnn_ten
     return HONE_OK;
 }
 
+/* Padding is the same on both sides of an axis; groups are nowhere here: cuDNN reads them off the weight's channels. */
 static hone_status make_window(hone_dnn *dnn, cudnn_bag *bag, const hone_window *v, cudnnBackendDescriptor_t *out)
 {
     const int64_t axes = 2, pad[2] = {v->pad[0], v->pad[1]}, stride[2] = {v->stride[0], v->stride[1]},
@@ -97,6 +100,7 @@ static hone_status make_window(hone_dnn *dnn, cudnn_bag *bag, const hone_window 
     return HONE_OK;
 }
 
+/* ReLU's bounds and slope keep their defaults: from 0 up, slope 0. */
 static hone_status make_pointwise(hone_dnn *dnn, cudnn_bag *bag, cudnnPointwiseMode_t mode,
                                   cudnnBackendDescriptor_t *out)
 {
@@ -132,6 +136,7 @@ static hone_status describe_op(hone_dnn *dnn, cudnn_bag *bag, const hone_dnn_op 
     return HONE_OK;
 }
 
+/* Results replace what was in memory (alpha 1, beta 0): adding to a gradient is our own kernel's. */
 static hone_status make_op(hone_dnn *dnn, cudnn_bag *bag, const hone_dnn_op *op, const cudnnBackendDescriptor_t *tensor,
                            cudnnBackendDescriptor_t *out)
 {
@@ -142,6 +147,7 @@ static hone_status make_op(hone_dnn *dnn, cudnn_bag *bag, const hone_dnn_op *op,
                   dnn->call.set(*out, op_table[op->kind].attribute[s], CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
                                 &tensor[op->slot[s]]));
     HONE_TRY(describe_op(dnn, bag, op, *out));
+    /* Scales are attributes of the three convolutions only, each under names of its own. */
     if (op->kind == HONE_DNN_OP_CONV) {
         SET(*out, OPERATION_CONVOLUTION_FORWARD_ALPHA, FLOAT, 1, &one);
         SET(*out, OPERATION_CONVOLUTION_FORWARD_BETA, FLOAT, 1, &zero);
@@ -160,6 +166,7 @@ static hone_status make_op(hone_dnn *dnn, cudnn_bag *bag, const hone_dnn_op *op,
 hone_status hone_cudnn_graph(hone_dnn *dnn, cudnn_bag *bag, const hone_dnn_graph *g, cudnnBackendDescriptor_t *out)
 {
     cudnnBackendDescriptor_t tensor[HONE_DNN_TENSORS_MAX], op[HONE_DNN_OPS_MAX];
+    /* Tensors first: an op holds its operands' descriptors, and two ops that share one share the descriptor. */
     for (int k = 0; k < g->tensor_count; k++) HONE_TRY(make_tensor(dnn, bag, &g->tensor[k], &tensor[k]));
     for (int k = 0; k < g->op_count; k++) HONE_TRY(make_op(dnn, bag, &g->op[k], tensor, &op[k]));
     HONE_TRY(hone_cudnn_make(dnn, bag, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, out));

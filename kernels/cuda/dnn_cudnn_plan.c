@@ -28,6 +28,7 @@ struct hone_dnn_plan {
     int pointer_count;
 };
 
+/* With its first user. NULL when memory is exhausted. */
 static cudnn_bag *new_bag(void)
 {
     cudnn_bag *bag = calloc(1, sizeof *bag);
@@ -58,6 +59,7 @@ static hone_status read_knobs(hone_dnn *dnn, cudnnBackendDescriptor_t config, ho
         used += (size_t)snprintf(c->knobs + used, sizeof c->knobs - used, "%s%d:%lld", used ? " " : "", (int)type,
                                  (long long)value);
     }
+    /* Names only: the config keeps its own. */
     for (int64_t k = 0; k < have; k++) dnn->call.drop(knob[k]);
     if (status != CUDNN_STATUS_SUCCESS) return hone_cudnn_failed(&dnn->call, status, "reading a config's knobs");
     return HONE_OK;
@@ -77,6 +79,7 @@ static hone_status read_engine(hone_dnn *dnn, cudnnBackendDescriptor_t engine, h
     CUDNN_TRY(&dnn->call, "an engine's behaviour notes",
               dnn->call.get(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE,
                             CUDNN_BEHAVIOR_NOTE_TYPE_COUNT, &behaviors, behavior));
+    /* An engine without the note promises the same bits twice; all other notes are warnings about digits. */
     c->ordered = true;
     for (int64_t k = 0; k < notes; k++) {
         if (note[k] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) c->ordered = false;
@@ -125,6 +128,7 @@ static hone_status ask_mode(hone_dnn *dnn, asked *a, cudnnBackendDescriptor_t gr
     /* "Not supported" is the same answer as an empty list: this mode has no engine. */
     if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED) return HONE_OK;
     CUDNN_TRY(c, "heuristics", status);
+    /* The library fills descriptors that are there already; those past its answer stay empty until the bag goes. */
     for (int k = 0; k < SHARE; k++)
         HONE_TRY(hone_cudnn_make(dnn, a->bag, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[k]));
     status = c->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, SHARE, &got, config);
@@ -157,6 +161,7 @@ hone_status hone_dnn_ask(hone_dnn *dnn, const hone_dnn_graph *g, hone_dnn_list *
     return status;
 }
 
+/* Plans made from the list keep its descriptors alive. Fine on an empty or freed one. */
 void hone_dnn_list_free(hone_dnn_list *list)
 {
     asked *a = list->own;
@@ -187,6 +192,7 @@ static hone_status finalize_plan(hone_dnn *dnn, hone_dnn_plan *p, cudnnBackendDe
     return HONE_OK;
 }
 
+/* Uids are kept in the graph's order: the variant pack is two parallel arrays. */
 hone_status hone_dnn_plan_new(hone_dnn *dnn, const hone_dnn_graph *g, const hone_dnn_list *list, int item,
                               hone_dnn_plan **out)
 {
@@ -196,7 +202,7 @@ hone_status hone_dnn_plan_new(hone_dnn *dnn, const hone_dnn_graph *g, const hone
     if (!p) return hone_fail(HONE_ERR_MEMORY, NULL, "cudnn: no memory for a plan");
     p->dnn = dnn;
     p->bag = a->bag;
-    p->bag->users++;
+    p->bag->users++; /* the list may go first */
     p->candidate = list->item[item];
     for (int k = 0; k < g->tensor_count; k++)
         if (!g->tensor[k].is_virtual) p->uid[p->pointer_count++] = g->tensor[k].uid;
@@ -206,6 +212,7 @@ hone_status hone_dnn_plan_new(hone_dnn *dnn, const hone_dnn_graph *g, const hone
     return status;
 }
 
+/* A plan may still run on the device: whoever frees it has waited for the stream. */
 void hone_dnn_plan_free(hone_dnn_plan *p)
 {
     if (!p) return;
@@ -219,6 +226,7 @@ int64_t hone_dnn_plan_work_bytes(const hone_dnn_plan *p) { return p->work_bytes;
 const hone_dnn_candidate *hone_dnn_plan_candidate(const hone_dnn_plan *p) { return &p->candidate; }
 
 /* --- execution: written against the documentation, never run without a GPU -------------------------------- */
+/* Uids and addresses in parallel, and the workspace; scalars go by host pointers. */
 static hone_status make_pack(hone_dnn *dnn, hone_dnn_plan *p)
 {
     const cudnn_calls *c = &dnn->call;
@@ -236,6 +244,7 @@ static hone_status make_pack(hone_dnn *dnn, hone_dnn_plan *p)
     return HONE_OK;
 }
 
+/* The bound addresses of a program never change, so after the first launch this is one call of the library. */
 hone_status hone_dnn_execute(hone_dnn *dnn, hone_dnn_plan *p, void *const *pointer, void *work)
 {
     bool same = p->pack && p->work == work;

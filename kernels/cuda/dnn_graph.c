@@ -18,8 +18,10 @@ static const hone_dnn_op_rule rules[HONE_DNN_OP_COUNT] = {
 };
 /* clang-format on */
 
+/* For whoever walks operands without knowing the op. */
 const hone_dnn_op_rule *hone_dnn_rule(hone_dnn_op_kind kind) { return &rules[kind]; }
 
+/* A search: graphs have two dozen tensors. The first of two equal uids, which the check relies on. */
 int hone_dnn_graph_find(const hone_dnn_graph *g, int64_t uid)
 {
     for (int k = 0; k < g->tensor_count; k++)
@@ -60,6 +62,7 @@ int hone_dnn_add_op(hone_dnn_graph *g, hone_dnn_op_kind kind, const int *slot, c
     return k;
 }
 
+/* What is wrong here is wrong in this program, not in the user's page. */
 #define REFUSE(...) hone_fail(HONE_ERR_USAGE, "a mistake in the graph's builder: report it", "dnn: " __VA_ARGS__)
 
 /* Dims, strides and type of one tensor; uids are compared with those before it. */
@@ -109,6 +112,7 @@ static hone_status check_conv(const hone_dnn_graph *g, const hone_dnn_op *op)
         if (v->kernel[a] < 1 || v->stride[a] < 1 || v->pad[a] < 0 || v->dilation[a] < 1 || v->groups < 1)
             return REFUSE("%s: window %d of size %d, stride %d, pad %d, dilation %d, %d groups", name, a, v->kernel[a],
                           v->stride[a], v->pad[a], v->dilation[a], v->groups);
+    /* cuDNN has no groups of its own: it divides the image's channels by the weight's, whatever comes out. */
     if (w->dim[1] * v->groups != x->dim[1] || x->dim[1] % v->groups || y->dim[1] % v->groups)
         return REFUSE("%s: a weight of %lld input channels and %d groups for an image of %lld", name,
                       (long long)w->dim[1], v->groups, (long long)x->dim[1]);
@@ -118,6 +122,7 @@ static hone_status check_conv(const hone_dnn_graph *g, const hone_dnn_op *op)
     if (w->dim[2] != v->kernel[0] || w->dim[3] != v->kernel[1])
         return REFUSE("%s: a weight of %lldx%lld under a window of %dx%d", name, (long long)w->dim[2],
                       (long long)w->dim[3], v->kernel[0], v->kernel[1]);
+    /* Batch and places: cuDNN would notice these, with a message that names no op of ours. */
     if (x->dim[0] != y->dim[0]) return REFUSE("%s: batches of %d and %d", name, (int)x->dim[0], (int)y->dim[0]);
     for (int a = 0; a < 2; a++)
         if (places(x->dim[2 + a], v, a) != y->dim[2 + a])
@@ -150,6 +155,7 @@ static hone_status check_shapes(const hone_dnn_graph *g, const hone_dnn_op *op)
             if (memcmp(one, t->dim, sizeof one) != 0) return REFUSE("%s: scalar %d has dims", rule->name, (int)t->uid);
             continue;
         }
+        /* These slots have no broadcast: a gradient by channel would be summed, not spread. */
         bool whole = op->kind == HONE_DNN_OP_RELU || op->kind == HONE_DNN_OP_RELU_DX ||
                      (op->kind <= HONE_DNN_OP_MUL && s == 2) || (op->kind == HONE_DNN_OP_NORM_DW && s == 4);
         HONE_TRY(check_operand(rule->name, a, t, !whole && s != image));
@@ -180,6 +186,7 @@ static hone_status check_use(const hone_dnn_graph *g)
     return HONE_OK;
 }
 
+/* Sizes of the arrays first, since everything after indexes them. */
 hone_status hone_dnn_graph_check(const hone_dnn_graph *g)
 {
     if (g->tensor_count > HONE_DNN_TENSORS_MAX || g->op_count > HONE_DNN_OPS_MAX || g->op_count < 1)

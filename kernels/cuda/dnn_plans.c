@@ -32,6 +32,7 @@ static hone_status plan_pass(hone_dnn *dnn, const hone_dnn_graph *g, const hone_
     return HONE_OK;
 }
 
+/* Two passes, because an engine that compiles on first use may stand before one that is ready. */
 hone_status hone_dnn_plans(hone_dnn *dnn, const hone_dnn_graph *g, const hone_dnn_rules *rules, int most,
                            hone_dnn_plan **plan, int *count, hone_dnn_fate *fate)
 {

@@ -8,6 +8,7 @@
 
 #include "dnn.h"
 
+/* In the order of hone_dnn_kind. */
 static const char *const kind_name[HONE_DNN_KIND_COUNT] = {"conv",
                                                            "conv_dx",
                                                            "conv_dw",
@@ -24,6 +25,7 @@ static int pair_text(char *text, size_t bytes, const char *letter, const int32_t
                         : snprintf(text, bytes, " %s%dx%d", letter, v[0], v[1]);
 }
 
+/* Everything that a choice depends on but chip and versions: it is the key of the tuning cache. */
 char *hone_dnn_problem_text(const hone_dnn_problem *p, char *text, size_t text_bytes)
 {
     char kernel[32], stride[32], pad[32], dilation[32] = "", groups[32] = "";
@@ -45,10 +47,12 @@ static int image_x(hone_dnn_graph *g, const hone_dnn_problem *p, int64_t uid, ho
 {
     return hone_dnn_add_tensor(g, uid, dtype, (int64_t[4]){p->n, p->in, p->h, p->w});
 }
+/* The output's side. */
 static int image_y(hone_dnn_graph *g, const hone_dnn_problem *p, int64_t uid, hone_dtype dtype)
 {
     return hone_dnn_add_tensor(g, uid, dtype, (int64_t[4]){p->n, p->out, p->oh, p->ow});
 }
+/* A group count of 0 or less is left for the check to refuse. */
 static int weight(hone_dnn_graph *g, const hone_dnn_problem *p)
 {
     const hone_window *v = &p->window;
@@ -157,6 +161,7 @@ static void build_dx_norm(const hone_dnn_problem *p, hone_dnn_graph *g)
     hone_dnn_add_op(g, HONE_DNN_OP_NORM_DW, slot, NULL);
 }
 
+/* A refusal names the problem, so that the net's layer can be found. */
 hone_status hone_dnn_graph_of(const hone_dnn_problem *p, hone_dnn_graph *g)
 {
     static void (*const build[HONE_DNN_KIND_COUNT])(const hone_dnn_problem *, hone_dnn_graph *) = {
@@ -170,6 +175,7 @@ hone_status hone_dnn_graph_of(const hone_dnn_problem *p, hone_dnn_graph *g)
     return status;
 }
 
+/* In 16 bits tensor cores are what was asked for; in fp32 they mean TF32, which is a precision of its own. */
 const char *hone_dnn_refusal(const hone_dnn_candidate *c, hone_dtype dtype, const hone_dnn_rules *rules)
 {
     if (rules->ordered && !c->ordered) return "not deterministic";
@@ -178,6 +184,7 @@ const char *hone_dnn_refusal(const hone_dnn_candidate *c, hone_dtype dtype, cons
     return NULL;
 }
 
+/* For people: what is needed to find the candidate again is kept by dnn_choose.c. */
 char *hone_dnn_choice_text(const char *library, const hone_dnn_candidate *c, int64_t work_bytes, char *text,
                            size_t text_bytes)
 {
@@ -187,6 +194,7 @@ char *hone_dnn_choice_text(const char *library, const hone_dnn_candidate *c, int
     return text;
 }
 
+/* Counts of zero are left out. */
 char *hone_dnn_fate_text(const hone_dnn_fate *f, char *text, size_t text_bytes)
 {
     int n = snprintf(text, text_bytes, "%d offered", f->offered);
