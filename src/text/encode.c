@@ -41,9 +41,8 @@ hone_status hone_work_get(const hone_tokenizer *t, hone_ids *ids, hone_work **ou
     hone_work *w = ids->work;
     if (!w) {
         w = ids->work = calloc(1, sizeof *w);
-        if (w) w->cache = calloc(HONE_CACHE_SLOTS, sizeof *w->cache);
-        if (!w || !w->cache) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory for an encoder");
-    } else if (w->owner != t) {
+        if (!w) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory for an encoder");
+    } else if (w->owner != t && w->cache) {
         memset(w->cache, 0, HONE_CACHE_SLOTS * sizeof *w->cache);
     }
     w->owner = t;
@@ -88,11 +87,19 @@ static inline hone_status model_word(const part *p, const char *word, size_t byt
     return HONE_OK;
 }
 
+/* The cache is made for the first word: bags and short-lived encoders do without. */
+static hone_status make_cache(hone_work *w)
+{
+    w->cache = calloc(HONE_CACHE_SLOTS, sizeof *w->cache);
+    return w->cache ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory for an encoder");
+}
+
 /* Texts repeat their words: most are found in the cache and cost a hash and a copy. */
 static hone_status add_word(void *arg, const char *word, size_t bytes)
 {
     part *p = arg;
     if (bytes > HONE_CACHE_BYTES) return model_word(p, word, bytes);
+    if (!p->w->cache) HONE_TRY(make_cache(p->w));
     uint64_t hash = XXH3_64bits(word, bytes) | 1;
     hone_cached_word *c = &p->w->cache[(hash >> 32) & (HONE_CACHE_SLOTS - 1)];
     if (c->hash == hash && c->bytes == bytes && memcmp(c->word, word, bytes) == 0) {

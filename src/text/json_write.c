@@ -67,12 +67,23 @@ static void add_normalizer(hone_text *j, const hone_tokenizer *t)
     hone_text_add(j, ",\n");
 }
 
-/* The token of a special id, as templates name it. */
+/* The token of a special id, as templates name it. Where another id has the same token, its number goes behind it. */
 static void add_token_name(hone_text *j, const hone_tokenizer *t, int32_t id)
 {
-    char text[256];
-    hone_tokenizer_token(t, id, text, sizeof text);
-    add_string(j, text, strlen(text));
+    size_t bytes = 0;
+    const char *text = hone_vocab_text(&t->vocab, id, &bytes);
+    for (int k = 0; k < t->added_count; k++)
+        if (t->added[k].id == id) {
+            text = t->added[k].content;
+            bytes = strlen(text);
+        }
+    bool unique = text && hone_tokenizer_find(t, text, bytes) == id;
+    hone_text name = {0};
+    hone_text_append(&name, text, bytes);
+    if (!unique) hone_text_add(&name, "#%d", id);
+    add_string(j, name.data, name.bytes);
+    j->failed |= name.failed;
+    hone_text_free(&name);
 }
 
 static void add_pieces(hone_text *j, const hone_tokenizer *t, const hone_template *m)

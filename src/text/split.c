@@ -31,7 +31,7 @@ static hone_status split_bert(const hone_unicode *u, const uint8_t *s, const uin
 static size_t contraction(const uint8_t *s, const uint8_t *end)
 {
     if (end - s < 2 || s[0] != '\'') return 0;
-    if (memchr("stmd", s[1], 4)) return 2;
+    if (s[1] == 's' || s[1] == 't' || s[1] == 'm' || s[1] == 'd') return 2;
     if (end - s < 3) return 0;
     bool two = (s[1] == 'r' && s[2] == 'e') || (s[1] == 'v' && s[2] == 'e') || (s[1] == 'l' && s[2] == 'l');
     return two ? 3 : 0;

@@ -39,6 +39,7 @@ static int64_t body_bytes(const header *h)
 /* Offsets ascend from 0 to the end, ids are below the vocabulary's size, second segments begin inside their text. */
 static bool contents_fit(const hone_token_set *s, int64_t vocab_size)
 {
+    if (!s->offset || !s->id) return false;
     if (s->offset[0] != 0 || s->offset[s->count] != s->tokens) return false;
     for (int64_t i = 0; i < s->count; i++) {
         if (s->offset[i + 1] < s->offset[i]) return false;

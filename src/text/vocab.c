@@ -68,9 +68,11 @@ static hone_status store_text(hone_vocab *v, const char *text, size_t bytes)
 hone_status hone_vocab_add(hone_vocab *v, const char *text, size_t bytes, int32_t id)
 {
     HONE_TRY(grow_ids(v, (int64_t)id + 1));
-    if (v->at[id] != SIZE_MAX)
-        return hone_fail(HONE_ERR_DATA, "each token needs an id of its own", "id %d has two tokens, %.40s and %.40s",
-                         id, v->text + v->at[id], text);
+    if (v->at[id] != SIZE_MAX) {
+        int had = v->length[id] < 40 ? (int)v->length[id] : 40, has = bytes < 40 ? (int)bytes : 40;
+        return hone_fail(HONE_ERR_DATA, "each token needs an id of its own", "id %d has two tokens, %.*s and %.*s", id,
+                         had, v->text + v->at[id], has, text);
+    }
     if (!v->slot || v->used * 2 > v->mask) HONE_TRY(grow_slots(v));
     uint32_t at = find_slot(v, text, bytes);
     if (v->slot[at] < 0) v->used++;

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Writes starting corpora for the fuzz targets of data: the files of tests/golden/images.bin, and small IDX sets.
+"""Writes starting corpora for the fuzz targets: the files of tests/golden/images.bin, small IDX sets, tokenizer files.
 
-usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/ and FOLDER/fuzz_idx/
+usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/, fuzz_idx/ and fuzz_tokenizer/
 """
 import gzip
+import json
 import pathlib
 import struct
 import sys
 
 root = pathlib.Path(sys.argv[1])
-for name in ("fuzz_image", "fuzz_idx"):
+for name in ("fuzz_image", "fuzz_idx", "fuzz_tokenizer"):
     (root / name).mkdir(parents=True, exist_ok=True)
 data = (pathlib.Path(__file__).parent.parent / "golden" / "images.bin").read_bytes()
 at = 8
@@ -27,3 +28,23 @@ images = b"\0\0\x08\x03" + struct.pack(">III", 3, 2, 2) + bytes(12)
 for name, a, b in (("plain", labels, images), ("gzip", gzip.compress(labels, mtime=0), gzip.compress(images, mtime=0)), ("mixed", labels, gzip.compress(images, mtime=0))):
     cut = next((v for v in range(256) if v * (len(a) + len(b)) // 255 == len(a)), 128)  # share of the labels file
     (root / "fuzz_idx" / name).write_bytes(bytes([cut]) + a + b)
+
+# tokenizer files behind which a text follows, and texts for the golden tokenizers
+golden = pathlib.Path(__file__).parent.parent / "golden" / "tokenizers"
+texts = json.loads((golden / "ids.json").read_text())["texts"]
+for k, text in enumerate(texts):
+    (root / "fuzz_tokenizer" / f"text{k}").write_bytes(bytes([k % 5]) + text.encode())
+bert = {"normalizer": {"type": "BertNormalizer"}, "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "added_tokens": [{"id": 1, "content": "[SEP]", "special": True, "lstrip": True}, {"id": 9, "content": "É", "rstrip": True}],
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 1], "cls": ["[CLS]", 2]},
+        "model": {"type": "WordPiece", "vocab": {"[UNK]": 0, "[SEP]": 1, "[CLS]": 2, "a": 3, "##b": 4, "!": 5}}}
+byte_level = {"normalizer": {"type": "Sequence", "normalizers": [{"type": n} for n in ("NFC", "Lowercase", "NFKD", "StripAccents")]},
+              "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}, "post_processor": {
+                  "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "s", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                  "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                  "special_tokens": {"s": {"id": "s", "ids": [0], "tokens": ["s"]}}},
+              "model": {"type": "BPE", "vocab": {"s": 0, "a": 1, "b": 2, "ab": 3, "Ġ": 4, "Ġab": 5}, "merges": ["a b", ["Ġ", "ab"]]}}
+ngram = {"model": {"type": "hone-ngram", "words": [1, 3], "chars": [2, 3], "buckets": 50, "vocab": ["a", "b"]}}
+chars = {"model": {"type": "hone-char", "vocab": ["[PAD]", "[UNK]", "a", "é"]}}
+for name, value in (("bert", bert), ("bpe", byte_level), ("ngram", ngram), ("char", chars)):
+    (root / "fuzz_tokenizer" / name).write_bytes(json.dumps(value).encode() + b"\0" + "ab Éa [SEP] b!".encode())

@@ -56,7 +56,8 @@ print(f"""/* unicode_table.c - runs of code points of one class: {{first, count,
  * depend on the version of utf8proc. Not edited by hand; classes are explained in unicode.h. */
 #include "text/unicode.h"
 
-/* clang-format off: as many a line as fit */
+/* as many a line as fit */
+/* clang-format off */
 enum {{
     {", ".join(f"{short[bit]} = HONE_UNICODE_{name}" for name, bit in list(MARKS.items())[:4])},
     {", ".join(f"{short[bit]} = HONE_UNICODE_{name}" for name, bit in list(MARKS.items())[4:])},
