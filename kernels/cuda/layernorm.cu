@@ -1,18 +1,170 @@
 /* layernorm.cu - layer normalisation of rows and its backward.
  *
- * x, y, dx, dy (R, C); gamma, beta (C); mean, rstd (R), statistics in float by two passes over the row.
- * A block owns a row at a time. The gradients of gamma and beta are sums over rows: each block adds its
- * rows into a slice of work, a second launch adds the slices in order. Ba et al., 2016, arXiv 1607.06450. */
+ * x, y, dx, dy (R, C); gamma, beta (C); mean, rstd (R), statistics in float by two passes over the row. Up to 1024
+ * channels a warp owns a row and keeps it in registers: each element is read once and written once. Wider rows go
+ * through a block. The gradients of gamma and beta are sums over rows: each block adds its rows into a slice of work,
+ * a second launch adds the slices, all in a fixed order. Ba et al., 2016, arXiv 1607.06450. */
 #include "reduce.cuh"
-#include "launch.cuh"
+#include "column_sum.cuh"
 
-static const int NORM_THREADS = 256,
-                 NORM_BLOCKS = 264; /* slices of work: two blocks a multiprocessor of the largest chip */
+static const int NORM_THREADS = 256, NORM_WARPS = 8,
+                 NORM_BLOCKS = 264, /* slices of work: two blocks a multiprocessor of the largest chip */
+    ROW_CHANNELS_MOST = 1024;
+
+/* --- rows that a warp keeps: PACKS times W neighbouring channels a lane ------------------------------------------- */
+
+/* W neighbours of a row: one access. */
+template <typename T, int W> struct alignas(sizeof(T) * W) lanes {
+    T v[W];
+};
+
+/* Channel of pack k of this lane: neighbouring lanes read neighbouring packs. */
+template <int W> __device__ static inline int channel_of(int k) { return (k * 32 + (int)(threadIdx.x & 31)) * W; }
+
+/* A row into registers as floats, `none` past its end. */
+template <typename T, int W, int PACKS>
+__device__ static inline void read_row(const T *row, int channels, float none, float (&v)[PACKS][W])
+{
+#pragma unroll
+    for (int k = 0; k < PACKS; k++) {
+        const int c = channel_of<W>(k);
+        lanes<T, W> p;
+        if (c < channels) p = *(const lanes<T, W> *)(row + c);
+#pragma unroll
+        for (int j = 0; j < W; j++) v[k][j] = c < channels ? to_float(p.v[j]) : none;
+    }
+}
+
+/* Pointers of the forward; mean and rstd may be null. */
+template <typename T> struct norm_forward {
+    const T *x;
+    const float *gamma, *beta;
+    T *y;
+    float *mean, *rstd;
+    int64_t rows;
+    int channels;
+    float eps;
+};
+
+template <typename T, int W, int PACKS> HONE_KERNEL(NORM_THREADS) layernorm_row_k(norm_forward<T> a)
+{
+    const int64_t step = (int64_t)gridDim.x * NORM_WARPS;
+    for (int64_t r = (int64_t)blockIdx.x * NORM_WARPS + threadIdx.x / 32; r < a.rows; r += step) {
+        float v[PACKS][W], sum = 0, squares = 0;
+        read_row<T, W, PACKS>(a.x + r * a.channels, a.channels, 0, v);
+#pragma unroll
+        for (int k = 0; k < PACKS; k++)
+#pragma unroll
+            for (int j = 0; j < W; j++) sum += v[k][j];
+        const float m = warp_reduce<sum_op>(sum) / (float)a.channels;
+#pragma unroll
+        for (int k = 0; k < PACKS; k++)
+#pragma unroll
+            for (int j = 0; j < W; j++) squares += channel_of<W>(k) < a.channels ? (v[k][j] - m) * (v[k][j] - m) : 0;
+        const float s = 1 / sqrtf(warp_reduce<sum_op>(squares) / (float)a.channels + a.eps);
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+            const int c = channel_of<W>(k);
+            if (c >= a.channels) continue;
+            lanes<T, W> out;
+#pragma unroll
+            for (int j = 0; j < W; j++) out.v[j] = from_float<T>((v[k][j] - m) * s * a.gamma[c + j] + a.beta[c + j]);
+            *(lanes<T, W> *)(a.y + r * a.channels + c) = out;
+        }
+        if ((threadIdx.x & 31) == 0) {
+            if (a.mean) a.mean[r] = m;
+            if (a.rstd) a.rstd[r] = s;
+        }
+    }
+}
+
+/* Pointers of the backward: dx may be null; slices (blocks, 2, C) or null where no parameter wants a gradient. */
+template <typename T> struct norm_backward {
+    const T *x, *dy;
+    const float *gamma, *mean, *rstd;
+    T *dx;
+    float *slices;
+    int64_t rows;
+    int channels;
+};
+
+/* One row: adds to this lane's sums, writes dx. With xhat = (x - mean) rstd, h = dy gamma:
+ * dx = rstd (h - avg(h) - xhat avg(h xhat)). x and dy leave as xhat and dy. */
+template <typename T, int W, int PACKS>
+__device__ static inline void row_backward(const norm_backward<T> &a, int64_t r, float (&x)[PACKS][W],
+                                           float (&dy)[PACKS][W])
+{
+    const float m = a.mean[r], s = a.rstd[r];
+    float sum = 0, sum_xhat = 0;
+    read_row<T, W, PACKS>(a.x + r * a.channels, a.channels, m, x); /* past the end xhat is 0 */
+    read_row<T, W, PACKS>(a.dy + r * a.channels, a.channels, 0, dy);
+#pragma unroll
+    for (int k = 0; k < PACKS; k++)
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+            const int c = channel_of<W>(k) + j;
+            const float h = c < a.channels ? dy[k][j] * a.gamma[c] : 0;
+            x[k][j] = (x[k][j] - m) * s;
+            sum += h;
+            sum_xhat += h * x[k][j];
+        }
+    sum = warp_reduce<sum_op>(sum) / (float)a.channels;
+    sum_xhat = warp_reduce<sum_op>(sum_xhat) / (float)a.channels;
+#pragma unroll
+    for (int k = 0; k < PACKS; k++) {
+        const int c = channel_of<W>(k);
+        if (c >= a.channels || !a.dx) continue;
+        lanes<T, W> out;
+#pragma unroll
+        for (int j = 0; j < W; j++)
+            out.v[j] = from_float<T>(s * (dy[k][j] * a.gamma[c + j] - sum - x[k][j] * sum_xhat));
+        *(lanes<T, W> *)(a.dx + r * a.channels + c) = out;
+    }
+}
+
+/* Warps walk over rows with their shares of dgamma and dbeta in registers; at the end they add them up one warp after
+ * the other, in shared memory, into this block's slice. */
+template <typename T, int W, int PACKS> HONE_KERNEL(NORM_THREADS) layernorm_dx_row_k(norm_backward<T> a)
+{
+    HONE_SHARED(float2, sums, ROW_CHANNELS_MOST);
+    const int warp = (int)threadIdx.x / 32;
+    const int64_t step = (int64_t)gridDim.x * NORM_WARPS;
+    float dgamma[PACKS][W] = {}, dbeta[PACKS][W] = {};
+    for (int64_t r = (int64_t)blockIdx.x * NORM_WARPS + warp; r < a.rows; r += step) {
+        float xhat[PACKS][W], dy[PACKS][W];
+        row_backward<T, W, PACKS>(a, r, xhat, dy);
+#pragma unroll
+        for (int k = 0; k < PACKS; k++)
+#pragma unroll
+            for (int j = 0; j < W; j++) {
+                dgamma[k][j] += dy[k][j] * xhat[k][j];
+                dbeta[k][j] += dy[k][j];
+            }
+    }
+    if (!a.slices) return; /* the same for all threads */
+    for (int w = 0; w < NORM_WARPS; w++) {
+        for (int k = 0; warp == w && k < PACKS; k++)
+            for (int j = 0; j < W; j++) {
+                const int c = channel_of<W>(k) + j;
+                if (c >= a.channels) continue;
+                const float2 before = w ? sums[c] : make_float2(0, 0);
+                sums[c] = make_float2(before.x + dgamma[k][j], before.y + dbeta[k][j]);
+            }
+        __syncthreads();
+    }
+    float *slice = a.slices + (int64_t)blockIdx.x * 2 * a.channels;
+    for (int c = (int)threadIdx.x; c < a.channels; c += NORM_THREADS) {
+        slice[c] = sums[c].x;
+        slice[a.channels + c] = sums[c].y;
+    }
+}
+
+/* --- wider rows: a block each -------------------------------------------------------------------------------------- */
 
 template <typename T>
 HONE_KERNEL(NORM_THREADS)
-layernorm_k(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, int64_t rows,
-            int channels, float eps)
+layernorm_wide_k(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, int64_t rows,
+                 int channels, float eps)
 {
     HONE_SHARED(float, scratch, 32);
     for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
@@ -38,8 +190,8 @@ layernorm_k(const T *x, const float *gamma, const float *beta, T *y, float *mean
  * With xhat = (x - mean) rstd, h = dy gamma:  dx = rstd (h - avg(h) - xhat avg(h xhat)). */
 template <typename T>
 HONE_KERNEL(NORM_THREADS)
-layernorm_dx_k(const T *x, const float *gamma, const float *mean, const float *rstd, const T *dy, T *dx, float *slices,
-               int64_t rows, int channels)
+layernorm_dx_wide_k(const T *x, const float *gamma, const float *mean, const float *rstd, const T *dy, T *dx,
+                    float *slices, int64_t rows, int channels)
 {
     HONE_SHARED(float, scratch, 32);
     float *dgamma = slices + (int64_t)blockIdx.x * 2 * channels, *dbeta = dgamma + channels;
@@ -66,38 +218,55 @@ layernorm_dx_k(const T *x, const float *gamma, const float *mean, const float *r
     }
 }
 
-/* Adds the slices (count, 2, C) in order. */
-HONE_KERNEL(NORM_THREADS)
-add_slices_k(const float *slices, int count, float *dgamma, float *dbeta, int channels, int accumulate)
-{
-    for (int c = (int)(blockIdx.x * blockDim.x + threadIdx.x); c < channels; c += (int)(gridDim.x * blockDim.x)) {
-        float g = 0, h = 0;
-        for (int k = 0; k < count; k++) {
-            g += slices[(int64_t)k * 2 * channels + c];
-            h += slices[(int64_t)k * 2 * channels + channels + c];
-        }
-        if (dgamma) dgamma[c] = accumulate ? dgamma[c] + g : g;
-        if (dbeta) dbeta[c] = accumulate ? dbeta[c] + h : h;
-    }
-}
-
 /* Normalises the last axis only; all others are rows. */
 static int channels_of(const hone_tensor *x) { return (int)x->dim[x->rank - 1]; }
-/* A function of the rows alone, so that the slices, and with them the bits, are the same on every device. */
-static unsigned norm_blocks(int64_t rows) { return (unsigned)(rows < NORM_BLOCKS ? rows : NORM_BLOCKS); }
+/* A function of the shape alone, so that the slices, and with them the bits, are the same on every device. */
+static unsigned norm_blocks(int64_t rows, int channels)
+{
+    int64_t wanted = channels <= ROW_CHANNELS_MOST ? (rows + NORM_WARPS - 1) / NORM_WARPS : rows;
+    return (unsigned)(wanted < 1 ? 1 : wanted < NORM_BLOCKS ? wanted : NORM_BLOCKS);
+}
+
+/* Calls f with null pointers of the storage type, of int[W] and of int[PACKS] where a warp can keep the row; else
+ * returns false. A lane takes 32 channels at most. */
+template <typename F> static bool with_row(const hone_tensor *x, F f)
+{
+    const int channels = channels_of(x);
+    if (channels > ROW_CHANNELS_MOST) return false;
+    with_dtype(x->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        constexpr int WIDE = pack<T>::size;
+        const int packs = channels % WIDE == 0 ? (channels / WIDE + 31) / 32 : 0;
+        if (packs == 1) f(type, (int(*)[WIDE]) nullptr, (int(*)[1]) nullptr);
+        else if (packs == 2) f(type, (int(*)[WIDE]) nullptr, (int(*)[2]) nullptr);
+        else if (packs == 3) f(type, (int(*)[WIDE]) nullptr, (int(*)[3]) nullptr);
+        else if (packs > 0) f(type, (int(*)[WIDE]) nullptr, (int(*)[32 / WIDE]) nullptr);
+        else if (channels <= 256) f(type, (int(*)[1]) nullptr, (int(*)[8]) nullptr);
+        else f(type, (int(*)[1]) nullptr, (int(*)[32]) nullptr);
+    });
+    return true;
+}
 
 extern "C" {
 /* mean and rstd (R) are kept for the gradient only; both may be absent. */
 void cuda_layernorm(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0];
-    int channels = channels_of(x);
-    int64_t rows = hone_tensor_count(x) / channels;
+    const int channels = channels_of(x);
+    const int64_t rows = hone_tensor_count(x) / channels;
+    const float eps = l->node->attr.norm.eps, *gamma = (const float *)l->in[1], *beta = (const float *)l->in[2];
+    float *mean = (float *)l->out[1], *rstd = (float *)l->out[2];
+    bool kept = with_row(x, [&](auto *type, auto *width, auto *packs) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        constexpr int W = sizeof(*width) / sizeof(int), PACKS = sizeof(*packs) / sizeof(int);
+        norm_forward<T> a = {(const T *)l->in[0], gamma, beta, (T *)l->out[0], mean, rstd, rows, channels, eps};
+        HONE_LAUNCH(b, (layernorm_row_k<T, W, PACKS>), map_blocks(rows * 32), NORM_THREADS, 0, a);
+    });
+    if (kept) return;
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, layernorm_k<T>, map_blocks(rows * MAP_THREADS), NORM_THREADS, 0, (const T *)l->in[0],
-                    (const float *)l->in[1], (const float *)l->in[2], (T *)l->out[0], (float *)l->out[1],
-                    (float *)l->out[2], rows, channels, l->node->attr.norm.eps);
+        HONE_LAUNCH(b, layernorm_wide_k<T>, map_blocks(rows * MAP_THREADS), NORM_THREADS, 0, (const T *)l->in[0], gamma,
+                    beta, (T *)l->out[0], mean, rstd, rows, channels, eps);
     });
 }
 
@@ -106,26 +275,36 @@ hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone
 {
     (void)b;
     const hone_tensor *x = &g->tensor[n->in[0]];
-    int channels = channels_of(x);
+    const int channels = channels_of(x);
     if (n->out[1] != HONE_NONE || n->out[2] != HONE_NONE)
-        n->work_bytes = (size_t)norm_blocks(hone_tensor_count(x) / channels) * 2 * (size_t)channels * sizeof(float);
+        n->work_bytes =
+            (size_t)norm_blocks(hone_tensor_count(x) / channels, channels) * 2 * (size_t)channels * sizeof(float);
     return HONE_OK;
 }
 
 void cuda_layernorm_dx(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0];
-    int channels = channels_of(x);
-    int64_t rows = hone_tensor_count(x) / channels;
+    const int channels = channels_of(x);
+    const int64_t rows = hone_tensor_count(x) / channels;
+    const unsigned blocks = norm_blocks(rows, channels);
+    const float *gamma = (const float *)l->in[1], *mean = (const float *)l->in[2], *rstd = (const float *)l->in[3];
     float *slices = l->out[1] || l->out[2] ? (float *)l->work : nullptr;
-    with_dtype(x->dtype, [&](auto *type) {
+    bool kept = with_row(x, [&](auto *type, auto *width, auto *packs) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, layernorm_dx_k<T>, norm_blocks(rows), NORM_THREADS, 0, (const T *)l->in[0],
-                    (const float *)l->in[1], (const float *)l->in[2], (const float *)l->in[3], (const T *)l->in[4],
-                    (T *)l->out[0], slices, rows, channels);
+        constexpr int W = sizeof(*width) / sizeof(int), PACKS = sizeof(*packs) / sizeof(int);
+        norm_backward<T> a = {
+            (const T *)l->in[0], (const T *)l->in[4], gamma, mean, rstd, (T *)l->out[0], slices, rows, channels};
+        HONE_LAUNCH(b, (layernorm_dx_row_k<T, W, PACKS>), blocks, NORM_THREADS, 0, a);
     });
-    if (slices)
-        HONE_LAUNCH(b, add_slices_k, map_blocks(channels), NORM_THREADS, 0, slices, (int)norm_blocks(rows),
-                    (float *)l->out[1], (float *)l->out[2], channels, l->node->accumulate);
+    if (!kept)
+        with_dtype(x->dtype, [&](auto *type) {
+            using T = std::remove_pointer_t<decltype(type)>;
+            HONE_LAUNCH(b, layernorm_dx_wide_k<T>, blocks, NORM_THREADS, 0, (const T *)l->in[0], gamma, mean, rstd,
+                        (const T *)l->in[4], (T *)l->out[0], slices, rows, channels);
+        });
+    for (int k = 0; slices && k < 2; k++) /* (blocks, 2, C): dgamma, then dbeta */
+        launch_column_sum<float>(b, slices + (int64_t)k * channels, (float *)l->out[1 + k], blocks, channels,
+                                 2 * channels, l->node->accumulate, nullptr, 0);
 }
 }
