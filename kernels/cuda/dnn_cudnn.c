@@ -150,6 +150,7 @@ hone_status hone_dnn_open(const hone_dnn_device *device, hone_dnn **out)
 void hone_dnn_close(hone_dnn *dnn)
 {
     if (!dnn) return;
+    hone_cudnn_forget_all(dnn);
     if (dnn->described) dnn->call.drop(dnn->described);
     if (dnn->handle) dnn->call.destroy(dnn->handle);
     free(dnn);

@@ -28,8 +28,11 @@ typedef struct cudnn_calls {
     cudnnStatus_t (*execute)(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t);
 } cudnn_calls;
 
+typedef struct cudnn_asked cudnn_asked; /* dnn_cudnn_plan.c */
+
 struct hone_dnn {
-    char library[32]; /* name and version */
+    cudnn_asked *asked; /* questions with their answers */
+    char library[32];   /* name and version */
     cudnn_calls call;
     cudnnHandle_t handle;               /* NULL where plans are made for a described chip */
     cudnnBackendDescriptor_t described; /* the chip's description, NULL with a handle     */
@@ -55,6 +58,8 @@ hone_status hone_cudnn_make(hone_dnn *dnn, cudnn_bag *bag, cudnnBackendDescripto
                             cudnnBackendDescriptor_t *out) HONE_MUST_USE;
 void hone_cudnn_bag_free(hone_dnn *dnn, cudnn_bag *bag); /* one user less; NULL is fine */
 
+/* Drops all answers; plans made of them must be gone (dnn_cudnn_plan.c). */
+void hone_cudnn_forget_all(hone_dnn *dnn);
 /* The finalized operation graph of a checked description (dnn_cudnn_graph.c). */
 hone_status hone_cudnn_graph(hone_dnn *dnn, cudnn_bag *bag, const hone_dnn_graph *g,
                              cudnnBackendDescriptor_t *out) HONE_MUST_USE;

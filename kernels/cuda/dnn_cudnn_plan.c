@@ -10,12 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a list: the graph's descriptors, and configs by item. */
-typedef struct asked {
-    hone_dnn *dnn;
-    cudnn_bag *bag;
+/* A question and its answer: nets repeat their shapes, programs of one net repeat them all, and the heuristics take
+ * some ten milliseconds. Kept by the library until it is closed. */
+struct cudnn_asked {
+    cudnn_asked *next;
+    hone_dnn_graph graph;
+    hone_dnn_list answer; /* without `own` */
+    cudnn_bag *bag;       /* the graph's descriptors and the configs */
     cudnnBackendDescriptor_t config[HONE_DNN_CANDIDATES_MAX];
-} asked;
+};
 
 struct hone_dnn_plan {
     hone_dnn *dnn;
@@ -109,7 +112,7 @@ static hone_status read_config(hone_dnn *dnn, cudnnBackendDescriptor_t config, h
 }
 
 /* One mode of the heuristics; half of the list is its share, so that a long one leaves room for the fallback. */
-static hone_status ask_mode(hone_dnn *dnn, asked *a, cudnnBackendDescriptor_t graph, cudnnBackendHeurMode_t mode,
+static hone_status ask_mode(hone_dnn *dnn, cudnn_asked *a, cudnnBackendDescriptor_t graph, cudnnBackendHeurMode_t mode,
                             hone_dnn_list *list)
 {
     enum { SHARE = HONE_DNN_CANDIDATES_MAX / 2 };
@@ -141,34 +144,64 @@ static hone_status ask_mode(hone_dnn *dnn, asked *a, cudnnBackendDescriptor_t gr
     return HONE_OK;
 }
 
-/* The check comes first: a graph that it refuses never reaches the library. */
-hone_status hone_dnn_ask(hone_dnn *dnn, const hone_dnn_graph *g, hone_dnn_list *list)
+static void forget(hone_dnn *dnn, cudnn_asked *a)
 {
-    cudnnBackendDescriptor_t graph;
-    memset(list, 0, sizeof *list);
-    HONE_TRY(hone_dnn_graph_check(g));
-    asked *a = calloc(1, sizeof *a);
-    list->own = a;
-    if (!a || !(a->bag = new_bag())) {
-        hone_dnn_list_free(list);
-        return hone_fail(HONE_ERR_MEMORY, NULL, "cudnn: no memory for a list of candidates");
-    }
-    a->dnn = dnn;
-    hone_status status = hone_cudnn_graph(dnn, a->bag, g, &graph);
-    if (status == HONE_OK) status = ask_mode(dnn, a, graph, CUDNN_HEUR_MODE_A, list);
-    if (status == HONE_OK) status = ask_mode(dnn, a, graph, CUDNN_HEUR_MODE_FALLBACK, list);
-    if (status != HONE_OK) hone_dnn_list_free(list);
-    return status;
+    if (a) hone_cudnn_bag_free(dnn, a->bag);
+    free(a);
 }
 
-/* Plans made from the list keep its descriptors alive. Fine on an empty or freed one. */
-void hone_dnn_list_free(hone_dnn_list *list)
+void hone_cudnn_forget_all(hone_dnn *dnn)
 {
-    asked *a = list->own;
-    if (a) hone_cudnn_bag_free(a->dnn, a->bag);
-    free(a);
-    memset(list, 0, sizeof *list);
+    while (dnn->asked) {
+        cudnn_asked *a = dnn->asked;
+        dnn->asked = a->next;
+        forget(dnn, a);
+    }
 }
+
+/* Equal bytes are an equal graph; unequal padding would only ask again. */
+static cudnn_asked *find(hone_dnn *dnn, const hone_dnn_graph *g)
+{
+    for (cudnn_asked *a = dnn->asked; a; a = a->next)
+        if (memcmp(&a->graph, g, sizeof *g) == 0) return a;
+    return NULL;
+}
+
+/* The check comes first: a graph that it refuses never reaches the library. Failures are not kept. */
+static hone_status ask_anew(hone_dnn *dnn, const hone_dnn_graph *g, cudnn_asked **out)
+{
+    cudnnBackendDescriptor_t graph;
+    HONE_TRY(hone_dnn_graph_check(g));
+    cudnn_asked *a = calloc(1, sizeof *a);
+    if (!a || !(a->bag = new_bag())) {
+        forget(dnn, a);
+        return hone_fail(HONE_ERR_MEMORY, NULL, "cudnn: no memory for a list of candidates");
+    }
+    memcpy(&a->graph, g, sizeof *g);
+    hone_status status = hone_cudnn_graph(dnn, a->bag, g, &graph);
+    if (status == HONE_OK) status = ask_mode(dnn, a, graph, CUDNN_HEUR_MODE_A, &a->answer);
+    if (status == HONE_OK) status = ask_mode(dnn, a, graph, CUDNN_HEUR_MODE_FALLBACK, &a->answer);
+    if (status != HONE_OK) {
+        forget(dnn, a);
+        return status;
+    }
+    a->next = dnn->asked;
+    dnn->asked = *out = a;
+    return HONE_OK;
+}
+
+hone_status hone_dnn_ask(hone_dnn *dnn, const hone_dnn_graph *g, hone_dnn_list *list)
+{
+    cudnn_asked *a = find(dnn, g);
+    memset(list, 0, sizeof *list);
+    if (!a) HONE_TRY(ask_anew(dnn, g, &a));
+    *list = a->answer;
+    list->own = a;
+    return HONE_OK;
+}
+
+/* The answer itself stays with the library. */
+void hone_dnn_list_free(hone_dnn_list *list) { memset(list, 0, sizeof *list); }
 
 /* --- plans --------------------------------------------------------------------------------------------- */
 /* The slow part: engines may build kernels here. */
@@ -196,7 +229,7 @@ static hone_status finalize_plan(hone_dnn *dnn, hone_dnn_plan *p, cudnnBackendDe
 hone_status hone_dnn_plan_new(hone_dnn *dnn, const hone_dnn_graph *g, const hone_dnn_list *list, int item,
                               hone_dnn_plan **out)
 {
-    const asked *a = list->own;
+    const cudnn_asked *a = list->own;
     *out = NULL;
     hone_dnn_plan *p = calloc(1, sizeof *p);
     if (!p) return hone_fail(HONE_ERR_MEMORY, NULL, "cudnn: no memory for a plan");
