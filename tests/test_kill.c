@@ -178,6 +178,11 @@ static void stop_after(const place *p, int number, const char *event, int count)
     double asked = hone_now_seconds();
     kill(c.pid, number);
     int how = finish(&c);
+    /* on a busy machine the signal may come before the program's own first line: later, then */
+    if (how == -number && !event && count < 10000) {
+        stop_after(p, number, event, 2 * count);
+        return;
+    }
     if (how != 75) fail_msg("signal %d after %s %d: exit code %d", number, event ? event : "ms", count, how);
     assert_true(hone_now_seconds() - asked < 10);
 }
