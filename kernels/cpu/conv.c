@@ -152,38 +152,39 @@ void hone_cpu_conv_dw(hone_backend *b, const hone_launch *l)
 }
 
 /* --- 1x1 with stride 1: the image is the matrix (N*H*W, I) -------------------------------------------- */
-/* Packed panels of operand b, whose shape depends on the direction. */
-static void product_plan(hone_cpu_conv *c)
+/* The shape of the product; columns are what the result has as channels. */
+static hone_cpu_product product_of(const hone_cpu_conv *c)
 {
     int64_t pixels = c->N * c->H * c->W;
-    /* b is (K, n): columns are what the result has as channels */
     switch (c->direction) {
-    case HONE_CPU_FORWARD: c->shared_bytes = hone_cpu_product_bytes(c->gemm, c->O, c->I); break;
-    case HONE_CPU_DX: c->shared_bytes = hone_cpu_product_bytes(c->gemm, c->I, c->O); break;
-    default: c->shared_bytes = hone_cpu_product_bytes(c->gemm, c->I, pixels); break;
+    case HONE_CPU_FORWARD:
+        return (hone_cpu_product){.gemm = c->gemm, .m = pixels, .n = c->O, .k = c->I, .b_turned = true};
+    case HONE_CPU_DX: return (hone_cpu_product){.gemm = c->gemm, .m = pixels, .n = c->I, .k = c->O};
+    default: return (hone_cpu_product){.gemm = c->gemm, .m = c->O, .n = c->I, .k = pixels, .a_turned = true};
     }
+}
+
+/* The product runs on as many parts as conv_prepare found: its work is that of the plain algorithm. */
+static void product_plan(hone_cpu_conv *c)
+{
+    hone_cpu_product p = product_of(c);
+    hone_cpu_product_plan(&p, c->parts);
+    c->shared_bytes = hone_cpu_product_bytes(&p);
 }
 
 /* y = x w^T, dx = dy w, dw = dy^T x with pixels as rows: no copy of any image. */
 static void product_run(const hone_cpu_conv_io *io)
 {
     const hone_cpu_conv *c = io->plan;
-    int64_t pixels = c->N * c->H * c->W;
-    hone_cpu_product p = {.gemm = c->gemm, .panels = (float *)io->work, .epilogue = io->epilogue};
+    hone_cpu_product p = product_of(c);
+    p.work = (float *)io->work;
+    p.epilogue = io->epilogue;
     switch (c->direction) {
-    case HONE_CPU_FORWARD:
-        p.m = pixels, p.n = c->O, p.k = c->I;
-        p.a = io->x, p.b = io->w, p.b_turned = true, p.c = io->y;
-        break;
-    case HONE_CPU_DX:
-        p.m = pixels, p.n = c->I, p.k = c->O;
-        p.a = io->dy, p.b = io->w, p.c = io->dx;
-        break;
-    default:
-        p.m = c->O, p.n = c->I, p.k = pixels;
-        p.a = io->dy, p.a_turned = true, p.b = io->x, p.c = io->dw, p.column_sum = io->db, p.add = io->add;
-        break;
+    case HONE_CPU_FORWARD: p.a = io->x, p.b = io->w, p.c = io->y; break;
+    case HONE_CPU_DX: p.a = io->dy, p.b = io->w, p.c = io->dx; break;
+    default: p.a = io->dy, p.b = io->x, p.c = io->dw, p.column_sum = io->db, p.add = io->add; break;
     }
+    hone_cpu_product_plan(&p, c->parts);
     hone_cpu_product_run(io->backend, &p);
 }
 

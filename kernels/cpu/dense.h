@@ -5,6 +5,7 @@
 #include "cpu/cpu.h"
 
 hone_cpu_prepare_fn hone_cpu_linear_prepare;
+hone_cpu_release_fn hone_cpu_linear_release;
 hone_cpu_launch_fn hone_cpu_linear, hone_cpu_linear_dx, hone_cpu_linear_dw;
 
 hone_cpu_prepare_fn hone_cpu_conv_prepare;

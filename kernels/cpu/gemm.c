@@ -1,15 +1,18 @@
 /* gemm.c - a matrix product cut into parts for threads.
  *
- * b is packed into panels by all threads, then each part multiplies a rectangle of c. Long inner
- * dimensions go in blocks of K_BLOCK, so that work memory is bounded and a block of a stays near; the
- * block length is fixed, so the order of sums never depends on the number of threads. */
+ * Each part multiplies a rectangle of c and packs what it needs of b itself, a group of panels at a time: no
+ * thread waits for another, and a panel is multiplied while it lies in L2. Long inner dimensions go in blocks
+ * of K_BLOCK, so that work memory is bounded and a block of a stays near; block lengths and halves are
+ * fixed by the shape, so the order of sums never depends on the number of threads. */
 #include "cpu/gemm.h"
 
 #include <string.h>
 
 enum {
     K_BLOCK = 1024,
-    ROW_BLOCK_FLOATS = 48 * 1024 /* of a: 192 KiB, a part of L2 (512 KiB and up) */
+    ROW_BLOCK_FLOATS = 48 * 1024, /* of a: 192 KiB, a part of L2 (512 KiB and up) */
+    GROUP_FLOATS = 64 * 1024,     /* of packed b: 256 KiB, another part */
+    PACK_ROWS = 6                 /* packing a panel costs as much as multiplying it with so many rows (measured) */
 };
 
 /* The table of the running instruction set. */
@@ -24,88 +27,133 @@ static int64_t panel_count(const hone_cpu_gemm *g, int64_t n) { return (n + g->c
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-size_t hone_cpu_product_bytes(const hone_cpu_gemm *g, int64_t n, int64_t k)
+/* Panels that are packed together for blocks of k rows */
+static int64_t group_panels(const hone_cpu_gemm *g, int64_t k)
 {
-    return (size_t)(panel_count(g, n) * g->cols * min64(k, K_BLOCK)) * sizeof(float);
+    int64_t panels = GROUP_FLOATS / (k * g->cols);
+    return panels < 1 ? 1 : panels;
 }
 
-/* Rows x panels grid of `parts` rectangles whose largest costs least; rows first, since parts of a
- * column each read all of a. */
-static void cut(hone_cpu_product *p)
+/* Rows x panels grid of `parts` rectangles whose largest costs least. Every part packs its own panels, so parts
+ * of the rows pack the same ones again: that is what PACK_ROWS weighs. */
+static void cut(hone_cpu_product *p, int64_t rows, int64_t panels)
 {
     int64_t best = INT64_MAX;
-    /* every factorisation of parts; ties go to more row parts */
-    for (int r = p->parts; r >= 1; r--) {
-        if (p->parts % r) continue;
-        int c = p->parts / r;
-        int64_t rows = (p->m + r - 1) / r, panels = (panel_count(p->gemm, p->n) + c - 1) / c;
-        if (rows * panels >= best) continue;
-        best = rows * panels;
+    /* every factorisation of parts; ties go to more column parts */
+    for (int c = p->parts; c >= 1; c--) {
+        if (p->parts % c) continue;
+        int r = p->parts / c;
+        int64_t cost = ((rows + r - 1) / r + PACK_ROWS) * ((panels + c - 1) / c);
+        if (cost >= best) continue;
+        best = cost;
         p->row_parts = r;
         p->column_parts = c;
     }
 }
 
-/* Panels of the block [k_begin, k_end) of b, shared out evenly. */
-static void pack_part(void *arg, int part, int parts)
+void hone_cpu_product_plan(hone_cpu_product *p, int parts)
 {
-    const hone_cpu_product *p = arg;
     const hone_cpu_gemm *g = p->gemm;
-    int64_t first, last, k = p->k_end - p->k_begin;
-    hone_cpu_share(panel_count(g, p->n), part, parts, &first, &last);
-    if (p->b_turned) g->pack_turned(first, last, p->n, k, p->b + p->k_begin, p->k, p->panels);
-    else g->pack(first, last, p->n, k, p->b + p->k_begin * p->n, p->n, p->panels);
+    int64_t k = min64(p->k, K_BLOCK), panels = panel_count(g, p->n);
+    p->parts = parts;
+    p->own_floats = min64(panels, group_panels(g, k)) * g->cols * k;
+    p->halved = p->may_halve && hone_cpu_halves_fit(p);
+    if (p->halved) {
+        cut(p, p->m / 2, hone_cpu_halves_columns(p) / 2 / g->cols);
+        int64_t floats = hone_cpu_halves_floats(p);
+        if (floats > p->own_floats) p->own_floats = floats;
+    } else {
+        cut(p, p->m, panels);
+    }
+    p->own_floats = (p->own_floats + 15) / 16 * 16; /* whole cache lines */
 }
 
-/* Rows [i, i + m) of c, columns [j, j + n) */
-static void multiply_block(const hone_cpu_product *p, int64_t i, int64_t m, int64_t j, int64_t n)
+size_t hone_cpu_product_bytes(const hone_cpu_product *p)
 {
-    const hone_cpu_gemm *g = p->gemm;
-    int64_t k = p->k_end - p->k_begin, panel = k * g->cols;
-    const float *b = p->panels + j / g->cols * panel;
-    float *c = p->c + i * p->n + j;
-    int add = p->add || p->k_begin > 0;
-    if (p->a_turned) g->cols_by_panels(m, n, k, p->a + p->k_begin * p->m + i, p->m, b, g->cols, panel, c, p->n, add);
-    else g->rows_by_panels(m, n, k, p->a + i * p->k + p->k_begin, p->k, b, g->cols, panel, c, p->n, add);
-    /* bias and activation only after the last block of k */
-    if (p->k_end < p->k) return;
+    return (size_t)p->parts * (size_t)p->own_floats * sizeof(float);
+}
+
+hone_cpu_epilogue hone_cpu_epilogue_at(const hone_cpu_product *p, const float *c)
+{
     hone_cpu_epilogue e = p->epilogue;
-    if (e.bias) e.bias += j;
-    if (e.below) e.below += i * p->n + j;
-    g->finish(&e, m, n, c, p->n);
+    int64_t at = c - p->c;
+    if (e.bias) e.bias += at % p->n;
+    if (e.below) e.below += at;
+    return e;
 }
 
-/* Column sums of the block of a, added to or started. */
-static void sum_part(const hone_cpu_product *p, int64_t i, int64_t m)
+/* Packs columns [j, j + n) of the block [k0, k0 + k) of b; what lies past the matrix becomes zeros. */
+static void pack_group(const hone_cpu_product *p, int64_t k0, int64_t k, int64_t j, int64_t n, float *own)
 {
-    if (!p->add && p->k_begin == 0) memset(p->column_sum + i, 0, (size_t)m * sizeof(float));
-    p->gemm->add_columns(p->k_end - p->k_begin, m, p->a + p->k_begin * p->m + i, p->m, p->column_sum + i);
+    const hone_cpu_gemm *g = p->gemm;
+    int64_t panels = panel_count(g, n);
+    if (p->b_turned) g->pack_turned(0, panels, n, k, p->b + j * p->k + k0, p->k, own);
+    else g->pack(0, panels, n, k, p->b + k0 * p->n + j, p->n, own);
 }
 
-/* One rectangle of the grid, in blocks of rows of a that stay in L2 while panels of b pass by. */
+/* Rows [i, i + m) of c, columns [j, j + n) by the packed block [k0, k0 + k) */
+static void multiply(const hone_cpu_product *p, int64_t k0, int64_t k, int64_t i, int64_t m, int64_t j, int64_t n,
+                     const float *own)
+{
+    const hone_cpu_gemm *g = p->gemm;
+    const float *a = p->a_turned ? p->a + k0 * p->m + i : p->a + i * p->k + k0;
+    for (int64_t end = j + n; j < end; j += g->cols, own += k * g->cols) {
+        float *c = p->c + i * p->n + j;
+        hone_cpu_epilogue e = hone_cpu_epilogue_at(p, c);
+        /* bias and activation only after the last block of k */
+        hone_cpu_target to = {.c = c, .from = p->add || k0 > 0 ? c : NULL, .ld = p->n};
+        if (k0 + k == p->k) to.epilogue = &e;
+        g->to_target(p->a_turned, m, min64(g->cols, end - j), k, a, p->a_turned ? p->m : p->k, own, &to);
+    }
+}
+
+/* A group of panels stays in L2 while blocks of rows of a, which stay there too, pass by. */
+void hone_cpu_product_block(const hone_cpu_product *p, int64_t i, int64_t i_end, int64_t j, int64_t j_end, float *own)
+{
+    for (int64_t k0 = 0; i < i_end && k0 < p->k; k0 += K_BLOCK) {
+        int64_t k = min64(p->k - k0, K_BLOCK), group = group_panels(p->gemm, k) * p->gemm->cols;
+        /* rows of a block: whole register tiles, at least one */
+        int64_t step = ROW_BLOCK_FLOATS / k / p->gemm->rows * p->gemm->rows;
+        if (step < p->gemm->rows) step = p->gemm->rows;
+        for (int64_t q = j; q < j_end; q += group) {
+            int64_t n = min64(group, j_end - q);
+            pack_group(p, k0, k, q, n, own);
+            for (int64_t r = i; r < i_end; r += step) multiply(p, k0, k, r, min64(step, i_end - r), q, n, own);
+        }
+    }
+}
+
+/* A share of the column sums of a turned a, added to or started. */
+static void sum_part(const hone_cpu_product *p, int part)
+{
+    int64_t lanes = p->gemm->lanes, first, last;
+    hone_cpu_share((p->m + lanes - 1) / lanes, part, p->parts, &first, &last);
+    int64_t i = first * lanes, m = min64(last * lanes, p->m) - i;
+    if (m <= 0) return;
+    if (!p->add) memset(p->column_sum + i, 0, (size_t)m * sizeof(float));
+    p->gemm->add_columns(p->k, m, p->a + i, p->m, p->column_sum + i);
+}
+
+/* One rectangle of the grid; in halves, that of each quarter, and a share of the columns that are left over. */
 static void multiply_part(void *arg, int part, int parts)
 {
     const hone_cpu_product *p = arg;
-    int64_t i, i_end, q, q_end, cols = p->gemm->cols;
-    (void)parts;
-    hone_cpu_share(p->m, part / p->column_parts, p->row_parts, &i, &i_end);
-    hone_cpu_share(panel_count(p->gemm, p->n), part % p->column_parts, p->column_parts, &q, &q_end);
-    if (p->column_sum && q == 0) sum_part(p, i, i_end - i);
-    int64_t j = q * cols, n = min64(q_end * cols, p->n) - j;
-    /* rows of a block: whole register tiles, at least one */
-    int64_t step = ROW_BLOCK_FLOATS / (p->k_end - p->k_begin) / p->gemm->rows * p->gemm->rows;
-    if (step < p->gemm->rows) step = p->gemm->rows;
-    for (; n > 0 && i < i_end; i += step) multiply_block(p, i, min64(step, i_end - i), j, n);
+    float *own = p->work + part * p->own_floats;
+    int64_t cols = p->gemm->cols, covered = p->halved ? hone_cpu_halves_columns(p) : p->n, i, i_end, q, q_end;
+    if (p->column_sum) sum_part(p, part);
+    hone_cpu_share(p->halved ? p->m / 2 : p->m, part / p->column_parts, p->row_parts, &i, &i_end);
+    hone_cpu_share(panel_count(p->gemm, p->halved ? covered / 2 : p->n), part % p->column_parts, p->column_parts, &q,
+                   &q_end);
+    if (!p->halved) {
+        hone_cpu_product_block(p, i, i_end, q * cols, min64(q_end * cols, p->n), own);
+        return;
+    }
+    hone_cpu_halves_block(p, i, i_end, q * cols, q_end * cols, own);
+    hone_cpu_share(p->m, part, parts, &i, &i_end);
+    hone_cpu_product_block(p, i, i_end, covered, p->n, own);
 }
 
-/* Two parallel loops per block of k: packing must be complete before any product. */
 void hone_cpu_product_run(const hone_backend *b, hone_cpu_product *p)
 {
-    p->parts = hone_cpu_parts(b, 2.0 * (double)p->m * (double)p->n * (double)p->k);
-    cut(p);
-    for (p->k_begin = 0; p->k_begin < p->k; p->k_begin = p->k_end) {
-        p->k_end = min64(p->k, p->k_begin + K_BLOCK);
-        hone_cpu_parallel(b, p->parts, pack_part, p);
-        hone_cpu_parallel(b, p->parts, multiply_part, p);
-    }
+    hone_cpu_parallel(b, p->parts, multiply_part, p);
 }

@@ -17,6 +17,25 @@ typedef struct hone_cpu_epilogue {
     const float *below; /* (m, n) row-major like c: y of the activation below; NULL: forward     */
 } hone_cpu_epilogue;
 
+/* A matrix given as a signed sum of up to four of one shape and row stride; the first sign is +1, all are 1 or -1. */
+typedef struct hone_cpu_sum {
+    const float *at[4];
+    float sign[4];
+    int count;
+    int64_t ld;
+} hone_cpu_sum;
+
+/* Where a product goes: c = from + a b and, where twin is not NULL, twin = twin_from + a b as well. All lie in one
+ * matrix of row stride ld; from NULL: nothing is added. */
+typedef struct hone_cpu_target {
+    float *c;
+    const float *from;
+    float *twin;
+    const float *twin_from;
+    int64_t ld;
+    const hone_cpu_epilogue *epilogue; /* applied to c afterwards, not to the twin; NULL: nothing */
+} hone_cpu_target;
+
 typedef struct hone_cpu_gemm {
     int lanes, rows, cols; /* vector width; register tile (rows, cols)                            */
     /* c (m, n) row stride ldc = or += a b, a (m, k) row stride lda. b: element (p, j) lies at
@@ -26,6 +45,9 @@ typedef struct hone_cpu_gemm {
     /* the same with a turned: a (k, m), row stride lda */
     void (*cols_by_panels)(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t step,
                            int64_t panel, float *c, int64_t ldc, int add);
+    /* target (m, n) = a b, b one packed panel, n <= cols; a (m, k), or (k, m) if turned, row stride lda */
+    void (*to_target)(bool turned, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                      const hone_cpu_target *to);
     /* c (m, n) = a b where row i of a is `outer` pieces of `inner` floats, piece r at a + i * lda + r * jump: the
      * window of a pixel in an image. b packed, k = outer * inner. */
     void (*windows_by_panels)(int64_t m, int64_t n, int64_t outer, int64_t inner, const float *a, int64_t jump,
@@ -34,6 +56,10 @@ typedef struct hone_cpu_gemm {
     void (*pack)(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels);
     /* the same from b turned: (n, k) row-major, row stride ld */
     void (*pack_turned)(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels);
+    /* one panel of `cols` whole columns of a sum: b (k, cols), or (cols, k) if turned */
+    void (*pack_sum)(bool turned, int64_t k, const hone_cpu_sum *b, float *panel);
+    /* out (m, n) without gaps = the sum */
+    void (*add_up)(int64_t m, int64_t n, const hone_cpu_sum *a, float *out);
     /* applies e to c (m, n), row stride ldc; e->below has the same stride */
     void (*finish)(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, int64_t ldc);
     /* sum (n) += column sums of a (m, n), row stride lda */
@@ -51,15 +77,37 @@ typedef struct hone_cpu_product {
     const float *b; /* (k, n), or (n, k) if b_turned */
     float *c;       /* (m, n)                        */
     bool a_turned, b_turned, add;
+    bool may_halve;    /* seven products of halves instead of eight (gemm_halves.c), where that is quicker */
     float *column_sum; /* (m) sums of a turned a over k, added or written as c is; NULL: not wanted */
     hone_cpu_epilogue epilogue;
-    float *panels; /* work of hone_cpu_product_bytes */
+    float *work; /* hone_cpu_product_bytes */
+    /* from here on set by hone_cpu_product_plan: a grid of parts over the rows and panels of c or of its halves */
     int parts, row_parts, column_parts;
-    int64_t k_begin, k_end; /* block of k in hand */
+    bool halved;
+    int64_t own_floats; /* of work, for each part */
 } hone_cpu_product;
 
-size_t hone_cpu_product_bytes(const hone_cpu_gemm *g, int64_t n, int64_t k);
-/* Fills in the parts and runs on up to b->threads threads. */
+/* Cuts the product for `parts` threads, by its shape and kind alone. */
+void hone_cpu_product_plan(hone_cpu_product *p, int parts);
+/* Work memory of a planned product */
+size_t hone_cpu_product_bytes(const hone_cpu_product *p);
+/* Runs a planned product. */
 void hone_cpu_product_run(const hone_backend *b, hone_cpu_product *p);
+
+/* Rows [i, i_end) and columns [j, j_end) of c by one thread with `own` work; j is a multiple of `cols`. */
+void hone_cpu_product_block(const hone_cpu_product *p, int64_t i, int64_t i_end, int64_t j, int64_t j_end, float *own);
+
+/* The epilogue of the product for a rectangle that begins at c */
+hone_cpu_epilogue hone_cpu_epilogue_at(const hone_cpu_product *p, const float *c);
+
+/* --- gemm_halves.c: one step of Strassen's recursion --- */
+/* Whether p's shape gains by it. */
+bool hone_cpu_halves_fit(const hone_cpu_product *p);
+/* Columns of c that it covers, a multiple of 2 * cols; the others are an ordinary product. */
+int64_t hone_cpu_halves_columns(const hone_cpu_product *p);
+/* Work of one part */
+int64_t hone_cpu_halves_floats(const hone_cpu_product *p);
+/* Rows [i, i_end) and columns [j, j_end) of each of the four quarters of c, with `own` work. */
+void hone_cpu_halves_block(const hone_cpu_product *p, int64_t i, int64_t i_end, int64_t j, int64_t j_end, float *own);
 
 #endif

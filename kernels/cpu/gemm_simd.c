@@ -1,4 +1,4 @@
-/* gemm_simd.c - register tiles of the matrix product, packing and epilogues, once per instruction set.
+/* gemm_simd.c - register tiles of the matrix product, and epilogues, once per instruction set.
  *
  * A tile keeps up to TILE_ROWS x TILE_COLS sums in registers (28 of 32 on AVX-512) and walks k once:
  * per step two vectors of b and one broadcast per row of a feed 2 * rows multiply-adds, which leaves the
@@ -10,29 +10,52 @@
 
 #include "cpu/simd.h"
 #include "cpu/edge_simd.h"
-#include "cpu/transpose_simd.h"
 #include "cpu/gemm.h"
+#include "cpu/gemm_pack.h"
 
-/* Strides of one tile: k runs over `outer` pieces of `inner`, a jumps by `jump` from piece to piece. */
+/* Strides of one tile: k runs over `outer` pieces of `inner`, a jumps by `jump` from piece to piece. The distances
+ * of hone_cpu_target's other three from c, in floats; add: there is a `from`, twice: there is a twin. */
 typedef struct walk {
     int64_t outer, inner, jump, lda, step, ldc;
-    int add;
+    int64_t from, twin, twin_from;
+    int add, twice;
 } walk;
 
 typedef void tile_fn(const walk *k, const float *a, const float *b, float *c, int64_t n);
 
 /* One vector of sums, of which n lanes exist, to memory */
-SIMD_INLINE void put(vfloat x, float *c, int64_t n, int add)
+SIMD_INLINE void put(vfloat x, const walk *k, float *c, int64_t n)
 {
-    if (add) x += v_load_some(c, n);
+    if (k->twice) v_store_some(c + k->twin, v_load_some(c + k->twin_from, n) + x, n);
+    if (k->add) x += v_load_some(c + k->from, n);
     v_store_some(c, x, n);
 }
 
 /* A row of a tile: whole vectors, or one that ends at n. */
-SIMD_INLINE void put_row(vfloat first, vfloat second, const int nv, float *c, int64_t n, int add)
+SIMD_INLINE void put_row(vfloat first, vfloat second, const int nv, const walk *k, float *c, int64_t n)
 {
-    put(first, c, n, add);
-    if (nv > 1) put(second, c + LANES, n - LANES, add);
+    put(first, k, c, n);
+    if (nv > 1) put(second, k, c + LANES, n - LANES);
+}
+
+/* Distances of rows that one register each and the scales of an address reach: seven rows from a pointer. The
+ * compiler, left alone, keeps a pointer a row, has not so many registers, and parks them in vector registers. */
+typedef struct rows_at {
+    int64_t one, three, five;
+} rows_at;
+
+SIMD_INLINE rows_at rows_of(int64_t lda)
+{
+    rows_at r = {lda, 3 * lda, 5 * lda};
+    __asm__("" : "+r"(r.one), "+r"(r.three), "+r"(r.five)); /* each opaque: not a multiple of another */
+    return r;
+}
+
+/* Row i of seven */
+SIMD_INLINE const float *row_of(const rows_at *r, const float *a, const int i)
+{
+    const int64_t at[7] = {0, r->one, 2 * r->one, r->three, 4 * r->one, r->five, 2 * r->three};
+    return a + at[i];
 }
 
 /* The tile of `mr` rows and `nv` vectors, both constants at every call; `turned` likewise. */
@@ -47,20 +70,24 @@ SIMD_INLINE void tile(const int mr, const int nv, const int turned, const walk *
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++) acc[i][v] = (vfloat){0};
-    for (int64_t r = 0; r < k->outer; r++, a += k->jump)
+    const rows_at at = rows_of(lda);
+    for (int64_t r = 0; r < k->outer; r++, a += k->jump) {
+        const float *ap = a, *aq = a + 7 * lda;
         for (int64_t p = 0; p < inner; p++, b += step) {
-            const float *ap = turned ? a + p * lda : a + p;
             /* two vectors of b serve all rows; each a is broadcast once and used twice */
             vfloat b0 = v_load(b), b1 = nv > 1 ? v_load(b + LANES) : b0;
 #pragma GCC unroll 16
             for (int i = 0; i < mr; i++) {
-                vfloat ai = v_set(turned ? ap[i] : ap[i * lda]);
+                vfloat ai = v_set(turned ? ap[i] : *row_of(&at, i < 7 ? ap : aq, i % 7));
                 acc[i][0] += ai * b0;
                 if (nv > 1) acc[i][1] += ai * b1;
             }
+            if (turned) ap += lda;
+            else ap++, aq++;
         }
+    }
 #pragma GCC unroll 16
-    for (int i = 0; i < mr; i++) put_row(acc[i][0], acc[i][nv - 1], nv, c + i * k->ldc, n, k->add);
+    for (int i = 0; i < mr; i++) put_row(acc[i][0], acc[i][nv - 1], nv, k, c + i * k->ldc, n);
 }
 
 /* X(1) .. X(TILE_ROWS): one function for every height of tile, width and side of a */
@@ -120,59 +147,25 @@ static void cols_by_panels(int64_t m, int64_t n, int64_t k, const float *a, int6
     by_panels(cols_tile, 1, &w, m, n, a, b, panel, c);
 }
 
+static void finish(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, int64_t ldc);
+
+/* Distances between the pointers of a target, which lie in one matrix */
+static void to_target(bool turned, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                      const hone_cpu_target *to)
+{
+    walk w = {.outer = 1, .inner = k, .lda = lda, .step = TILE_COLS, .ldc = to->ld};
+    if (to->from) w.add = 1, w.from = to->from - to->c;
+    if (to->twin) w.twice = 1, w.twin = to->twin - to->c, w.twin_from = to->twin_from - to->c;
+    by_panels(turned ? cols_tile : rows_tile, turned ? 1 : lda, &w, m, n, a, b, k * TILE_COLS, to->c);
+    if (to->epilogue) finish(to->epilogue, m, n, to->c, to->ld);
+}
+
 /* Rows of a overlap in an image: lda is a pixel step, jump an image row. */
 static void windows_by_panels(int64_t m, int64_t n, int64_t outer, int64_t inner, const float *a, int64_t jump,
                               int64_t lda, const float *b, float *c, int64_t ldc)
 {
     walk w = {.outer = outer, .inner = inner, .jump = jump, .lda = lda, .step = TILE_COLS, .ldc = ldc};
     by_panels(rows_tile, lda, &w, m, n, a, b, outer * inner * TILE_COLS, c);
-}
-
-/* --- packing ------------------------------------------------------------------------------------- */
-/* b (k, n) as it lies: copies of TILE_COLS floats; the last panel is filled up with zeros. */
-static void pack(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels)
-{
-    for (int64_t q = first; q < last; q++) {
-        const float *src = b + q * TILE_COLS;
-        float *dst = panels + q * k * TILE_COLS;
-        int64_t nj = n - q * TILE_COLS;
-        for (int64_t p = 0; p < k; p++, src += ld, dst += TILE_COLS) {
-            if (nj >= TILE_COLS) {
-                v_store(dst, v_load(src));
-                v_store(dst + LANES, v_load(src + LANES));
-            } else {
-                memset(dst, 0, TILE_COLS * sizeof *dst);
-                memcpy(dst, src, (size_t)nj * sizeof *dst);
-            }
-        }
-    }
-}
-
-/* LANES columns of a panel from as many rows of b turned; rows at and past n give zeros. */
-static void pack_turned_half(int64_t n, int64_t k, const float *src, int64_t ld, float *dst)
-{
-    int64_t p = 0;
-    /* squares of LANES x LANES; what is left goes one by one */
-    for (; n >= LANES && p + LANES <= k; p += LANES) {
-        vfloat x[LANES];
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) x[i] = v_load(src + i * ld + p);
-        v_transpose(x);
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) v_store(dst + (p + i) * TILE_COLS, x[i]);
-    }
-    for (; p < k; p++)
-        for (int64_t i = 0; i < LANES; i++) dst[p * TILE_COLS + i] = i < n ? src[i * ld + p] : 0.0f;
-}
-
-/* b (n, k): both halves of each panel by square transpositions. */
-static void pack_turned(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels)
-{
-    for (int64_t q = first; q < last; q++)
-        for (int64_t half = 0; half < 2; half++) {
-            int64_t j = q * TILE_COLS + half * LANES;
-            pack_turned_half(n - j, k, b + j * ld, ld, panels + q * k * TILE_COLS + half * LANES);
-        }
 }
 
 /* --- epilogues ------------------------------------------------------------------------------------- */
@@ -267,8 +260,11 @@ const hone_cpu_gemm SIMD(hone_cpu_gemm) = {
     .rows_by_panels = rows_by_panels,
     .cols_by_panels = cols_by_panels,
     .windows_by_panels = windows_by_panels,
-    .pack = pack,
-    .pack_turned = pack_turned,
+    .to_target = to_target,
+    .pack = SIMD(hone_cpu_pack),
+    .pack_turned = SIMD(hone_cpu_pack_turned),
+    .pack_sum = SIMD(hone_cpu_pack_sum),
+    .add_up = SIMD(hone_cpu_add_up),
     .finish = finish,
     .add_columns = add_columns,
 };

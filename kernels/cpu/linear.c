@@ -2,6 +2,8 @@
  *
  * Weights stay (O, I) and are packed anew at each launch: they change every step, and packing costs
  * a few per cent of the product. Exact on small integers like ref. */
+#include <stdlib.h>
+
 #include "cpu/gemm.h"
 #include "cpu/dense.h"
 
@@ -15,43 +17,63 @@ static int64_t height(const hone_tensor *t)
     return rows;
 }
 
-/* The inner dimension k and the columns n of each product, for its work memory. */
+/* Halves of a forward product mix the rounding of two rows, which are samples: not in a program that predicts,
+ * where the answer for a sample must depend on it alone. */
+static bool trains(const hone_graph *g)
+{
+    for (int i = 0; i < g->node_count; i++)
+        if (g->node[i].phase == HONE_PHASE_BACKWARD) return true;
+    return false;
+}
+
+/* Shapes by the first two inputs; operand b is w turned forward, w for dx, x for dw. */
+static hone_cpu_product product_of(const hone_node *n, const hone_tensor *first, const hone_tensor *second)
+{
+    hone_cpu_product p = {.gemm = hone_cpu_gemm_pick(), .m = height(first), .k = width(first)};
+    switch (n->op) {
+    case HONE_OP_linear_dw: /* x (M, I), dy (M, O) */
+        p.m = width(second), p.n = width(first), p.k = height(first);
+        p.a_turned = true, p.add = n->accumulate, p.may_halve = true;
+        break;
+    case HONE_OP_linear_dx: /* dy (M, O), w (O, I) */
+    case HONE_OP_linear_dx_act: p.n = width(second), p.may_halve = true; break;
+    default: p.n = height(second), p.b_turned = true; break; /* x (M, I), w (O, I) */
+    }
+    return p;
+}
+
+/* The planned product, without its pointers, is what a launch starts from. */
 hone_status hone_cpu_linear_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
-    (void)b;
-    const hone_cpu_gemm *gemm = hone_cpu_gemm_pick();
-    const hone_tensor *second = &g->tensor[n->in[1]];
-    const hone_tensor *first = &g->tensor[n->in[0]];
-    /* operand b is (k, n): w turned forward, w for dx, x for dw */
-    switch (n->op) {
-    case HONE_OP_linear_dw: n->work_bytes = hone_cpu_product_bytes(gemm, width(first), height(first)); break;
-    case HONE_OP_linear_dx:
-    case HONE_OP_linear_dx_act: n->work_bytes = hone_cpu_product_bytes(gemm, width(second), height(second)); break;
-    default: n->work_bytes = hone_cpu_product_bytes(gemm, height(second), width(second)); break;
-    }
-    n->state = (void *)(uintptr_t)gemm; /* a constant table: nothing to release */
-    n->choice = "gemm";
+    hone_cpu_product *p = calloc(1, sizeof *p);
+    if (!p) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for the plan of a node", hone_op_name(n->op));
+    *p = product_of(n, &g->tensor[n->in[0]], &g->tensor[n->in[1]]);
+    p->may_halve = p->may_halve || trains(g);
+    hone_cpu_product_plan(p, hone_cpu_parts(b, 2.0 * (double)p->m * (double)p->n * (double)p->k));
+    n->work_bytes = hone_cpu_product_bytes(p);
+    n->choice = p->halved ? "strassen" : "gemm";
+    n->state = p;
     return HONE_OK;
+}
+
+void hone_cpu_linear_release(hone_backend *b, hone_node *n)
+{
+    (void)b;
+    free(n->state);
+    n->state = NULL;
 }
 
 /* y (M, O) = act(x (M, I) w^T + b) */
 void hone_cpu_linear(hone_backend *b, const hone_launch *l)
 {
     bool act = l->node->op == HONE_OP_linear_act;
-    hone_cpu_product p = {
-        .gemm = l->node->state,
-        .m = height(l->in_desc[0]),
-        .n = height(l->in_desc[1]),
-        .k = width(l->in_desc[0]),
-        .a = l->in[0], /* x (M, I) */
-        .b = l->in[1], /* w (O, I) */
-        .b_turned = true,
-        .c = l->out[0], /* y (M, O) */
-        .panels = l->work,
-        .epilogue = {.bias = l->in[2],
-                     .act = act ? l->node->attr.act : HONE_ACT_NONE,
-                     .slope = l->node->attr.leaky.slope},
-    };
+    hone_cpu_product p = *(const hone_cpu_product *)l->node->state;
+    p.a = l->in[0];  /* x (M, I) */
+    p.b = l->in[1];  /* w (O, I) */
+    p.c = l->out[0]; /* y (M, O) */
+    p.work = l->work;
+    p.epilogue = (hone_cpu_epilogue){
+        .bias = l->in[2], .act = act ? l->node->attr.act : HONE_ACT_NONE, .slope = l->node->attr.leaky.slope};
     hone_cpu_product_run(b, &p);
 }
 
@@ -59,37 +81,25 @@ void hone_cpu_linear(hone_backend *b, const hone_launch *l)
 void hone_cpu_linear_dx(hone_backend *b, const hone_launch *l)
 {
     bool act = l->node->op == HONE_OP_linear_dx_act;
-    hone_cpu_product p = {
-        .gemm = l->node->state,
-        .m = height(l->in_desc[0]),
-        .n = width(l->in_desc[1]),
-        .k = width(l->in_desc[0]),
-        .a = l->in[0],  /* dy (M, O) */
-        .b = l->in[1],  /* w (O, I)  */
-        .c = l->out[0], /* dx (M, I) */
-        .panels = l->work,
-        .epilogue = {.act = act ? l->node->attr.act : HONE_ACT_NONE,
-                     .slope = l->node->attr.leaky.slope,
-                     .below = act ? l->in[2] : NULL},
-    };
+    hone_cpu_product p = *(const hone_cpu_product *)l->node->state;
+    p.a = l->in[0];  /* dy (M, O) */
+    p.b = l->in[1];  /* w (O, I)  */
+    p.c = l->out[0]; /* dx (M, I) */
+    p.work = l->work;
+    p.epilogue = (hone_cpu_epilogue){.act = act ? l->node->attr.act : HONE_ACT_NONE,
+                                     .slope = l->node->attr.leaky.slope,
+                                     .below = act ? l->in[2] : NULL};
     hone_cpu_product_run(b, &p);
 }
 
-/* dw (O, I) = dy^T x and db (O) = column sums of dy, in one walk over dy */
+/* dw (O, I) = dy^T x and db (O) = column sums of dy */
 void hone_cpu_linear_dw(hone_backend *b, const hone_launch *l)
 {
-    hone_cpu_product p = {
-        .gemm = l->node->state,
-        .m = width(l->in_desc[1]),
-        .n = width(l->in_desc[0]),
-        .k = height(l->in_desc[0]),
-        .a = l->in[1], /* dy (M, O) */
-        .a_turned = true,
-        .b = l->in[0],  /* x (M, I)  */
-        .c = l->out[0], /* dw (O, I) */
-        .column_sum = l->out[1],
-        .add = l->node->accumulate,
-        .panels = l->work,
-    };
+    hone_cpu_product p = *(const hone_cpu_product *)l->node->state;
+    p.a = l->in[1];  /* dy (M, O) */
+    p.b = l->in[0];  /* x (M, I)  */
+    p.c = l->out[0]; /* dw (O, I) */
+    p.column_sum = l->out[1];
+    p.work = l->work;
     hone_cpu_product_run(b, &p);
 }

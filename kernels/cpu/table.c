@@ -17,11 +17,11 @@
 
 static const hone_cpu_row rows[] = {
     /* dense algebra: linear.c */
-    {HONE_OP_linear, hone_cpu_linear_prepare, SAME(hone_cpu_linear), NULL},
-    {HONE_OP_linear_act, hone_cpu_linear_prepare, SAME(hone_cpu_linear), NULL},
-    {HONE_OP_linear_dx, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dx), NULL},
-    {HONE_OP_linear_dx_act, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dx), NULL},
-    {HONE_OP_linear_dw, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dw), NULL},
+    {HONE_OP_linear, hone_cpu_linear_prepare, SAME(hone_cpu_linear), hone_cpu_linear_release},
+    {HONE_OP_linear_act, hone_cpu_linear_prepare, SAME(hone_cpu_linear), hone_cpu_linear_release},
+    {HONE_OP_linear_dx, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dx), hone_cpu_linear_release},
+    {HONE_OP_linear_dx_act, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dx), hone_cpu_linear_release},
+    {HONE_OP_linear_dw, hone_cpu_linear_prepare, SAME(hone_cpu_linear_dw), hone_cpu_linear_release},
     /* dense algebra: conv.c */
     {HONE_OP_conv, hone_cpu_conv_prepare, SAME(hone_cpu_conv_forward), hone_cpu_conv_release},
     {HONE_OP_conv_act, hone_cpu_conv_prepare, SAME(hone_cpu_conv_forward), hone_cpu_conv_release},
