@@ -11,6 +11,7 @@
 #include "cli/machine.h"
 #include "core/thread.h"
 #include "train/setup.h"
+#include "train/text.h"
 
 /* warm: caches, clocks, the recorded step; profile: single ops are noisy, five steps settle their medians */
 enum { WARM_STEPS = 3, PROFILE_STEPS = 5 };
@@ -25,6 +26,7 @@ static void close_trainer(hone_trainer *t)
     hone_pass_close(&t->train);
     hone_model_free(t->model);
     hone_data_free(t->data);
+    hone_text_close(t->text);
     hone_backend_close(t->backend);
     free(t->class_weight);
 }
@@ -142,6 +144,7 @@ static hone_status measure(hone_trainer *t, double started, hone_bench_result *r
     hone_memory planned, allocated;
     HONE_TRY(hone_setup_check(t->config));
     HONE_TRY(hone_setup_open(t));
+    t->train.widest = true; /* texts: one program, whose nodes are profiled */
     HONE_TRY(hone_setup_initial_weights(t));
     int64_t launched = t->backend->launched;
     HONE_TRY(run_steps(t, 1)); /* not recorded yet, so every launch is counted */

@@ -10,8 +10,19 @@
 
 #include "cli/machine.h"
 #include "graph/graph_print.h"
+#include "train/text.h"
 
 /* --- programs ----------------------------------------------------------------------------------------- */
+/* Room for tokens that a text takes in a batch: half above the mean, as nearly all batches need; a guess where
+ * the data are not at hand. */
+static int64_t usual_tokens(const hone_trainer *t)
+{
+    enum { GUESS = 256 };
+    const hone_dataset *d = t->text ? t->data->train : NULL;
+    int64_t count = d ? hone_dataset_count(d) : 0;
+    return count ? hone_dataset_token_offsets(d)[count] * 3 / 2 / count + 1 : GUESS;
+}
+
 /* The graph that training would build, but for the pool: samples are not memory of the program. */
 static hone_status build_graph(const hone_trainer *t, hone_mode mode, int64_t batch, hone_graph **graph,
                                hone_model_io *io)
@@ -20,6 +31,7 @@ static hone_status build_graph(const hone_trainer *t, hone_mode mode, int64_t ba
     hone_model_opts build = hone_setup_train_opts(t).build;
     build.mode = mode;
     build.batch = batch;
+    build.tokens = batch * usual_tokens(t);
     build.pool_rows = batch; /* the sample pool is memory of the data, not of the program */
     build.pool_h = pre->height;
     build.pool_w = pre->width;
@@ -161,7 +173,8 @@ static hone_status find_shape(const hone_config *c, int64_t classes, shape *s)
         s->data.channels = (int)c->data.synthetic.shape[2];
         return name_classes(s, (int)(classes ? classes : c->data.synthetic.classes));
     }
-    if (classes && s->data.height && s->data.channels) return name_classes(s, (int)classes);
+    bool known = c->task == HONE_TASK_TEXT || (s->data.height && s->data.channels);
+    if (classes && known) return name_classes(s, (int)classes);
     hone_image_spec spec = {c->image.height, c->image.width, c->image.channels, c->image.resize};
     hone_status status = hone_data_open(c, &spec, &s->opened);
     if (status == HONE_OK) {
@@ -208,6 +221,9 @@ static hone_status make_plan(const hone_cli *cli, hone_trainer *t, hone_plan_res
     HONE_TRY(hone_backend_open(cli->device, cli->threads, &t->backend));
     HONE_TRY(hone_precision_choose(t->backend, t->config->train.precision, &precision));
     r->precision = hone_precision_name(precision);
+    /* the vocabulary is part of the table's rows: without data only the buckets are known */
+    t->vocab = t->config->text.ngram.buckets;
+    if (t->config->task == HONE_TASK_TEXT && t->data->train) HONE_TRY(hone_text_open(t, t->backend->threads));
     HONE_TRY(hone_setup_model(t));
     HONE_TRY(layer_table(t, &r->layers));
     HONE_TRY(plan_mode(t, HONE_MODE_TRAIN, allocate, &r->train, nodes ? &r->nodes : NULL));
@@ -259,6 +275,7 @@ static int plan_run(const hone_cli *cli)
     if (status == HONE_OK) status = compare(&r);
     hone_model_free(t.model);
     hone_backend_close(t.backend);
+    hone_text_close(t.text);
     shape_free(&s);
     hone_config_free(c);
     free(r.layers);

@@ -41,6 +41,7 @@ typedef struct hone_pass {
     /* text: full batches again, each with half the room for tokens of the one before, down to the usual need */
     hone_pass_program smaller[HONE_PASS_SIZES];
     int smaller_count;
+    bool widest; /* measuring: every full batch by the largest program                     */
     void *pool;                   /* device memory of ours, NULL where host memory is bound directly */
     size_t pool_bytes;
     hone_lane *lane[2]; /* streamed pixels on their way to a device: one is filled while the other is read */

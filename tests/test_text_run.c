@@ -1,0 +1,272 @@
+/* test_text_run.c - bags of n-grams from a table to answers: training learns, stops and goes on to the same bytes;
+ * eval and predict need the run directory alone; the answer to a text does not depend on what stands beside it.
+ * rooms: train text data model config io core
+ * needs: cli */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hone/hone.h"
+#include "hone/philox.h"
+#include "io/file.h"
+
+static int make_scratch(void **state)
+{
+    char template[64];
+    snprintf(template, sizeof template, "%s/hone-text-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    *state = mkdtemp(template) ? strdup(template) : NULL;
+    return *state ? 0 : -1;
+}
+
+static int remove_scratch(void **state)
+{
+    int failed = hone_io_remove_tree(*state) != HONE_OK;
+    free(*state);
+    return failed;
+}
+
+static const char *path_in(const char *dir, const char *name)
+{
+    static char text[4][400];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(text[turn], sizeof text[turn], "%s/%s", dir, name);
+    return text[turn];
+}
+
+/* Rows of 3 classes: words that all have, and a pair of words whose ORDER tells the class of two of them. */
+static void write_rows(const char *path, int rows, uint32_t stream)
+{
+    static const char *const name[] = {"ham", "spam", "news"};
+    static const char *const mark[] = {"left right", "right left", "paper"};
+    char *text = malloc((size_t)rows * 160 + 20000);
+    size_t at = (size_t)sprintf(text, "label\ttext\n");
+    for (int k = 0; k < rows; k++) {
+        hone_philox4 r = hone_philox(5, stream, (uint64_t)k, 0);
+        at += (size_t)sprintf(text + at, "%s\t", name[k % 3]);
+        /* row 7 is long, row 8 has no word but its mark's, others a few */
+        int words = k == 7 ? 900 : k == 8 ? 0 : (int)(r.v[1] % 9);
+        for (int w = 0; w < words; w++) at += (size_t)sprintf(text + at, "W%u ", (r.v[2] + (uint32_t)w * 7919) % 200);
+        at += (size_t)sprintf(text + at, "%s\n", mark[k % 3]);
+    }
+    assert_int_equal(hone_file_write(path, text, at), HONE_OK);
+    free(text);
+}
+
+static volatile int stop;
+
+typedef struct watch {
+    int64_t stop_at; /* 0: never */
+} watch;
+
+static void on_progress(void *arg, const hone_progress *p)
+{
+    watch *w = arg;
+    if (w->stop_at && p->step >= w->stop_at && (strcmp(p->what, "step") == 0 || strcmp(p->what, "epoch") == 0)) {
+        stop = 1;
+        w->stop_at = 0;
+    }
+}
+
+static const char plain[] = "{name: sgd, lr: 4, momentum: 0, weight_decay: 0}";
+
+static hone_status train(const char *dir, const char *out, const char *optimizer, int threads, watch *w,
+                         hone_evaluation *e)
+{
+    char page[1200];
+    hone_config *c;
+    hone_train_opts o = {.device = "cpu", .threads = threads, .out = path_in(dir, out), .stop = &stop};
+    o.progress = on_progress;
+    o.progress_arg = w;
+    snprintf(page, sizeof page,
+             "task: text\ndata: {train: %s, val: %s, test: %s}\n"
+             "text: {ngram: {words: [1, 2], buckets: 4096}, max_length: 300}\n"
+             "model: {layers: [embedding_bag: {dim: 10, init: {normal: 0.1}}, linear: classes]}\n"
+             "train: {epochs: 8, batch: 16, optimizer: %s, loss: {label_smoothing: 0}, schedule: {name: linear}}\n"
+             "checkpoint: {every: 1 epoch, keep: 2}\nlog: {every: 3}\n",
+             path_in(dir, "train.tsv"), path_in(dir, "val.tsv"), path_in(dir, "test.tsv"), optimizer);
+    if (hone_config_read_text("page.yaml", page, NULL, 0, &c) != HONE_OK) fail_msg("%s", hone_error_message());
+    hone_status status = hone_train(c, &o, e);
+    stop = 0;
+    hone_config_free(c);
+    return status;
+}
+
+static void write_all(const char *dir)
+{
+    write_rows(path_in(dir, "train.tsv"), 310, 1);
+    write_rows(path_in(dir, "val.tsv"), 75, 2);
+    write_rows(path_in(dir, "test.tsv"), 100, 3);
+}
+
+static void compare(const char *dir, const char *a, const char *b, const char *name)
+{
+    char *x, *y, path[500];
+    size_t m, n;
+    snprintf(path, sizeof path, "%s/%s/%s", dir, a, name);
+    assert_int_equal(hone_file_read(path, 1 << 26, &x, &m), HONE_OK);
+    snprintf(path, sizeof path, "%s/%s/%s", dir, b, name);
+    assert_int_equal(hone_file_read(path, 1 << 26, &y, &n), HONE_OK);
+    if (m != n || memcmp(x, y, m) != 0) fail_msg("%s of %s and %s differ", name, a, b);
+    free(x);
+    free(y);
+}
+
+/* --- training ------------------------------------------------------------------------------------------- */
+
+/* Only 2-grams tell ham from spam, so this is learned from them or not at all. */
+static void test_learns(void **state)
+{
+    watch w = {0};
+    hone_evaluation e, again;
+    hone_eval_opts o = {.device = "cpu", .threads = 2, .batch = 7};
+    write_all(*state);
+    if (train(*state, "run", plain, 1, &w, &e) != HONE_OK) fail_msg("%s", hone_error_message());
+    assert_int_equal(e.n, 100);
+    assert_true(e.accuracy > 0.95);
+    /* from the directory alone, with other batches and threads: the same figures, the same answer to each text */
+    if (hone_evaluate(path_in(*state, "run"), &o, &again) != HONE_OK) fail_msg("%s", hone_error_message());
+    assert_true(e.accuracy == again.accuracy && fabs(e.loss - again.loss) < 1e-6);
+    for (int k = 0; k < 100; k++) assert_int_equal(e.predicted[k], again.predicted[k]);
+    hone_evaluation_free(&e);
+    hone_evaluation_free(&again);
+}
+
+/* Threads share rows by owner: one and three give the same bytes. */
+static void test_threads(void **state)
+{
+    watch w = {0};
+    write_all(*state);
+    assert_int_equal(train(*state, "one", plain, 1, &w, NULL), HONE_OK);
+    assert_int_equal(train(*state, "three", plain, 3, &w, NULL), HONE_OK);
+    compare(*state, "one", "three", "tokenizer.json");
+    compare(*state, "one", "three", "best.safetensors");
+}
+
+/* In the middle of an epoch, at its end, in the last one; by each kind of update. */
+static void test_resumes(void **state)
+{
+    static const char *const optimizer[] = {plain, "{name: sgd, lr: 0.5, momentum: 0.9}", "{name: adamw, lr: 0.02}"};
+    static const int64_t at[] = {5, 40, 120, 159};
+    write_all(*state);
+    for (int k = 0; k < 3; k++) {
+        char whole[16], parts[16];
+        watch w = {0};
+        snprintf(whole, sizeof whole, "whole%d", k);
+        snprintf(parts, sizeof parts, "parts%d", k);
+        assert_int_equal(train(*state, whole, optimizer[k], 1, &w, NULL), HONE_OK);
+        for (int i = 0; i < 4; i++) {
+            w.stop_at = at[i];
+            assert_int_equal(train(*state, parts, optimizer[k], 1, &w, NULL), HONE_INTERRUPTED);
+        }
+        if (train(*state, parts, optimizer[k], 1, &w, NULL) != HONE_OK) fail_msg("%s", hone_error_message());
+        compare(*state, whole, parts, "best.safetensors");
+        compare(*state, whole, parts, "results.csv");
+        compare(*state, whole, parts, "eval/confusion.csv");
+        compare(*state, whole, parts, "checkpoints/step-00000160/model.safetensors");
+        compare(*state, whole, parts, "checkpoints/step-00000160/optim.safetensors");
+    }
+}
+
+/* --- predicting ------------------------------------------------------------------------------------------- */
+
+enum { TEXTS = 300, CLASSES = 3 };
+
+/* Texts of all lengths, one longer than the first program has room for. */
+static void make_texts(char **text, const char **list, size_t *bytes)
+{
+    for (int k = 0; k < TEXTS; k++) {
+        int words = k == 250 ? 40000 : k % 23;
+        text[k] = malloc((size_t)words * 8 + 32);
+        size_t at = 0;
+        for (int w = 0; w < words; w++) at += (size_t)sprintf(text[k] + at, "w%d ", (k + w * 31) % 150);
+        at += (size_t)sprintf(text[k] + at, "%s", k % 2 ? "left right" : "right left");
+        if (k == 100) at = 0; /* an empty one */
+        list[k] = text[k];
+        bytes[k] = at;
+    }
+}
+
+static void test_predict(void **state)
+{
+    watch w = {0};
+    hone_predictor *p, *q;
+    char *text[TEXTS];
+    const char *list[TEXTS];
+    size_t bytes[TEXTS];
+    static float together[TEXTS * CLASSES], one[CLASSES], threads[TEXTS * CLASSES];
+    write_all(*state);
+    assert_int_equal(train(*state, "run", plain, 1, &w, NULL), HONE_OK);
+    make_texts(text, list, bytes);
+    if (hone_predictor_open(path_in(*state, "run"), "cpu", 1, &p) != HONE_OK) fail_msg("%s", hone_error_message());
+    assert_int_equal(hone_predictor_open(path_in(*state, "run"), "cpu", 3, &q), HONE_OK);
+    assert_int_equal(hone_predictor_texts(p, list, bytes, TEXTS, together), HONE_OK);
+    assert_int_equal(hone_predictor_texts(q, list, bytes, TEXTS, threads), HONE_OK);
+    assert_memory_equal(together, threads, sizeof together);
+    for (int k = 0; k < TEXTS; k++) {
+        assert_int_equal(hone_predictor_texts(p, &list[k], &bytes[k], 1, one), HONE_OK);
+        for (int c = 0; c < CLASSES; c++) assert_true(fabsf(one[c] - together[k * CLASSES + c]) < 1e-6f);
+    }
+    uint8_t pixel = 0;
+    assert_int_equal(hone_predictor_run(p, &pixel, 1, one), HONE_ERR_USAGE); /* no image */
+    hone_predictor_close(p);
+    hone_predictor_close(q);
+    for (int k = 0; k < TEXTS; k++) free(text[k]);
+}
+
+/* The command: a line in, a line out, an empty one too; CRLF; no newline at the end; short lines in one pipe. */
+static void test_stdin(void **state)
+{
+    char command[900], line[400], *out;
+    size_t bytes;
+    watch w = {0};
+    write_all(*state);
+    assert_int_equal(train(*state, "run", plain, 1, &w, NULL), HONE_OK);
+    snprintf(command, sizeof command,
+             "printf 'left right\\nright left\\r\\n\\nsome paper' | " HONE_BINARY
+             " predict %s - --device cpu --top 1 --format csv > %s",
+             path_in(*state, "run"), path_in(*state, "out.csv"));
+    assert_int_equal(system(command), 0);
+    assert_int_equal(hone_file_read(path_in(*state, "out.csv"), 1 << 20, &out, &bytes), HONE_OK);
+    static const char *const begins[] = {"input,label,score", "left right,ham,0.", "right left,spam,0.", ",",
+                                         "some paper,news,0."};
+    char *at = out;
+    for (int k = 0; k < 5; k++) {
+        snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+        if (strncmp(line, begins[k], strlen(begins[k])) != 0) fail_msg("line %d is %s", k, line);
+        at += strlen(line) + 1;
+    }
+    assert_int_equal(at - out, bytes);
+    free(out);
+}
+
+/* A model file without its tokenizer, or with another's, is refused by name. */
+static void test_tokenizer_missing(void **state)
+{
+    watch w = {0};
+    hone_predictor *p;
+    write_all(*state);
+    assert_int_equal(train(*state, "run", plain, 1, &w, NULL), HONE_OK);
+    assert_int_equal(remove(path_in(*state, "run/tokenizer.json")), 0);
+    assert_true(hone_predictor_open(path_in(*state, "run"), "cpu", 1, &p) != HONE_OK);
+    assert_non_null(strstr(hone_error_message(), "tokenizer.json"));
+}
+
+int main(void)
+{
+#define WITH_SCRATCH(f) cmocka_unit_test_setup_teardown(f, make_scratch, remove_scratch)
+    const struct CMUnitTest tests[] = {
+        WITH_SCRATCH(test_learns),  WITH_SCRATCH(test_threads), WITH_SCRATCH(test_resumes),
+        WITH_SCRATCH(test_predict), WITH_SCRATCH(test_stdin),   WITH_SCRATCH(test_tokenizer_missing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
