@@ -29,6 +29,7 @@ static void line_at(void *arg, int64_t i, int part, const char **text, size_t *b
     *bytes = to - from;
 }
 
+/* The first text of a row; pairs are learned from their first part. */
 static void sample_at(void *arg, int64_t i, int part, const char **text, size_t *bytes)
 {
     const corpus *c = arg;
@@ -62,6 +63,7 @@ static hone_status find_lines(corpus *c)
     return HONE_OK;
 }
 
+/* By name: other text files (.csv, .tsv, .jsonl) have columns. */
 static bool is_plain(const char *path)
 {
     size_t n = strlen(path);
@@ -88,6 +90,7 @@ static hone_status open_corpus(const hone_cli *cli, corpus *c, hone_texts *out)
     return HONE_OK;
 }
 
+/* Fine on one that was never opened. */
 static void close_corpus(corpus *c)
 {
     if (c->data.data) hone_cli_data_close(&c->data);
@@ -136,6 +139,7 @@ static hone_status print_trained(const hone_cli *cli, const hone_tokenizer *t, i
     return HONE_OK;
 }
 
+/* Nothing is written before the whole vocabulary is there. */
 static hone_status train(const hone_cli *cli)
 {
     const char *path = hone_cli_value(cli, "-o");
@@ -159,6 +163,7 @@ static hone_status train(const hone_cli *cli)
 
 /* --- show ---------------------------------------------------------------------------------------------- */
 
+/* One text, as if it were a corpus. */
 static void text_at(void *arg, int64_t i, int part, const char **text, size_t *bytes)
 {
     const hone_text *t = arg;
@@ -207,6 +212,7 @@ static hone_status print_ids(const hone_cli *cli, const hone_tokenizer *t, const
     return HONE_OK;
 }
 
+/* Arguments are joined by spaces, so a text needs no quotes. */
 static hone_status show(const hone_cli *cli)
 {
     hone_text text = {0};

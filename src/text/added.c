@@ -17,6 +17,7 @@ static int by_byte(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* One of the two rounds. Tokens are sorted once, so that a search looks at those of one first byte only. */
 static hone_status prepare_one(hone_tokenizer *t, hone_added_index *a, bool normalized)
 {
     a->only = -1;
@@ -47,6 +48,7 @@ static hone_status normalize_token(hone_tokenizer *t, hone_work *w, hone_added *
     return HONE_OK;
 }
 
+/* A buffer of its own for normalizing: the tokenizer is not finished yet, but its normalizers are. */
 hone_status hone_added_prepare(hone_tokenizer *t)
 {
     hone_ids ids = {0};
@@ -96,6 +98,7 @@ static const char *space_after(const hone_unicode *u, const char *s, const char 
     return s;
 }
 
+/* Most texts hold no token at all: with one first byte in question, memchr passes over them at memory speed. */
 hone_status hone_added_split(const hone_added_index *a, const hone_unicode *u, const char *text, size_t bytes,
                              hone_word_fn fn, void *arg)
 {

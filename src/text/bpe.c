@@ -22,6 +22,7 @@ uint32_t hone_bpe_byte_code(uint8_t byte)
     return 0;
 }
 
+/* A byte's first id is that of its character in the alphabet; a vocabulary may lack some. */
 hone_status hone_bpe_prepare(hone_tokenizer *t)
 {
     for (int b = 0; b < 256; b++) {
@@ -34,6 +35,7 @@ hone_status hone_bpe_prepare(hone_tokenizer *t)
 
 /* --- the table of merges ------------------------------------------------------------------------------- */
 
+/* At most half of the slots are taken, so that a search ends soon. */
 hone_status hone_bpe_merges(hone_tokenizer *t, int32_t count)
 {
     uint64_t slots = 64;
@@ -55,6 +57,7 @@ static inline hone_merge *find_merge(const hone_tokenizer *t, uint64_t pair)
     return &t->merge[at];
 }
 
+/* Ranks are kept in a list as well: the file is written from it, in their order. */
 void hone_bpe_merge_add(hone_tokenizer *t, uint64_t pair, int32_t rank, int32_t id)
 {
     t->merge_pair[rank] = pair;
@@ -111,6 +114,7 @@ static int merge_short(const hone_tokenizer *t, int32_t *id, int n)
     return n;
 }
 
+/* The lower rank first, and of equal ranks the one further left: the order that defines BPE. */
 static bool before(const hone_candidate *a, const hone_candidate *b)
 {
     return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
@@ -197,6 +201,7 @@ static int32_t whole_word(const hone_tokenizer *t, const uint8_t *word, size_t b
     return hone_vocab_find(&t->vocab, text, (size_t)(at - text));
 }
 
+/* Ids are merged where they will stay, behind those that are there: nothing is copied. */
 hone_status hone_bpe_word(const hone_tokenizer *t, hone_work *w, const char *word, size_t bytes, hone_ids *ids)
 {
     int32_t whole = t->ignore_merges ? whole_word(t, (const uint8_t *)word, bytes) : -1;

@@ -47,6 +47,7 @@ static inline int next_lower(const hone_tokenizer *t, const uint8_t **s, const u
     return t->opts.lowercase ? hone_unicode_lower(out[0], out) : 1;
 }
 
+/* One malformed byte or one character gives at most two ids (U+0130 in lower case), so room is made once. */
 hone_status hone_char_encode(const hone_tokenizer *t, const char *text, size_t bytes, hone_ids *ids)
 {
     const uint8_t *s = (const uint8_t *)text, *end = s + bytes;
@@ -64,6 +65,7 @@ hone_status hone_char_encode(const hone_tokenizer *t, const char *text, size_t b
     return HONE_OK;
 }
 
+/* For counting: characters are the words of this tokenizer. */
 hone_status hone_char_words(const hone_tokenizer *t, const char *text, size_t bytes, hone_word_fn fn, void *arg)
 {
     const uint8_t *s = (const uint8_t *)text, *end = s + bytes;

@@ -34,6 +34,7 @@ typedef struct counting {
     int tables;
 } counting;
 
+/* Fine on a table whose text was handed on, and on an empty one. */
 static void table_free(table *m)
 {
     free(m->slot);
@@ -60,6 +61,7 @@ static hone_status table_grow(table *m)
     return HONE_OK;
 }
 
+/* Equal hashes are not enough here: words are compared, because the vocabulary must be exact. */
 static hone_status table_add(table *m, const char *word, size_t bytes, int64_t count)
 {
     if (m->used * 2 >= m->mask) HONE_TRY(table_grow(m));
@@ -80,6 +82,7 @@ static hone_status table_add(table *m, const char *word, size_t bytes, int64_t c
     return HONE_OK;
 }
 
+/* The splitter's callback. */
 static hone_status count_word(void *arg, const char *word, size_t bytes) { return table_add(arg, word, bytes, 1); }
 
 /* The texts of one stretch into a free table; there are as many tables as threads, so one is free. */
@@ -125,6 +128,7 @@ static int by_count(const void *a, const void *b)
     return order ? order : x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
+/* The text moves to the list; the table keeps only its slots, which are freed with it. */
 static hone_status make_list(table *m, hone_word_list *out)
 {
     *out = (hone_word_list){.total = m->total};
@@ -139,6 +143,7 @@ static hone_status make_list(table *m, hone_word_list *out)
     return HONE_OK;
 }
 
+/* One way out for all errors: whatever was made is freed at the end, whether counting worked or not. */
 hone_status hone_word_list_count(const hone_tokenizer *t, const hone_texts *texts, int threads, hone_word_list *out)
 {
     counting c = {.t = t, .texts = texts, .tables = threads < 1 ? 1 : threads > TABLES_MAX ? TABLES_MAX : threads};
@@ -163,6 +168,7 @@ hone_status hone_word_list_count(const hone_tokenizer *t, const hone_texts *text
     return status;
 }
 
+/* Words point into the text, so both go together. */
 void hone_word_list_free(hone_word_list *l)
 {
     free(l->word);

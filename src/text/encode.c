@@ -14,6 +14,7 @@ enum { TEXT_LIMIT = 1 << 29 };
 
 /* --- memory -------------------------------------------------------------------------------------------- */
 
+/* Grows by half beyond the need: a buffer that lives as long as a run ends up large enough and stays there. */
 hone_status hone_buffer_reserve(hone_buffer *b, size_t more)
 {
     if (b->capacity - b->count >= more) return HONE_OK;
@@ -25,6 +26,7 @@ hone_status hone_buffer_reserve(hone_buffer *b, size_t more)
     return HONE_OK;
 }
 
+/* The same for ids. Never shrinks: the caller's next text is likely to be as long. */
 hone_status hone_ids_reserve(hone_ids *ids, size_t more)
 {
     if ((size_t)(ids->capacity - ids->count) >= more) return HONE_OK;
@@ -36,6 +38,7 @@ hone_status hone_ids_reserve(hone_ids *ids, size_t more)
     return HONE_OK;
 }
 
+/* A cache of another tokenizer's words would give its ids, so it is emptied when the owner changes. */
 hone_status hone_work_get(const hone_tokenizer *t, hone_ids *ids, hone_work **out)
 {
     hone_work *w = ids->work;
@@ -50,6 +53,7 @@ hone_status hone_work_get(const hone_tokenizer *t, hone_ids *ids, hone_work **ou
     return HONE_OK;
 }
 
+/* Fine on a zeroed buffer, and twice. */
 void hone_ids_free(hone_ids *ids)
 {
     hone_work *w = ids->work;
@@ -142,6 +146,7 @@ static hone_status raw_piece(void *arg, const char *text, size_t bytes)
     return hone_added_split(&p->t->normal_added, p->t->unicode, text, bytes, normal_piece, p);
 }
 
+/* Good stretches are copied whole; nearly every text is one stretch and is not copied at all. */
 hone_status hone_text_repair(hone_work *w, const char **text, size_t *bytes)
 {
     const uint8_t *s = (const uint8_t *)*text, *end = s + *bytes;
@@ -181,6 +186,7 @@ static hone_status encode_part(const hone_tokenizer *t, hone_work *w, const char
 
 /* --- training ------------------------------------------------------------------------------------------ */
 
+/* The same steps as encoding, without added tokens: a [MASK] in a training text is text. */
 hone_status hone_words(const hone_tokenizer *t, hone_work *w, const char *text, size_t bytes, hone_word_fn fn,
                        void *arg)
 {
@@ -250,6 +256,7 @@ static int64_t special_count(const hone_template *m)
     return n;
 }
 
+/* Both parts first, then the cut, then the template: how much of a part stays depends on the other's length. */
 hone_status hone_tokenizer_encode(const hone_tokenizer *t, const char *text, size_t bytes, const char *pair,
                                   size_t pair_bytes, int64_t max_length, hone_ids *ids, hone_encoded *what)
 {

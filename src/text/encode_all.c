@@ -32,6 +32,7 @@ typedef struct job {
     int encoders;
 } job;
 
+/* One text; its length waits in the place where its offset will be. */
 static hone_status encode_text(job *j, hone_ids *ids, int64_t i, stretch *out)
 {
     const char *text[2] = {NULL, NULL};
@@ -98,6 +99,7 @@ static hone_status assemble(job *j, int64_t stretches, hone_token_set *out)
     return HONE_OK;
 }
 
+/* All memory whose size is known before the first text. */
 static hone_status job_room(job *j, int64_t stretches)
 {
     size_t count = (size_t)j->texts->count;
@@ -112,6 +114,7 @@ static hone_status job_room(job *j, int64_t stretches)
     return HONE_OK;
 }
 
+/* Everything that is still the job's at the end is freed here, after success and after failure. */
 hone_status hone_tokenizer_encode_all(const hone_tokenizer *t, const hone_texts *texts, int64_t max_length, int threads,
                                       hone_token_set *out)
 {
@@ -132,6 +135,7 @@ hone_status hone_tokenizer_encode_all(const hone_tokenizer *t, const hone_texts 
     return status;
 }
 
+/* A mapped set owns no single array, only the map. */
 void hone_token_set_free(hone_token_set *s)
 {
     if (s->map) munmap(s->map, s->map_bytes);

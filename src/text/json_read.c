@@ -9,6 +9,7 @@
 
 #define READS "hone reads WordPiece and byte-level BPE; `hone tokenizer train` makes one from your texts"
 
+/* null and absent are the same: the package writes null where older versions wrote nothing. */
 hone_status hone_json_text(const char *name, const json_t *o, const char *key, const char *fallback, const char **out)
 {
     const json_t *v = json_object_get(o, key);
@@ -19,6 +20,7 @@ hone_status hone_json_text(const char *name, const json_t *o, const char *key, c
     return HONE_OK;
 }
 
+/* 1.0 is no whole number here; the package would refuse it, too. */
 hone_status hone_json_whole(const char *name, const json_t *o, const char *key, int64_t least, int64_t most,
                             int64_t fallback, int64_t *out)
 {
@@ -32,6 +34,7 @@ hone_status hone_json_whole(const char *name, const json_t *o, const char *key, 
     return HONE_OK;
 }
 
+/* 0 and 1 are no booleans: a file that has them was not written by the package. */
 hone_status hone_json_flag(const char *name, const json_t *o, const char *key, bool fallback, bool *out)
 {
     const json_t *v = json_object_get(o, key);
@@ -94,6 +97,7 @@ static hone_status read_added_one(const char *name, const json_t *o, int64_t lim
     return HONE_OK;
 }
 
+/* Absent in hand-written files: then there are none. */
 static hone_status read_added(const char *name, const json_t *added, int64_t limit, hone_tokenizer *t)
 {
     size_t k;
@@ -123,6 +127,7 @@ static hone_status read_pre_tokenizer(const char *name, const json_t *o, hone_to
 
 /* --- WordPiece ----------------------------------------------------------------------------------------- */
 
+/* Without an unknown token a word that can't be covered would have no ids at all, so it must be there. */
 static hone_status read_wordpiece(const char *name, const json_t *model, hone_tokenizer *t)
 {
     const char *unknown, *prefix;
@@ -204,6 +209,7 @@ static hone_status refuse_bpe_options(const char *name, const json_t *model)
     return HONE_OK;
 }
 
+/* An unknown token is optional: a vocabulary with all 256 bytes never needs it. */
 static hone_status read_bpe(const char *name, const json_t *model, hone_tokenizer *t)
 {
     const char *unknown;
@@ -264,6 +270,7 @@ static hone_status read_root(const char *name, const json_t *root, hone_tokenize
     return read_parts(name, root, model, *out);
 }
 
+/* Whatever was made before a mistake was found is freed: the caller gets a tokenizer or nothing. */
 hone_status hone_tokenizer_parse(const char *name, const char *json, size_t bytes, hone_tokenizer **out)
 {
     json_error_t error;

@@ -7,6 +7,7 @@ enum { NEST_MAX = 4 };
 
 /* --- normalizers --------------------------------------------------------------------------------------- */
 
+/* A fixed number is enough for every file seen, and keeps hostile ones short. */
 static hone_status add_norm(const char *name, hone_tokenizer *t, hone_norm norm)
 {
     if (t->norm_count == HONE_NORM_MAX)
@@ -26,6 +27,7 @@ static hone_status bert_norm(const char *name, const json_t *o, hone_tokenizer *
     return add_norm(name, t, norm);
 }
 
+/* A sequence may hold sequences; how deep is limited, because the reader calls itself. */
 static hone_status read_norm(const char *name, const json_t *o, hone_tokenizer *t, int depth)
 {
     static const struct {
@@ -53,6 +55,7 @@ static hone_status read_norm(const char *name, const json_t *o, hone_tokenizer *
     return HONE_OK;
 }
 
+/* null: the text is taken as it is. */
 hone_status hone_json_normalizer(const char *name, const json_t *o, hone_tokenizer *t)
 {
     return !o || json_is_null(o) ? HONE_OK : read_norm(name, o, t, 0);
@@ -132,6 +135,7 @@ static hone_status read_templates(const char *name, const json_t *o, hone_tokeni
     return HONE_OK;
 }
 
+/* Several may follow one another, but only one may put tokens around texts. */
 static hone_status read_processor(const char *name, const json_t *o, hone_tokenizer *t, int depth)
 {
     const char *type;
@@ -159,6 +163,7 @@ static hone_status read_processor(const char *name, const json_t *o, hone_tokeni
     return HONE_OK;
 }
 
+/* Read last, when all tokens are known: it refers to them by id. */
 hone_status hone_json_template(const char *name, const json_t *o, hone_tokenizer *t)
 {
     /* ids of special tokens are checked against all that are known by now */
@@ -199,6 +204,7 @@ static hone_status read_range(const char *name, const json_t *model, const char 
     return HONE_OK;
 }
 
+/* Options are checked by the same rules as those of a page. */
 hone_status hone_json_ngram(const char *name, const json_t *model, hone_tokenizer **out)
 {
     hone_tokenizer_opts o = hone_tokenizer_defaults(HONE_TOKENIZER_NGRAM);
@@ -215,6 +221,7 @@ hone_status hone_json_ngram(const char *name, const json_t *model, hone_tokenize
     return hone_tokenizer_finish(*out);
 }
 
+/* A character that the list lacks is [UNK] where there is one, and is left out otherwise. */
 hone_status hone_json_char(const char *name, const json_t *model, hone_tokenizer **out)
 {
     hone_tokenizer_opts o = hone_tokenizer_defaults(HONE_TOKENIZER_CHAR);

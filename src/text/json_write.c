@@ -23,10 +23,12 @@ static void add_string(hone_text *j, const char *s, size_t bytes)
     hone_text_append(j, "\"", 1);
 }
 
+/* As JSON writes it. */
 static const char *flag(bool b) { return b ? "true" : "false"; }
 
 /* --- parts --------------------------------------------------------------------------------------------- */
 
+/* As the file had them: content before normalizing, which is done again when it is read. */
 static void add_added(hone_text *j, const hone_tokenizer *t)
 {
     hone_text_add(j, "  \"added_tokens\": [");
@@ -41,6 +43,7 @@ static void add_added(hone_text *j, const hone_tokenizer *t)
     hone_text_add(j, "%s],\n", t->added_count ? "\n  " : "");
 }
 
+/* The rules of BERT are written out, so that null never has to be guessed again. */
 static void add_norm(hone_text *j, const hone_norm *n)
 {
     static const char *const type[] = {"BertNormalizer", "Lowercase", "StripAccents", "NFD", "NFC", "NFKD", "NFKC"};
@@ -51,6 +54,7 @@ static void add_norm(hone_text *j, const hone_norm *n)
     hone_text_add(j, "}");
 }
 
+/* One alone is written without a sequence around it: most readers know only that. */
 static void add_normalizer(hone_text *j, const hone_tokenizer *t)
 {
     hone_text_add(j, "  \"normalizer\": ");
@@ -86,6 +90,7 @@ static void add_token_name(hone_text *j, const hone_tokenizer *t, int32_t id)
     hone_text_free(&name);
 }
 
+/* A special token is named; its id stands in special_tokens. */
 static void add_pieces(hone_text *j, const hone_tokenizer *t, const hone_template *m)
 {
     for (int k = 0; k < m->count; k++) {
@@ -119,6 +124,7 @@ static void add_template_ids(hone_text *j, const hone_tokenizer *t)
         }
 }
 
+/* Always in this form, whichever the file had: it can say what the other two say. */
 static void add_template(hone_text *j, const hone_tokenizer *t)
 {
     hone_text_add(j, "  \"post_processor\": ");
@@ -178,6 +184,7 @@ static void add_unknown(hone_text *j, const hone_tokenizer *t)
     hone_text_add(j, ",");
 }
 
+/* The decoder is for the package, which turns ids back into text with it. */
 static void add_wordpiece(hone_text *j, const hone_tokenizer *t)
 {
     hone_text_add(j, "  \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"},\n");
@@ -193,6 +200,7 @@ static void add_wordpiece(hone_text *j, const hone_tokenizer *t)
     hone_text_add(j, "\n  }\n}\n");
 }
 
+/* Merges as pairs: tokens that hold a space are then no special case. */
 static void add_bpe(hone_text *j, const hone_tokenizer *t)
 {
     hone_text_add(j,
@@ -238,6 +246,7 @@ static void add_own(hone_text *j, const hone_tokenizer *t)
     add_list(j, t);
 }
 
+/* Keys in the order in which the package writes them, so that files can be compared. */
 char *hone_tokenizer_json(const hone_tokenizer *t)
 {
     hone_text j = {0};
@@ -253,6 +262,7 @@ char *hone_tokenizer_json(const hone_tokenizer *t)
     return hone_text_take(&j);
 }
 
+/* Whole or not at all: hone_file_write renames a finished file. */
 hone_status hone_tokenizer_save(const hone_tokenizer *t, const char *path)
 {
     char *json = hone_tokenizer_json(t);

@@ -34,6 +34,7 @@ typedef struct learning {
     int32_t merge_capacity;
 } learning;
 
+/* One sentence for all of them; the texts are what needs the memory. */
 static hone_status no_memory(void)
 {
     return hone_fail(HONE_ERR_MEMORY, "train on fewer texts", "out of memory while learning merges");
@@ -53,6 +54,7 @@ static hone_status room(void **array, size_t count, size_t *capacity, size_t siz
 
 /* --- pairs --------------------------------------------------------------------------------------------- */
 
+/* Twice the slots. Pairs keep their index, which the heap and the list of fresh ones hold. */
 static hone_status rehash(learning *l)
 {
     uint64_t mask = l->mask ? l->mask * 2 + 1 : 4095;
@@ -115,6 +117,7 @@ static bool before(const learning *l, ranked a, ranked b)
     return a.count != b.count ? a.count > b.count : l->info[a.info].pair < l->info[b.info].pair;
 }
 
+/* With its count as it is now. An older entry of the same pair stays in the heap and is seen to be stale. */
 static hone_status push(learning *l, int32_t info)
 {
     HONE_TRY(room((void **)&l->heap, l->heaped, &l->heap_capacity, sizeof *l->heap));
@@ -125,6 +128,7 @@ static hone_status push(learning *l, int32_t info)
     return HONE_OK;
 }
 
+/* The best one; the caller checks whether its count still holds. */
 static ranked pop(learning *l)
 {
     ranked best = l->heap[0], last = l->heap[--l->heaped];
@@ -260,6 +264,7 @@ static hone_status first_counts(learning *l)
     return HONE_OK;
 }
 
+/* Stops at whichever comes first: enough tokens, or pairs too rare to be worth one. */
 static hone_status learn(learning *l, int64_t vocab_size, int64_t min_count)
 {
     HONE_TRY(first_counts(l));
@@ -272,6 +277,7 @@ static hone_status learn(learning *l, int64_t vocab_size, int64_t min_count)
     return HONE_OK;
 }
 
+/* What learning needs beside its result is freed here in any case. */
 hone_status hone_merges_learn(hone_merges *m, int64_t vocab_size, int64_t min_count)
 {
     learning l = {.m = m};

@@ -51,6 +51,7 @@ static inline uint64_t hash_word(const char *word, size_t bytes)
     return hash ? hash : 1;
 }
 
+/* Also called before there is a vocabulary: splitting texts for training needs the table of bytes. */
 hone_status hone_ngram_prepare(hone_tokenizer *t)
 {
     uint64_t slots = 16;
@@ -135,6 +136,7 @@ static inline hone_status each_word(const hone_tokenizer *t, hone_work *w, const
     return out > word ? fn(arg, word, (size_t)(out - word)) : HONE_OK;
 }
 
+/* For training: the same words as in encoding, since it is the same function. */
 hone_status hone_ngram_words(const hone_tokenizer *t, hone_work *w, const char *text, size_t bytes, hone_word_fn fn,
                              void *arg)
 {
@@ -221,6 +223,7 @@ static hone_status word_ngrams(bag *b, int64_t words)
     return HONE_OK;
 }
 
+/* Words beyond the limit are counted and leave nothing behind, neither ids nor n-grams. */
 hone_status hone_ngram_encode(const hone_tokenizer *t, hone_work *w, const char *text, size_t bytes, int64_t max_words,
                               hone_ids *ids, int64_t *cut)
 {

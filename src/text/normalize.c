@@ -187,6 +187,7 @@ static hone_status compose(const hone_unicode *u, hone_work *w, hone_buffer *b)
     return HONE_OK;
 }
 
+/* One normalizer; the marks' memory lives as long as the pass. */
 static hone_status run_one(const hone_tokenizer *t, hone_work *w, int step, const char *text, size_t bytes,
                            hone_buffer *out)
 {
@@ -209,6 +210,7 @@ static hone_status run_one(const hone_tokenizer *t, hone_work *w, int step, cons
     return status;
 }
 
+/* Two buffers in turn: each normalizer reads what the one before it wrote. */
 hone_status hone_normalize(const hone_tokenizer *t, hone_work *w, const char **text, size_t *bytes)
 {
     for (int k = 0; k < t->norm_count; k++) {
@@ -220,6 +222,7 @@ hone_status hone_normalize(const hone_tokenizer *t, hone_work *w, const char **t
     return HONE_OK;
 }
 
+/* What happens to the 128 characters that most text consists of, decided once. */
 void hone_normalize_prepare(hone_tokenizer *t)
 {
     for (int k = 0; k < t->norm_count; k++)

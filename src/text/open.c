@@ -10,12 +10,14 @@
 
 enum { FILE_LIMIT = 512 << 20 };
 
+/* The part behind the last slash. */
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
+/* By bytes: names of files are compared as they are. */
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
@@ -100,6 +102,7 @@ static hone_status read_config(const char *path, hone_norm *norm)
     return status;
 }
 
+/* The rules are BERT's; the file beside the vocabulary may say otherwise. */
 static hone_status fill_vocab_txt(const char *path, const char *text, size_t bytes, bool lowercase, hone_tokenizer *t)
 {
     hone_norm norm = {HONE_NORM_BERT, true, true, lowercase, lowercase};
@@ -113,6 +116,7 @@ static hone_status fill_vocab_txt(const char *path, const char *text, size_t byt
     return hone_tokenizer_finish(t);
 }
 
+/* As hone_tokenizer_parse: a tokenizer or nothing. */
 static hone_status open_vocab_txt(const char *path, const char *text, size_t bytes, bool lowercase,
                                   hone_tokenizer **out)
 {
@@ -138,6 +142,7 @@ static hone_status refuse(const char *path)
     return hone_fail(HONE_ERR_DATA, hint, "%s: not a tokenizer file that hone reads", path);
 }
 
+/* By name, as people name these files; the content is checked by its reader. */
 static hone_status open_file(const char *path, bool lowercase, hone_tokenizer **out)
 {
     char *text = NULL;
@@ -169,6 +174,7 @@ static hone_status open_folder(const char *path, bool lowercase, hone_tokenizer 
                      "%s: holds neither tokenizer.json nor vocab.txt", path);
 }
 
+/* A folder is what `train.init` and a run directory give. */
 hone_status hone_tokenizer_open(const char *path, bool lowercase, hone_tokenizer **out)
 {
     struct stat st;

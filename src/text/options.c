@@ -5,6 +5,7 @@
 
 static const char *const kind_name[] = {"ngram", "wordpiece", "bpe", "char"};
 
+/* As in `text.tokenizer` of a page. */
 const char *hone_tokenizer_kind_name(hone_tokenizer_kind kind) { return kind_name[kind]; }
 
 /* Exact names only: anything else may be the path of a file. */
@@ -53,6 +54,7 @@ static hone_status check_ngram(const hone_tokenizer_opts *o)
     return HONE_OK;
 }
 
+/* Named by the page's keys, because that is where most of these numbers come from. */
 hone_status hone_tokenizer_check(const hone_tokenizer_opts *o)
 {
     if (o->min_count < 0 || (o->min_count == 0 && o->kind != HONE_TOKENIZER_NGRAM))

@@ -59,6 +59,7 @@ static const uint8_t *space_end(const hone_unicode *u, const uint8_t *s, const u
     return last > s ? last : stop;
 }
 
+/* Each turn takes one alternative of the pattern; all of them match at least one character. */
 static hone_status split_byte_level(const hone_unicode *u, const uint8_t *s, const uint8_t *end, hone_word_fn fn,
                                     void *arg)
 {
@@ -89,6 +90,7 @@ static hone_status with_prefix_space(hone_work *w, const char **text, size_t *by
     return HONE_OK;
 }
 
+/* Added tokens are gone from `text` by now; an empty stretch has no words. */
 hone_status hone_split(const hone_tokenizer *t, hone_work *w, const char *text, size_t bytes, hone_word_fn fn,
                        void *arg)
 {

@@ -93,6 +93,7 @@ static char *map_file(const char *path, size_t *bytes, const char **why)
     return map == MAP_FAILED ? NULL : map;
 }
 
+/* A file that can't be used is no error: the texts are there, and ids can be made again. */
 hone_status hone_token_cache_open(const char *path, const hone_token_key *key, bool *found, hone_token_set *out,
                                   char *why, size_t why_bytes)
 {
@@ -141,6 +142,7 @@ static uint64_t hash_body(const hone_token_set *s, bool *ok)
     return hash;
 }
 
+/* Under a temporary name first: a reader sees the old file or the new one, never half of it. */
 hone_status hone_token_cache_write(const char *path, const hone_token_key *key, const hone_token_set *s)
 {
     bool hashed;
@@ -171,6 +173,7 @@ hone_status hone_token_cache_write(const char *path, const hone_token_key *key, 
     return status;
 }
 
+/* The number of texts is compared, too: a fingerprint of the data that misses some must not hand out wrong rows. */
 hone_status hone_token_cache_get(const char *path, uint64_t data_fingerprint, const hone_tokenizer *t,
                                  const hone_texts *texts, int64_t max_length, int threads, hone_token_set *out,
                                  char *note, size_t note_bytes)

@@ -9,6 +9,7 @@
 /* Goes into fingerprints; raise it when the ids of an unchanged file change. */
 static const char ids_version[] = "hone ids 1";
 
+/* 100 characters is BERT's longest word. */
 hone_status hone_tokenizer_new(const hone_tokenizer_opts *o, hone_tokenizer **out)
 {
     *out = NULL;
@@ -28,6 +29,7 @@ hone_status hone_tokenizer_new(const hone_tokenizer_opts *o, hone_tokenizer **ou
     return HONE_OK;
 }
 
+/* NULL and half-made ones are fine: constructors unwind through it. */
 void hone_tokenizer_free(hone_tokenizer *t)
 {
     if (!t) return;
@@ -50,6 +52,7 @@ void hone_tokenizer_free(hone_tokenizer *t)
     free(t);
 }
 
+/* `text` is what is looked for, `content` what is shown and written; they differ once it is normalized. */
 hone_status hone_tokenizer_add(hone_tokenizer *t, const char *content, size_t bytes, int32_t id, bool special,
                                bool normalized)
 {
@@ -69,6 +72,7 @@ hone_status hone_tokenizer_add(hone_tokenizer *t, const char *content, size_t by
     return HONE_OK;
 }
 
+/* RoBERTa's second text has token type 0 like the first, and two separators before it. */
 void hone_tokenizer_bert_template(hone_tokenizer *t, int32_t cls, int32_t sep, bool twice)
 {
     hone_template_piece start = {cls, 0, 0}, first = {-1, 0, 0}, end = {sep, 0, 0};
@@ -101,6 +105,7 @@ static hone_status take_fingerprint(hone_tokenizer *t)
     return HONE_OK;
 }
 
+/* What a model looks up, from its vocabulary. */
 static hone_status prepare_model(hone_tokenizer *t)
 {
     switch (t->opts.kind) {
@@ -112,6 +117,7 @@ static hone_status prepare_model(hone_tokenizer *t)
     return HONE_OK;
 }
 
+/* In this order: added tokens are normalized, so the normalizers come first; the fingerprint is of all. */
 hone_status hone_tokenizer_finish(hone_tokenizer *t)
 {
     t->size = t->vocab.size;
@@ -130,6 +136,7 @@ hone_status hone_tokenizer_finish(hone_tokenizer *t)
     return take_fingerprint(t);
 }
 
+/* Plain reads of what was decided when it was made. */
 hone_tokenizer_kind hone_tokenizer_kind_of(const hone_tokenizer *t) { return t->opts.kind; }
 int64_t hone_tokenizer_vocab_size(const hone_tokenizer *t) { return t->size; }
 uint64_t hone_tokenizer_fingerprint(const hone_tokenizer *t) { return t->fingerprint; }
@@ -157,6 +164,7 @@ static const char *copy_cut(const char *from, size_t bytes, char *text, size_t t
     return text;
 }
 
+/* For people to read; two rows of buckets differ by their number alone. */
 const char *hone_tokenizer_token(const hone_tokenizer *t, int32_t id, char *text, size_t text_bytes)
 {
     size_t bytes = 0;

@@ -10,6 +10,7 @@
 /* Longer words teach nothing and cost much: BERT's limit, and one for lines without a space (base64). */
 enum { PIECES_LONGEST = 100, BYTES_LONGEST = 512, ALPHABET_MAX = 1000 };
 
+/* Under the next free id. */
 static hone_status add_text(hone_vocab *v, const char *text, size_t bytes)
 {
     return hone_vocab_add(v, text, bytes, v->size);
@@ -35,6 +36,7 @@ static hone_status take_words(hone_tokenizer *t, const hone_word_list *l)
     return HONE_OK;
 }
 
+/* Id 0 pads and id 1 is for whatever the texts did not have. */
 static hone_status train_char(hone_tokenizer *t, const hone_word_list *l)
 {
     HONE_TRY(add_text(&t->vocab, "[PAD]", 5));
@@ -56,6 +58,7 @@ static hone_status merges_room(hone_merges *m, const hone_word_list *l)
                                 : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory for the words of the texts");
 }
 
+/* Not the vocabulary, which belongs to the tokenizer. */
 static void merges_free(hone_merges *m)
 {
     free(m->symbol);
@@ -87,6 +90,7 @@ static hone_status byte_alphabet(hone_tokenizer *t)
     return hone_bpe_prepare(t);
 }
 
+/* The alphabet is all bytes, seen or not: no text is ever unknown to it. */
 static hone_status train_bpe(hone_tokenizer *t, const hone_word_list *l)
 {
     static const char *const token[] = {"<s>", "<pad>", "</s>", "<unk>", "<mask>"};
@@ -119,6 +123,7 @@ typedef struct letter {
     int32_t first, inner;
 } letter;
 
+/* For choosing: the most frequent, equal ones by code point. */
 static int letter_by_count(const void *a, const void *b)
 {
     const letter *x = a, *y = b;
@@ -126,6 +131,7 @@ static int letter_by_count(const void *a, const void *b)
     return x->code < y->code ? -1 : x->code > y->code;
 }
 
+/* For searching, and for ids that do not depend on counts. */
 static int letter_by_code(const void *a, const void *b)
 {
     const letter *x = a, *y = b;
@@ -182,6 +188,7 @@ static void letter_symbols(hone_merges *m, const hone_word_list *l, const letter
     }
 }
 
+/* Special tokens have BERT's names at ids 0 to 4, where most tools expect at least [PAD]. */
 static hone_status train_wordpiece(hone_tokenizer *t, const hone_word_list *l)
 {
     static const char *const token[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
@@ -211,6 +218,7 @@ static hone_status train_wordpiece(hone_tokenizer *t, const hone_word_list *l)
 
 /* --- all kinds ----------------------------------------------------------------------------------------- */
 
+/* The words are counted; what becomes of them is the kind's business. */
 static hone_status train_kind(hone_tokenizer *t, const hone_word_list *l)
 {
     if (l->words == 0)
@@ -235,6 +243,7 @@ static hone_status prepare_split(hone_tokenizer *t)
     return HONE_OK;
 }
 
+/* Bags whose words are all hashed learn nothing, so their texts are not even read. */
 hone_status hone_tokenizer_train(const hone_tokenizer_opts *o, const hone_texts *texts, int threads,
                                  hone_tokenizer **out)
 {

@@ -47,6 +47,7 @@ static bool second_fits(uint8_t first, uint8_t second)
     return second >= low && second <= high;
 }
 
+/* C0, C1 and F5 to FF begin nothing. */
 int hone_utf8_whole(const uint8_t *s, size_t n)
 {
     if (s[0] < 0x80) return 1;
@@ -58,6 +59,7 @@ int hone_utf8_whole(const uint8_t *s, size_t n)
     return length;
 }
 
+/* Read in strides: this is the one pass over every text that finds nothing nearly every time. */
 size_t hone_utf8_valid(const char *text, size_t bytes)
 {
     const uint8_t *s = (const uint8_t *)text;
@@ -84,6 +86,7 @@ static const struct {
     {0x10D50, 0x10D65, 0x10D70}, {0x16EA0, 0x16EB8, 0x16EBB},
 };
 
+/* Simple mappings of utf8proc; they equal the full ones for every code point but U+0130. */
 int hone_unicode_lower(uint32_t c, uint32_t out[2])
 {
     if (c == 0x130) { /* I with dot: the only code point whose lower case has two */
@@ -114,6 +117,7 @@ static bool is_late(uint32_t c, bool compatibility)
     return false;
 }
 
+/* utf8proc decomposes fully (Hangul, too), but leaves the order of marks to us. */
 int hone_unicode_decompose(uint32_t c, bool compatibility, uint32_t out[HONE_DECOMPOSED_MAX])
 {
     utf8proc_int32_t code[HONE_DECOMPOSED_MAX];
@@ -127,6 +131,7 @@ int hone_unicode_decompose(uint32_t c, bool compatibility, uint32_t out[HONE_DEC
     return (int)n;
 }
 
+/* Asked of utf8proc pair by pair: which pairs compose never changes, what blocks them did. */
 uint32_t hone_unicode_compose(uint32_t first, uint32_t second)
 {
     utf8proc_int32_t pair[2] = {(utf8proc_int32_t)first, (utf8proc_int32_t)second};
@@ -135,6 +140,7 @@ uint32_t hone_unicode_compose(uint32_t first, uint32_t second)
     return is_late((uint32_t)pair[0], false) ? 0 : (uint32_t)pair[0];
 }
 
+/* Nothing below U+0300 is a mark, and most text ends here. */
 int hone_unicode_combining(const hone_unicode *u, uint32_t c)
 {
     if (c < 0x300 || !(hone_unicode_class(u, c) & HONE_UNICODE_ORDERED)) return 0;

@@ -65,6 +65,7 @@ static hone_status store_text(hone_vocab *v, const char *text, size_t bytes)
     return HONE_OK;
 }
 
+/* The text of a token that moves to another id stays in the block, unused: such files are rare. */
 hone_status hone_vocab_add(hone_vocab *v, const char *text, size_t bytes, int32_t id)
 {
     HONE_TRY(grow_ids(v, (int64_t)id + 1));
@@ -86,11 +87,13 @@ hone_status hone_vocab_add(hone_vocab *v, const char *text, size_t bytes, int32_
     return HONE_OK;
 }
 
+/* An empty vocabulary has no slots yet. */
 int32_t hone_vocab_find(const hone_vocab *v, const char *text, size_t bytes)
 {
     return v->slot ? v->slot[find_slot(v, text, bytes)] : -1;
 }
 
+/* Points into the block; valid until the next token is added. */
 const char *hone_vocab_text(const hone_vocab *v, int32_t id, size_t *bytes)
 {
     if (id < 0 || id >= v->size || v->at[id] == SIZE_MAX) return NULL;
@@ -98,6 +101,7 @@ const char *hone_vocab_text(const hone_vocab *v, int32_t id, size_t *bytes)
     return v->text + v->at[id];
 }
 
+/* Leaves an empty vocabulary. */
 void hone_vocab_free(hone_vocab *v)
 {
     free(v->text);

@@ -41,6 +41,7 @@ static void add_piece(hone_trie *t, uint32_t node, const char *text, size_t byte
     t->id[node] = id;
 }
 
+/* A piece that begins with ## is in both tries: at the start of a word its own two marks are text. */
 hone_status hone_wordpiece_prepare(hone_tokenizer *t)
 {
     hone_trie *trie = &t->trie;
@@ -77,6 +78,7 @@ static int64_t characters(const char *word, size_t bytes)
     return n;
 }
 
+/* One piece that is missing makes the whole word unknown: the pieces before it are taken back. */
 void hone_wordpiece_word(const hone_tokenizer *t, const char *word, size_t bytes, hone_ids *ids)
 {
     const hone_trie *trie = &t->trie;
