@@ -708,6 +708,21 @@ static void test_large(void **state)
     scratch_write(root, "deep.jsonl", big, 100000);
     c = text_config(scratch_path(root, "deep.jsonl"));
     refused_text(&c, "nested too deeply", "deep.jsonl:1:73");
+    /* T13: a million words; T20: ten thousand marks on one letter */
+    for (size_t k = 0; k < 2000000; k++) big[k] = k % 2 ? ' ' : 'w';
+    memcpy(big, "__label__h ", 11);
+    scratch_write(root, "words.txt", big, 2000000);
+    c = text_config(scratch_path(root, "words.txt"));
+    d = opened(&c);
+    assert_int_equal(hone_dataset_texts(d->train)->row[0].bytes, 2000000 - 13);
+    hone_data_free(d);
+    memcpy(big, "label\ttext\nh\ta", 14);
+    for (size_t k = 0; k < 10000; k++) memcpy(big + 14 + 2 * k, "\xCC\x81", 2);
+    scratch_write(root, "marks.tsv", big, 14 + 20000);
+    c = text_config(scratch_path(root, "marks.tsv"));
+    d = opened(&c);
+    assert_int_equal(hone_dataset_texts(d->train)->row[0].bytes, 20001);
+    hone_data_free(d);
     free(big);
 }
 

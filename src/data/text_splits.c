@@ -277,6 +277,7 @@ static hone_status open_eval(hone_text_gather *g, const hone_config *c, hone_spl
 {
     HONE_TRY(choose(g, c, wanted, out));
     /* the view's rows are its own by now, so they can be renumbered in place */
+    if (!*out) return hone_fail(HONE_ERR_DATA, "look at the data", "%s: no rows", hone_shown(g->name));
     hone_text_rows *t = (*out)->texts;
     int *map = map_classes(&g->sink, classes, class_name, false);
     if (!map) return hone_no_memory("class names", 0);
