@@ -1,6 +1,6 @@
 /* embedding_bag.cu - bags of rows of a table: forward, dense and sparse gradient, plain SGD on touched rows.
  *
- * w (V, C) fp32; token i32 (T); offset i32 (P = B + 1). Definitions: kernels/ref/embedding_bag.c. No atomics on
+ * w, dw (V, C) fp32; y, dy (B, C) as stored; token i32 (T); offset i32 (P = B + 1). Definitions: kernels/ref/embedding_bag.c. No atomics on
  * floats: a row of the result belongs to the first occurrence of its id, whose block adds the others in the order of
  * the tokens. Occurrences are found by comparing ids, so the work grows with the square of the live tokens: simple,
  * deterministic, right for batches of some thousands of tokens. */
@@ -9,22 +9,22 @@
 
 static const int BAG_THREADS = 128;
 
-struct bag_args {
+template <typename S> struct bag_args {
     const int32_t *token, *offset; /* (T), (P) */
-    const float *dy;               /* (B, C)   */
+    const S *dy;                   /* (B, C)   */
     int64_t B, C, T;
     int mean;
 };
 
 /* What dy[n] is divided by for each of the text's tokens. */
-__device__ static inline float divisor(const bag_args &a, int64_t n)
+template <typename S> __device__ static inline float divisor(const bag_args<S> &a, int64_t n)
 {
     int32_t length = a.offset[n + 1] - a.offset[n];
     return a.mean && length > 1 ? (float)length : 1.0f;
 }
 
 /* The text that token t belongs to: the last one that begins at or before t. Empty texts begin there, too. */
-__device__ static inline int64_t text_of(const bag_args &a, int64_t t)
+template <typename S> __device__ static inline int64_t text_of(const bag_args<S> &a, int64_t t)
 {
     int64_t low = 0, high = a.B - 1;
     while (low < high) {
@@ -36,18 +36,18 @@ __device__ static inline int64_t text_of(const bag_args &a, int64_t t)
 }
 
 /* A block a text, a thread a column: neighbours read neighbours. */
-HONE_KERNEL(BAG_THREADS) bag_sum_k(bag_args a, const float *w, float *y)
+template <typename S> HONE_KERNEL(BAG_THREADS) bag_sum_k(bag_args<S> a, const float *w, S *y)
 {
     for (int64_t n = blockIdx.x; n < a.B; n += gridDim.x)
         for (int64_t c = threadIdx.x; c < a.C; c += blockDim.x) {
             float sum = 0;
             for (int64_t t = a.offset[n]; t < a.offset[n + 1]; t++) sum += w[(int64_t)a.token[t] * a.C + c];
-            y[n * a.C + c] = sum / divisor(a, n);
+            y[n * a.C + c] = from_float<S>(sum / divisor(a, n));
         }
 }
 
 /* Is there no occurrence of token t's id before it? All threads of the block get the answer. */
-__device__ static inline bool is_first(const bag_args &a, int64_t t, int *scratch)
+template <typename S> __device__ static inline bool is_first(const bag_args<S> &a, int64_t t, int *scratch)
 {
     int before = 0;
     for (int64_t s = threadIdx.x; s < t; s += blockDim.x) before += a.token[s] == a.token[t];
@@ -55,7 +55,8 @@ __device__ static inline bool is_first(const bag_args &a, int64_t t, int *scratc
 }
 
 /* to += dy / length (or, with lr, to -= lr * dy / length) for every occurrence of token t's id, in order. */
-template <bool SGD> __device__ static inline void add_occurrences(const bag_args &a, int64_t t, float *to, float lr)
+template <bool SGD, typename S>
+__device__ static inline void add_occurrences(const bag_args<S> &a, int64_t t, float *to, float lr)
 {
     const int32_t live = a.offset[a.B];
     for (int64_t c = threadIdx.x; c < a.C; c += blockDim.x) {
@@ -63,7 +64,7 @@ template <bool SGD> __device__ static inline void add_occurrences(const bag_args
         for (int64_t s = t; s < live; s++) {
             if (a.token[s] != a.token[t]) continue;
             int64_t n = text_of(a, s);
-            float g = a.dy[n * a.C + c] / divisor(a, n);
+            float g = to_float(a.dy[n * a.C + c]) / divisor(a, n);
             x = SGD ? x - lr * g : x + g;
         }
         to[c] = x;
@@ -71,7 +72,7 @@ template <bool SGD> __device__ static inline void add_occurrences(const bag_args
 }
 
 /* dw (V, C) += ; a block a token, those that are first of their id do the work. */
-HONE_KERNEL(BAG_THREADS) bag_dw_k(bag_args a, float *dw)
+template <typename S> HONE_KERNEL(BAG_THREADS) bag_dw_k(bag_args<S> a, float *dw)
 {
     HONE_SHARED(int, scratch, 32);
     const int32_t live = a.offset[a.B];
@@ -80,7 +81,7 @@ HONE_KERNEL(BAG_THREADS) bag_dw_k(bag_args a, float *dw)
 }
 
 /* p (V, C) -= lr * dy / length, occurrence by occurrence. */
-HONE_KERNEL(BAG_THREADS) bag_sgd_k(bag_args a, float *p, const hone_step *step)
+template <typename S> HONE_KERNEL(BAG_THREADS) bag_sgd_k(bag_args<S> a, float *p, const hone_step *step)
 {
     HONE_SHARED(int, scratch, 32);
     const int32_t live = step->finite ? a.offset[a.B] : 0;
@@ -89,7 +90,7 @@ HONE_KERNEL(BAG_THREADS) bag_sgd_k(bag_args a, float *p, const hone_step *step)
 }
 
 /* first i32 (T): 1 where a token is the first of its id; 0 behind the live ones. */
-HONE_KERNEL(BAG_THREADS) bag_first_k(bag_args a, int32_t *first)
+template <typename S> HONE_KERNEL(BAG_THREADS) bag_first_k(bag_args<S> a, int32_t *first)
 {
     HONE_SHARED(int, scratch, 32);
     const int32_t live = a.offset[a.B];
@@ -100,7 +101,9 @@ HONE_KERNEL(BAG_THREADS) bag_first_k(bag_args a, int32_t *first)
 }
 
 /* The place of a first token is the number of first tokens with smaller ids. drow (T, C) is zero before. */
-HONE_KERNEL(BAG_THREADS) bag_rows_k(bag_args a, const int32_t *first, int32_t *row, float *drow)
+template <typename S>
+HONE_KERNEL(BAG_THREADS)
+bag_rows_k(bag_args<S> a, const int32_t *first, int32_t *row, float *drow)
 {
     HONE_SHARED(int, scratch, 32);
     const int32_t live = a.offset[a.B];
@@ -133,13 +136,13 @@ HONE_KERNEL(MAP_THREADS) bag_clear_k(float *x, int64_t n)
 }
 
 /* One block: sum over texts of |dy|^2 * length / divisor^2 joins the norm. */
-HONE_KERNEL(BAG_THREADS) bag_norm_k(bag_args a, hone_step *step)
+template <typename S> HONE_KERNEL(BAG_THREADS) bag_norm_k(bag_args<S> a, hone_step *step)
 {
     HONE_SHARED(double, scratch, 32);
     double sum = 0;
     for (int64_t i = threadIdx.x; i < a.B * a.C; i += blockDim.x) {
         const int64_t n = i / a.C;
-        const double g = (double)a.dy[i], d = (double)divisor(a, n);
+        const double g = (double)to_float(a.dy[i]), d = (double)divisor(a, n);
         const int32_t length = a.offset[n + 1] - a.offset[n];
         if (length > 0) sum += g * g * (double)length / (d * d);
     }
@@ -151,13 +154,14 @@ HONE_KERNEL(BAG_THREADS) bag_norm_k(bag_args a, hone_step *step)
 }
 
 /* Operands of a launch by their places; dy < 0: forward. */
-static bag_args args_of(const hone_launch *l, int token, int offset, int dy)
+template <typename S> static bag_args<S> args_of(const hone_launch *l, int token, int offset, int dy)
 {
-    bag_args a = {(const int32_t *)l->in[token], (const int32_t *)l->in[offset], NULL, 0, 0, 0, l->node->attr.bag.mean};
+    bag_args<S> a = {(const int32_t *)l->in[token], (const int32_t *)l->in[offset], NULL, 0, 0, 0,
+                     l->node->attr.bag.mean};
     a.B = l->in_desc[offset]->dim[0] - 1;
     a.T = l->in_desc[token]->dim[0];
     a.C = l->in_desc[dy < 0 ? 0 : dy]->dim[1];
-    a.dy = dy < 0 ? NULL : (const float *)l->in[dy];
+    a.dy = dy < 0 ? NULL : (const S *)l->in[dy];
     return a;
 }
 
@@ -178,38 +182,54 @@ hone_status cuda_embedding_bag_rows_prepare(hone_backend *b, const hone_graph *g
 
 void cuda_embedding_bag(hone_backend *b, const hone_launch *l)
 {
-    bag_args a = args_of(l, 1, 2, -1);
-    HONE_LAUNCH(b, bag_sum_k, bag_blocks(a.B), BAG_THREADS, 0, a, (const float *)l->in[0], (float *)l->out[0]);
+    with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
+        using S = std::remove_pointer_t<decltype(type)>;
+        bag_args<S> a = args_of<S>(l, 1, 2, -1);
+        HONE_LAUNCH(b, bag_sum_k<S>, bag_blocks(a.B), BAG_THREADS, 0, a, (const float *)l->in[0], (S *)l->out[0]);
+    });
 }
 
 void cuda_embedding_bag_dw(hone_backend *b, const hone_launch *l)
 {
-    bag_args a = args_of(l, 1, 2, 3);
     int64_t n = hone_tensor_count(l->out_desc[0]);
     if (!l->node->accumulate) HONE_LAUNCH(b, bag_clear_k, map_blocks(n), MAP_THREADS, 0, (float *)l->out[0], n);
-    HONE_LAUNCH(b, bag_dw_k, bag_blocks(a.T), BAG_THREADS, 0, a, (float *)l->out[0]);
+    with_dtype(l->in_desc[3]->dtype, [&](auto *type) {
+        using S = std::remove_pointer_t<decltype(type)>;
+        bag_args<S> a = args_of<S>(l, 1, 2, 3);
+        HONE_LAUNCH(b, bag_dw_k<S>, bag_blocks(a.T), BAG_THREADS, 0, a, (float *)l->out[0]);
+    });
 }
 
 void cuda_embedding_bag_rows(hone_backend *b, const hone_launch *l)
 {
-    bag_args a = args_of(l, 0, 1, 2);
     int32_t *first = (int32_t *)l->work, *row = (int32_t *)l->out[0];
     float *drow = (float *)l->out[1];
     int64_t n = hone_tensor_count(l->out_desc[1]);
     HONE_LAUNCH(b, bag_clear_k, map_blocks(n), MAP_THREADS, 0, drow, n);
-    HONE_LAUNCH(b, bag_first_k, bag_blocks(a.T), BAG_THREADS, 0, a, first);
-    HONE_LAUNCH(b, bag_rows_k, bag_blocks(a.T), BAG_THREADS, 0, a, (const int32_t *)first, row, drow);
-    HONE_LAUNCH(b, bag_count_k, 1, BAG_THREADS, 0, (const int32_t *)first, a.T, (int32_t *)l->out[2], row);
+    with_dtype(l->in_desc[2]->dtype, [&](auto *type) {
+        using S = std::remove_pointer_t<decltype(type)>;
+        bag_args<S> a = args_of<S>(l, 0, 1, 2);
+        HONE_LAUNCH(b, bag_first_k<S>, bag_blocks(a.T), BAG_THREADS, 0, a, first);
+        HONE_LAUNCH(b, bag_rows_k<S>, bag_blocks(a.T), BAG_THREADS, 0, a, (const int32_t *)first, row, drow);
+        HONE_LAUNCH(b, bag_count_k, 1, BAG_THREADS, 0, (const int32_t *)first, a.T, (int32_t *)l->out[2], row);
+    });
 }
 
 void cuda_embedding_bag_norm(hone_backend *b, const hone_launch *l)
 {
-    HONE_LAUNCH(b, bag_norm_k, 1, BAG_THREADS, 0, args_of(l, 0, 0, 1), (hone_step *)l->in[2]);
+    with_dtype(l->in_desc[1]->dtype, [&](auto *type) {
+        using S = std::remove_pointer_t<decltype(type)>;
+        HONE_LAUNCH(b, bag_norm_k<S>, 1, BAG_THREADS, 0, args_of<S>(l, 0, 0, 1), (hone_step *)l->in[2]);
+    });
 }
 
 void cuda_embedding_bag_sgd(hone_backend *b, const hone_launch *l)
 {
-    bag_args a = args_of(l, 1, 2, 3);
-    HONE_LAUNCH(b, bag_sgd_k, bag_blocks(a.T), BAG_THREADS, 0, a, (float *)l->in[0], (const hone_step *)l->in[4]);
+    with_dtype(l->in_desc[3]->dtype, [&](auto *type) {
+        using S = std::remove_pointer_t<decltype(type)>;
+        bag_args<S> a = args_of<S>(l, 1, 2, 3);
+        HONE_LAUNCH(b, bag_sgd_k<S>, bag_blocks(a.T), BAG_THREADS, 0, a, (float *)l->in[0],
+                    (const hone_step *)l->in[4]);
+    });
 }
 }
