@@ -142,6 +142,7 @@ hone_status hone_cuda_time(hone_backend *b, hone_status (*run)(void *arg), void 
     if (from) cudaEventDestroy(from);
     if (to) cudaEventDestroy(to);
     if (status == HONE_OK && e == cudaSuccess) status = cuda_sync(b); /* a failed launch was no run */
+    if (status != HONE_OK || e != cudaSuccess) cudaGetLastError(); /* else the next launch would report it as its own */
     if (status != HONE_OK) return status;
     if (e != cudaSuccess) return device_error("timing an algorithm", e);
     *microseconds = 1e3 * (double)ms[TIMED_RUNS / 2];
