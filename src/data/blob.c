@@ -30,9 +30,9 @@ typedef struct unpack {
     size_t chunk, limit;
     uint8_t *in; /* (chunk) what was read last                                                 */
     size_t in_bytes;
-    bool end; /* the file has ended                                                         */
-    char *out;
-    size_t bytes, capacity;
+    bool end;               /* the file has ended                                                         */
+    char *out;              /* (capacity) the content so far; becomes the blob's memory                    */
+    size_t bytes, capacity; /* of out: used, allocated                                                     */
 } unpack;
 
 /* Texts stay in memory, so that is what a user can change. */
@@ -81,6 +81,7 @@ static hone_status refill(unpack *u)
 /* Straight into its place; the size of fstat is what is read, as in hone_bytes_read. */
 static hone_status unpack_plain(unpack *u, size_t size)
 {
+    /* told by size before anything is allocated */
     if (size > u->limit)
         return hone_fail(HONE_ERR_DATA, "raise data.memory_limit_mb, or use a part of the data",
                          "%s: %zu bytes of text, at most %zu are read", hone_shown(u->path), size, u->limit);
@@ -120,6 +121,7 @@ static hone_status next_member(unpack *u, z_stream *z, bool *more)
             *more = true;
             return inflateReset(z) == Z_OK ? HONE_OK : broken(u, "the gzip decoder can't go on");
         }
+        /* what follows a member may begin in the next stretch */
         HONE_TRY(refill(u));
         z->next_in = u->in;
         z->avail_in = (uInt)u->in_bytes;
@@ -153,7 +155,7 @@ static hone_status gunzip(unpack *u, z_stream *z)
 /* 16 + 15: a gzip header and the largest window. */
 static hone_status unpack_gzip(unpack *u)
 {
-    z_stream z = {0};
+    z_stream z = {0}; /* zeroed: the library's own allocator */
     if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) return no_room(u, 0);
     hone_status s = gunzip(u, &z);
     inflateEnd(&z);
@@ -257,6 +259,7 @@ static hone_status look(const char *path, hone_blob *b)
 /* By content: a gzip file called .csv is unpacked like any other. */
 static hone_status unpack_any(unpack *u, size_t size)
 {
+    /* pread leaves the position at the start: all of the file goes through one path afterwards */
     uint8_t magic[6] = {0};
     ssize_t n = pread(u->fd, magic, sizeof magic, 0);
     /* RFC 1952, section 2.3.1, and the xz format, section 2.1.1.1 */
@@ -306,7 +309,7 @@ hone_status hone_blob_read(const char *path, size_t limit, size_t chunk, hone_bl
 /* For bytes that come from a pipe or a test. Packed content is not unpacked here. */
 hone_status hone_blob_of_bytes(const char *name, const void *data, size_t bytes, hone_blob *out)
 {
-    char *memory = malloc(bytes + TAIL);
+    char *memory = malloc(bytes + TAIL); /* copied: readers undo escapes in place, and the source may be constant */
     *out = (hone_blob){0};
     if (!memory) return no_room(&(unpack){.path = name}, bytes);
     if (bytes) memcpy(memory, data, bytes);
@@ -316,6 +319,7 @@ hone_status hone_blob_of_bytes(const char *name, const void *data, size_t bytes,
 /* Counted only for messages, so that readers need not carry it. */
 uint32_t hone_blob_line(const hone_blob *b, size_t at, uint32_t *column)
 {
+    /* a CR alone is no line end here: editors that count it are rare, and columns would be off by a line */
     uint32_t line = 1;
     const char *p = b->data, *end = b->data + at;
     for (const char *q; (q = memchr(p, '\n', (size_t)(end - p))); p = q + 1) line++;

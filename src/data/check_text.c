@@ -16,14 +16,15 @@
 #include "data/source.h"
 #include "data/twins.h"
 
+/* Ten rows are too few to learn from and to measure by; 100 : 1 makes "always the largest" look good. */
 enum { EXAMPLES = 5, RARE_ROWS = 10, IMBALANCE = 100 };
 
 /* All rows in one order: train, val, test. */
 typedef struct all_rows {
     const hone_data *d;
-    const hone_dataset *set[3];
-    int64_t begin[4]; /* of each split in row                                                        */
-    const hone_text_row **row;
+    const hone_dataset *set[3]; /* train, val, test; NULL where the data have none                    */
+    int64_t begin[4];           /* of each split in row                                                        */
+    const hone_text_row **row;  /* (count)                                                            */
     int64_t count;
 } all_rows;
 
@@ -43,6 +44,7 @@ static const char *place_of(const all_rows *a, int64_t i, char *out, size_t byte
 /* A new finding at the end of the list; NULL: memory exhausted. */
 static hone_finding *add_finding(hone_text_report *r, const char *kind)
 {
+    /* the list may move: callers keep no pointer over the next call */
     hone_finding *grown = realloc(r->finding, ((size_t)r->finding_count + 1) * sizeof *grown);
     if (!grown) return NULL;
     r->finding = grown;
@@ -83,7 +85,7 @@ static hone_status HONE_PRINTF(2, 3) count_one(hone_finding *f, const char *fmt,
 static void drop_if_none(hone_text_report *r)
 {
     hone_finding *f = &r->finding[r->finding_count - 1];
-    if (f->count) return;
+    if (f->count) return; /* it stays, as the last one */
     hone_names_free(&f->example);
     free(f->text);
     r->finding_count--;
@@ -100,6 +102,7 @@ static hone_status find_copies(const all_rows *a, const int64_t *first, const in
         /* a row is told once, by the closest kind of copy */
         if (first[i] == i || (closer && closer[i] != i)) continue;
         if (a->row[i]->bytes == 0) continue; /* empty texts are a finding of their own */
+        /* the first copy is in the earliest split that has one, as rows stand in the order of splits */
         if ((split_of(a, i) != split_of(a, first[i])) != across) continue;
         HONE_TRY(count_one(f, "%s = %s", place_of(a, i, x, sizeof x), place_of(a, first[i], y, sizeof y)));
     }
@@ -132,7 +135,7 @@ static hone_status find_conflicts(const all_rows *a, const int64_t *folded, hone
 /* Copies of every degree. */
 static hone_status find_twins(const all_rows *a, int threads, hone_text_report *r)
 {
-    hone_twins t;
+    hone_twins t; /* for each row the first one like it, in three degrees */
     HONE_TRY(hone_twins_find(a->row, a->count, threads, &t));
     hone_status s = find_copies(a, t.exact, NULL, true, "exact_duplicate_across", "the same as", r);
     if (s == HONE_OK) s = find_copies(a, t.exact, NULL, false, "exact_duplicate_within", "the same as", r);
@@ -155,7 +158,7 @@ static void measure(const char *text, size_t bytes, int64_t *characters, int64_t
         unsigned char c = (unsigned char)text[k];
         /* as the n-gram tokenizer splits, so that the count is that of its words */
         bool space = c <= ' ';
-        *characters += (c & 0xC0) != 0x80;
+        *characters += (c & 0xC0) != 0x80; /* each but continuation bytes begins one */
         *words += !space && !inside;
         inside = !space;
     }
@@ -199,6 +202,7 @@ static hone_status find_lengths(const all_rows *a, int what, int64_t max_words, 
         const hone_text_row *row = a->row[i];
         measure(row->text, row->bytes, &characters[i], &words[i]);
         if (row->second) measure(row->second, row->second_bytes, &characters[i], &words[i]);
+        /* no word: nothing that a tokenizer could see */
         if (words[i] == 0) s = count_one(&empty, "%s", place_of(a, i, x, sizeof x));
         if (s == HONE_OK && words[i] > max_words)
             s = count_one(&lengthy, "%s (%lld words)", place_of(a, i, x, sizeof x), (long long)words[i]);
@@ -230,6 +234,7 @@ static hone_status count_classes(const all_rows *a, hone_text_report *r)
 {
     r->classes = a->d->classes;
     r->class_name = (const char *const *)a->d->class_name;
+    /* (classes, 3) */
     r->class_rows = calloc((size_t)r->classes * 3 + 1, sizeof *r->class_rows);
     if (!r->class_rows) return hone_no_memory("class counts", 0);
     for (int64_t i = 0; i < a->count; i++) r->class_rows[a->row[i]->label * 3 + split_of(a, i)]++;
@@ -240,6 +245,7 @@ static hone_status count_classes(const all_rows *a, hone_text_report *r)
 /* Names that are likely not meant: spaces at the ends, and what programs write for "no value". */
 static hone_status find_class_names(const all_rows *a, hone_text_report *r)
 {
+    /* pandas, R, SQL, spreadsheets and Python each write their own */
     static const char *const missing[] = {"nan", "NaN", "null", "NULL", "None", "none", "N/A", "n/a", "NA", "?", "-"};
     hone_finding *f = add_finding(r, "class_name");
     if (!f) return hone_no_memory("a finding", 0);
@@ -266,7 +272,7 @@ static hone_status find_imbalance(const all_rows *a, hone_text_report *r)
     int most = 0, least = 0;
     if (!f) return hone_no_memory("a finding", 0);
     for (int k = 0; k < r->classes; k++) {
-        int64_t n = r->class_rows[k * 3];
+        int64_t n = r->class_rows[k * 3]; /* in train */
         if (n > r->class_rows[most * 3]) most = k;
         if (n < r->class_rows[least * 3]) least = k;
         if (n < RARE_ROWS) HONE_TRY(count_one(f, "\"%s\": %lld", hone_shown(r->class_name[k]), (long long)n));
@@ -278,7 +284,7 @@ static hone_status find_imbalance(const all_rows *a, hone_text_report *r)
     int64_t high = r->class_rows[most * 3], low = r->class_rows[least * 3];
     if (r->classes < 2 || high < IMBALANCE * (low ? low : 1)) return HONE_OK;
     if (!(f = add_finding(r, "imbalance"))) return hone_no_memory("a finding", 0);
-    f->count = low ? high / low : high;
+    f->count = low ? high / low : high; /* the ratio, rounded down */
     (void)a;
     return say(
         f,
@@ -290,7 +296,7 @@ static hone_status find_imbalance(const all_rows *a, hone_text_report *r)
 static hone_status find_missing(const all_rows *a, hone_text_report *r)
 {
     for (int s = 1; s < 3; s++) {
-        if (r->rows[s] == 0) continue;
+        if (r->rows[s] == 0) continue; /* a split that is not there lacks nothing */
         hone_finding *f = add_finding(r, "missing_class");
         if (!f) return hone_no_memory("a finding", 0);
         for (int k = 0; k < r->classes; k++)

@@ -1,4 +1,7 @@
-/* check_text_print.c - a report of check_text.c as JSON, as tables, and as an error. */
+/* check_text_print.c - a report of check_text.c as JSON, as tables, and as an error.
+ *
+ * Only words and columns: what is counted, and how, is check_text.c's. All text is made in memory, so that
+ * nothing is half printed; names come from strangers and are escaped. */
 #include <stdlib.h>
 
 #include "core/text.h"
@@ -20,6 +23,7 @@ char *hone_text_report_json(const hone_text_report *r)
     hone_text t = {0};
     hone_text_add(&t, "{\"rows\":{\"train\":%lld,\"val\":%lld,\"test\":%lld},\"classes\":[", (long long)r->rows[0],
                   (long long)r->rows[1], (long long)r->rows[2]);
+    /* all classes, in the order of their numbers; tables are for people and may be cut */
     for (int k = 0; k < r->classes; k++) {
         const int64_t *n = r->class_rows + (size_t)k * 3;
         hone_text_add(&t, "%s{\"name\":", k ? "," : "");
@@ -35,7 +39,7 @@ char *hone_text_report_json(const hone_text_report *r)
     for (int k = 0; k < r->finding_count; k++) {
         const hone_finding *f = &r->finding[k];
         hone_text_add(&t, "%s{\"kind\":\"%s\",\"count\":%lld,\"text\":", k ? "," : "", f->kind, (long long)f->count);
-        hone_text_json(&t, f->text);
+        hone_text_json(&t, f->text); /* may hold class names, so it is escaped like them */
         hone_text_add(&t, ",\"examples\":[");
         for (int i = 0; i < f->example.count; i++) {
             hone_text_add(&t, "%s", i ? "," : "");
@@ -47,6 +51,7 @@ char *hone_text_report_json(const hone_text_report *r)
     return hone_text_take(&t);
 }
 
+/* A class and what it is sorted by. */
 typedef struct ranked {
     int64_t rows;
     int class;
@@ -62,6 +67,7 @@ static int compare_ranked(const void *a, const void *b)
 /* The classes by size; many are cut in the middle, where they interest least. */
 static void classes_table(hone_text *t, const hone_text_report *r)
 {
+    /* 40 lines fit a screen */
     int shown = r->classes <= 40 ? r->classes : 40;
     ranked *order = malloc((size_t)r->classes * sizeof *order + 1);
     if (!order) {
@@ -75,7 +81,7 @@ static void classes_table(hone_text *t, const hone_text_report *r)
         /* the largest and the smallest classes are what one looks for */
         if (k == shown / 2 && r->classes > shown) {
             hone_text_add(t, "  ... %d more (--json has all)\n", r->classes - shown);
-            k += r->classes - shown;
+            k += r->classes - shown; /* on to the last twenty */
         }
         const int64_t *n = r->class_rows + (size_t)order[k].class * 3;
         hone_text_add(t, "%-32s %10lld %10lld %10lld\n", hone_shown(r->class_name[order[k].class]), (long long)n[0],
@@ -95,6 +101,7 @@ static void lengths_row(hone_text *t, const char *name, const hone_lengths *l)
 char *hone_text_report_table(const hone_text_report *r)
 {
     hone_text t = {0};
+    /* the first line says all that is needed to see that the right data were read */
     hone_text_add(&t, "rows: %lld train, %lld val, %lld test; %d classes\n\n", (long long)r->rows[0],
                   (long long)r->rows[1], (long long)r->rows[2], r->classes);
     classes_table(&t, r);

@@ -12,9 +12,12 @@
 #include "data/text_sink.h"
 #include "data/utf8.h"
 
+/* Deeper or wider lines are not data that somebody meant to train on; both bound work on hostile input. */
 enum { DEPTH_MAX = 64, KEYS_MAX = 256 };
 
+/* What a line may hold for us, in the order of data.columns. */
 typedef enum member { MEMBER_INPUT, MEMBER_LABEL, MEMBER_SECOND, MEMBER_WEIGHT, MEMBER_SPLIT, MEMBER_COUNT } member;
+/* Kinds of JSON values; MISSING: the line has no such member. */
 typedef enum kind { KIND_MISSING, KIND_STRING, KIND_NUMBER, KIND_TRUE, KIND_FALSE, KIND_NULL, KIND_OTHER } kind;
 
 typedef struct value {
@@ -27,12 +30,12 @@ typedef struct walk {
     hone_text_job *job;
     char *begin, *p, *end; /* *end is the line end                                                    */
     uint32_t line;
-    hone_span key[KEYS_MAX];
+    hone_span key[KEYS_MAX]; /* unescaped, in the order of the line: for repeats and for messages     */
     int keys;
     value wanted[MEMBER_COUNT];
     const char *name[MEMBER_COUNT][3]; /* names of a member, best first; NULL: none                  */
-    bool must[MEMBER_COUNT];
-    int name_at[MEMBER_COUNT]; /* which of them was met                                               */
+    bool must[MEMBER_COUNT];           /* the line is refused without it                                       */
+    int name_at[MEMBER_COUNT];         /* which of them was met                                               */
 } walk;
 
 /* At the byte that is wrong. */
@@ -74,7 +77,7 @@ static hone_status unescape_unicode(walk *w, char **to)
     if (code == 0) return bad(w, "leave it out", "\\u0000: texts hold no NUL");
     if (code >= 0xDC00 && code < 0xE000) return bad(w, hint, "the second half of a surrogate pair without the first");
     if (code >= 0xD800 && code < 0xDC00) {
-        char *first = w->p;
+        char *first = w->p; /* where a message points: at the half that is alone */
         w->p += 6;
         if (w->end - w->p >= 6 && w->p[0] == '\\' && w->p[1] == 'u') low = hex4(w);
         if (low < 0xDC00 || low >= 0xE000) {
@@ -97,7 +100,7 @@ static hone_status unescape(walk *w, char **to)
     const char *at = c ? strchr(from, c) : NULL;
     if (c == 'u') return unescape_unicode(w, to);
     if (!at) return bad(w, "escapes are \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX", "an unknown escape");
-    *(*to)++ = means[at - from];
+    *(*to)++ = means[at - from]; /* two characters become one, so `to` never overtakes p */
     w->p += 2;
     return HONE_OK;
 }
@@ -105,7 +108,7 @@ static hone_status unescape(walk *w, char **to)
 /* A string at p, unescaped in place. Long stretches without escapes move at once, or not at all. */
 static hone_status read_string(walk *w, hone_span *out)
 {
-    char *open = w->p++, *to = w->p;
+    char *open = w->p++, *to = w->p; /* a string that never closes is told where it opens */
     out->at = to;
     for (;;) {
         char *from = w->p;
@@ -140,6 +143,7 @@ static bool digits(walk *w)
 static hone_status read_number(walk *w, hone_span *out)
 {
     static const char hint[] = "numbers look like -1, 0.5 or 1e-3";
+    /* kept as text: labels go by their digits, weights are converted where they are used */
     char *from = w->p;
     if (*w->p == '-') w->p++;
     /* "01" is refused, "0" and "-0" are numbers */
@@ -183,6 +187,7 @@ static hone_status read_value(walk *w, value *v, int depth);
 /* The members of a nested object or array, checked and forgotten. */
 static hone_status read_nested(walk *w, int depth)
 {
+    /* arrays are objects without keys */
     bool object = *w->p == '{';
     char close = object ? '}' : ']';
     /* the only recursion; its depth is bounded before it goes on */
@@ -204,7 +209,7 @@ static hone_status read_nested(walk *w, int depth)
             if (w->p >= w->end || *w->p != ':') return bad(w, "\"key\": value", "a colon is wanted here");
             w->p++;
         }
-        HONE_TRY(read_value(w, &v, depth + 1));
+        HONE_TRY(read_value(w, &v, depth + 1)); /* checked by the same rules, then forgotten */
         skip_space(w);
         if (w->p < w->end && *w->p == close) break;
         if (w->p >= w->end || *w->p != ',')
@@ -249,6 +254,7 @@ static hone_status remember_key(walk *w, hone_span key)
 /* Stores a value under each role whose name it has; a better name goes before. */
 static void keep(walk *w, hone_span key, value v)
 {
+    /* one member may serve two roles only if the page says so, by naming it twice */
     for (member k = 0; k < MEMBER_COUNT; k++)
         for (int i = 0; i < 3 && w->name[k][i]; i++)
             if (same(key, w->name[k][i]) && (w->wanted[k].kind == KIND_MISSING || i < w->name_at[k])) {
@@ -260,6 +266,7 @@ static void keep(walk *w, hone_span key, value v)
 /* One line: an object and nothing behind it. */
 static hone_status read_object(walk *w)
 {
+    /* nothing of the line before may shine through */
     w->keys = 0;
     for (member k = 0; k < MEMBER_COUNT; k++) w->wanted[k].kind = KIND_MISSING;
     if (*w->p == '[')
@@ -278,12 +285,12 @@ static hone_status read_object(walk *w)
             return bad(w, "keys stand in quotes, no comma behind the last member, one object a line",
                        "a key in quotes is wanted here");
         HONE_TRY(read_string(w, &key));
-        HONE_TRY(remember_key(w, key));
+        HONE_TRY(remember_key(w, key)); /* after unescaping: "t\u0065xt" is "text" */
         skip_space(w);
         if (w->p >= w->end || *w->p != ':') return bad(w, "\"key\": value", "a colon is wanted here");
         w->p++;
         HONE_TRY(read_value(w, &v, 1));
-        keep(w, key, v);
+        keep(w, key, v); /* a span: the text stays where it is in the line */
         skip_space(w);
         if (w->p < w->end && *w->p == '}') break;
         if (w->p >= w->end || *w->p != ',')
@@ -291,7 +298,7 @@ static hone_status read_object(walk *w)
         w->p++;
     }
     w->p++;
-    skip_space(w);
+    skip_space(w); /* a CR before the line end is white space, so CRLF needs no care */
     return w->p < w->end ? bad(w, "one object a line", "more text behind the object") : HONE_OK;
 }
 
@@ -329,6 +336,7 @@ static hone_status wrong_kind(const walk *w, member k, const char *wanted)
 static hone_status check_label(const walk *w)
 {
     value v = w->wanted[MEMBER_LABEL];
+    /* 3.0 and 3 would be two names for what was one number once, so fractions are refused */
     bool whole = v.kind == KIND_NUMBER && !memchr(v.text.at, '.', v.text.bytes) &&
                  !memchr(v.text.at, 'e', v.text.bytes) && !memchr(v.text.at, 'E', v.text.bytes);
     if (v.kind == KIND_NUMBER && !whole)
@@ -342,6 +350,7 @@ static hone_status check_label(const walk *w)
 static hone_status take_text(const walk *w, member k, const char **text, uint32_t *bytes)
 {
     if (w->wanted[k].kind == KIND_MISSING) return HONE_OK;
+    /* null is no empty text: somebody has to say what it means */
     if (w->wanted[k].kind != KIND_STRING) return wrong_kind(w, k, "texts are strings");
     if (w->wanted[k].text.bytes > UINT32_MAX)
         return hone_text_fail(w->job, w->line, 0, "cut it", "a text of more than 4 GiB");
@@ -419,7 +428,7 @@ hone_status hone_jsonl_read(hone_text_job *job)
     set_names(w);
     for (char *p = job->blob.data; s == HONE_OK && p < end;) {
         char *nl = memchr(p, '\n', (size_t)(end - p));
-        w->begin = w->p = p;
+        w->begin = w->p = p; /* columns in messages count bytes from here */
         w->end = nl ? nl : end;
         w->line++;
         skip_space(w);

@@ -19,6 +19,7 @@
 static size_t unpacked_length(const char *name)
 {
     size_t n = strlen(name);
+    /* only for telling the ending below: what a file is packed in is told by its content */
     bool packed = n > 3 && (strcasecmp(name + n - 3, ".gz") == 0 || strcasecmp(name + n - 3, ".xz") == 0);
     return packed ? n - 3 : n;
 }
@@ -34,6 +35,7 @@ static const struct {
 /* Whether a name looks like a table or list; *stem: bytes before the ending. */
 static bool find_ending(const char *name, hone_format *format, size_t *stem)
 {
+    /* case does not count: exports are called DATA.CSV too */
     size_t n = unpacked_length(name);
     for (size_t k = 0; k < sizeof known_ending / sizeof *known_ending; k++) {
         size_t m = strlen(known_ending[k].ending);
@@ -67,7 +69,7 @@ static hone_status sniff(const hone_text_job *job, hone_format *out)
 /* One file, all of whose rows are for job->split unless a column says otherwise. */
 static hone_status read_file(hone_text_job *job, const char *path, size_t limit)
 {
-    hone_format format = job->config->data.format;
+    hone_format format = job->config->data.format; /* the page's word goes before any guess */
     size_t stem;
     if (format == HONE_FORMAT_IDX || format == HONE_FORMAT_CIFAR || format == HONE_FORMAT_FOLDER)
         return hone_fail(HONE_ERR_USAGE, "csv, tsv, jsonl, fasttext, or leave it out",
@@ -99,6 +101,7 @@ static hone_status find_split_files(const char *folder, const hone_names *names,
             if (format != HONE_FORMAT_AUTO) HONE_TRY(hone_names_add(tables, name));
             continue;
         }
+        /* choosing one in silence would train on half of what the user sees */
         if (file[split])
             return hone_fail(HONE_ERR_DATA, "remove one, or name the files with data.train, data.val, data.test",
                              "%s: both %s and %s are there", hone_shown(folder), hone_shown(file[split]),
@@ -129,7 +132,7 @@ static hone_status find_split_folders(const char *root, const hone_names *names,
         hone_split split = hone_split_parse(names->item[k], strlen(names->item[k]));
         if (split == HONE_SPLIT_COUNT) continue;
         char *path = hone_path_join(root, names->item[k]);
-        bool there = path && hone_folder_looks(path);
+        bool there = path && hone_folder_looks(path); /* a class may be called "test": it holds files, not folders */
         free(path);
         if (there && sub[split])
             return hone_fail(HONE_ERR_DATA, "remove one, or name the one you mean with data.val",
@@ -149,7 +152,7 @@ static hone_status read_class_folders(hone_text_gather *g, hone_text_job *job, c
                          "known: train.csv, .tsv, .jsonl, __label__ lines in train.txt, folders (train/CLASS/FILE)",
                          "%s: no text data of a known format", hone_shown(path));
     if (!whole) HONE_TRY(find_split_folders(path, names, sub));
-    if (!sub[0] && !sub[1] && !sub[2]) {
+    if (!sub[0] && !sub[1] && !sub[2]) { /* one set as a whole; val is cut from it later */
         g->unsplit |= !whole;
         return hone_text_folder_read(job, path, "", limit);
     }
@@ -179,6 +182,7 @@ static hone_status read_folder(hone_text_gather *g, hone_text_job *job, const ch
     for (int k = 0; s == HONE_OK && k < HONE_SPLIT_COUNT; k++) {
         char *full = file[k] ? hone_path_join(path, file[k]) : NULL;
         if (!file[k]) continue;
+        /* a table without a split's name is for what the caller said */
         if (any) job->split = (hone_split)k;
         s = full ? read_file(job, full, limit) : hone_no_memory("a path", 0);
         free(full);
@@ -238,6 +242,7 @@ static uint64_t hash_columns(const hone_config *c, uint64_t h)
 {
     const char *name[] = {c->data.columns.input, c->data.columns.label, c->data.columns.second, c->data.columns.weight,
                           c->data.columns.split};
+    /* with the NUL, so that two names can't run into each other; not given differs from empty by its length */
     for (size_t k = 0; k < sizeof name / sizeof *name; k++)
         h = XXH3_64bits_withSeed(name[k] ? name[k] : "", name[k] ? strlen(name[k]) + 1 : 0, h);
     return h;
@@ -261,6 +266,7 @@ hone_status hone_text_gather_open(const hone_config *c, const char *path, hone_t
     const char *own[HONE_SPLIT_COUNT] = {c->data.train, c->data.val, c->data.test};
     *out = (hone_text_gather){0};
     HONE_TRY(hone_text_sink_init(&out->sink, c->data.on_error == HONE_ON_ERROR_SKIP));
+    /* what messages and reports call the set */
     const char *shown = path ? path : c->data.path ? c->data.path : c->data.train;
     hone_status s = (out->name = hone_strdup(shown)) ? HONE_OK : hone_no_memory("a path", 0);
     if (!path) path = c->data.path;
@@ -268,6 +274,7 @@ hone_status hone_text_gather_open(const hone_config *c, const char *path, hone_t
     for (int k = 0; s == HONE_OK && !path && k < HONE_SPLIT_COUNT; k++)
         if (own[k]) {
             s = read_place(out, c, own[k], (hone_split)k, true);
+            /* an empty split that was named is a mistake; one that is merely not there is not */
             if (s == HONE_OK && out->sink.list[k].count == 0)
                 s = hone_fail(HONE_ERR_DATA, "check the path", "data.%s: %s: no rows in it",
                               hone_split_name((hone_split)k), hone_shown(own[k]));

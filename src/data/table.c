@@ -57,6 +57,7 @@ static int find_column(const reading *r, const char *name)
 static int column_number(const char *text)
 {
     char *end;
+    /* digits alone: "+1", " 1" and "1e3" are names */
     long v = text && *text >= '1' && *text <= '9' ? strtol(text, &end, 10) : 0;
     return v > 0 && v <= 100000 && !*end ? (int)v : 0;
 }
@@ -178,7 +179,7 @@ static hone_status check_roles(const reading *r)
 static hone_status read_header(reading *r)
 {
     HONE_TRY(hone_table_next(&r->t));
-    r->columns = r->t.count;
+    r->columns = r->t.count; /* what every row must have */
     r->headerless = is_headerless(r);
     if (r->headerless) HONE_TRY(number_roles(r));
     for (role k = 0; !r->headerless && k < ROLE_COUNT; k++) HONE_TRY(find_role(r, k));
@@ -222,7 +223,7 @@ static hone_status ragged(const reading *r)
 /* From fields to a row of the sink. */
 static hone_status take_row(const reading *r)
 {
-    hone_text_row row = {.weight = 1.0f, .line = r->t.row};
+    hone_text_row row = {.weight = 1.0f, .line = r->t.row}; /* label and file are the sink's to set */
     hone_split split = r->job->split;
     /* guessing which field is the text would train on the wrong one */
     if (r->t.count != r->columns) return ragged(r);
@@ -266,7 +267,7 @@ static hone_status read_rows(reading *r)
 /* TSV: whether quotes count is one decision for the file, and told where it isn't obvious. */
 static hone_status choose_quotes(reading *r)
 {
-    uint32_t plain = 0;
+    uint32_t plain = 0; /* the line that shows that quotes are plain characters */
     r->t.quoted = r->t.delimiter == ',' || hone_table_tsv_quoted(r->t.p, r->t.end, &plain);
     if (!plain) return HONE_OK;
     return hone_names_addf(&r->job->sink->notes,

@@ -28,7 +28,7 @@ static hone_status read_file(hone_text_job *job, const char *path, const char *b
 /* The files of one class; `folder` is its path, `shown` its path below the root. */
 static hone_status read_class(hone_text_job *job, const char *folder, const char *shown, const char *name, size_t limit)
 {
-    hone_names files = {0};
+    hone_names files = {0}; /* sorted, so a row's number is the same on every machine */
     int odd = 0, texts = 0;
     hone_status s = hone_folder_list(folder, &files);
     for (int k = 0; s == HONE_OK && k < files.count; k++) {

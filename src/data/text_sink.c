@@ -1,4 +1,7 @@
-/* text_sink.c - see text_sink.h: rows, class names, and what every reader of text has in common. */
+/* text_sink.c - see text_sink.h: rows, class names, and what every reader of text has in common.
+ *
+ * Rows are appended in the order of reading and never moved between lists; a class keeps the number of its
+ * first row until text_splits.c sorts the names. Nothing here looks at the format of a file. */
 #define XXH_INLINE_ALL
 #include "data/text_sink.h"
 
@@ -60,7 +63,7 @@ static hone_status pool_add(hone_text_pool *p, const char *shown, char *memory, 
     }
     HONE_TRY(hone_names_add(&p->files, shown));
     *file = p->files.count - 1;
-    p->memory[*file] = memory;
+    p->memory[*file] = memory; /* the name went in first: a failure above leaves the counts equal */
     return HONE_OK;
 }
 
@@ -94,7 +97,7 @@ hone_status hone_text_job_open(hone_text_job *job, const char *path, const char 
 /* The slot of a name, or the free one where it belongs. Linear probing; the table is at most half full. */
 static int find_slot(const hone_text_sink *s, const char *name, size_t bytes)
 {
-    int k = (int)(XXH3_64bits(name, bytes) & (uint64_t)(s->slots - 1));
+    int k = (int)(XXH3_64bits(name, bytes) & (uint64_t)(s->slots - 1)); /* slots: a power of two */
     for (; s->slot[k]; k = (k + 1) & (s->slots - 1)) {
         const char *known = s->classes.item[s->slot[k] - 1];
         if (strncmp(known, name, bytes) == 0 && !known[bytes]) break;
@@ -105,6 +108,7 @@ static int find_slot(const hone_text_sink *s, const char *name, size_t bytes)
 /* All names again into a table of twice the size. */
 static bool grow_slots(hone_text_sink *s)
 {
+    /* doubling keeps adding n names at O(n); the names themselves stay where they are */
     int slots = 2 * s->slots;
     int32_t *slot = calloc((size_t)slots, sizeof *slot);
     if (!slot) return false;
@@ -126,7 +130,7 @@ int hone_text_sink_class(hone_text_sink *s, const char *name, size_t bytes)
     int k = find_slot(s, name, bytes);
     if (!s->slot[k]) {
         if (hone_names_addf(&s->classes, "%.*s", (int)bytes, name) != HONE_OK) return -1;
-        s->slot[k] = s->classes.count;
+        s->slot[k] = s->classes.count; /* index + 1 of the name just added */
         if (2 * s->classes.count > s->slots) {
             if (!grow_slots(s)) return -1;
             k = find_slot(s, name, bytes);
@@ -160,7 +164,7 @@ static hone_status check_label(const hone_text_job *job, hone_span label, uint32
 static hone_status reserve(hone_text_list *l)
 {
     if (l->count < l->capacity) return HONE_OK;
-    int64_t capacity = l->capacity ? 2 * l->capacity : 1024;
+    int64_t capacity = l->capacity ? 2 * l->capacity : 1024; /* large blocks move by pages, not by bytes */
     hone_text_row *row = realloc(l->row, (size_t)capacity * sizeof *row);
     if (!row) return no_memory((size_t)capacity * sizeof *row);
     l->row = row;
@@ -185,7 +189,7 @@ hone_status hone_text_sink_add(const hone_text_job *job, hone_split split, hone_
     HONE_TRY(check_label(job, label, row.line));
     int k = hone_text_sink_class(s, label.at, label.bytes);
     if (k < 0) return no_memory(label.bytes);
-    row.label = k;
+    row.label = k; /* the sink's number; the experiment's comes when all splits are read */
     row.file = job->file;
     /* sample ids are 32 bits wide */
     if (l->count >= INT32_MAX)
@@ -208,6 +212,7 @@ void hone_text_sink_blank(const hone_text_job *job, uint32_t line)
 /* Only broken data may be skipped: running out of memory may not. */
 hone_status hone_text_sink_broken(const hone_text_job *job, hone_status status)
 {
+    /* a split column that was unreadable leaves no better guess than the file's own split */
     if (status != HONE_ERR_DATA || !job->sink->skip) return status;
     return hone_names_add(&job->sink->list[job->split].skipped, hone_error_message());
 }
@@ -246,6 +251,7 @@ const char *hone_span_quote(hone_span s, char *out, size_t out_bytes)
 /* Case counts: these are names that somebody chose for programs to read. */
 hone_split hone_split_parse(const char *name, size_t bytes)
 {
+    /* the spellings of Hugging Face, fastText's users and our own folders */
     static const struct {
         const char *name;
         hone_split split;
@@ -260,7 +266,7 @@ hone_split hone_split_parse(const char *name, size_t bytes)
 bool hone_weight_parse(hone_span s, float *out)
 {
     char copy[64], *end;
-    if (s.bytes == 0 || s.bytes >= sizeof copy) return false;
+    if (s.bytes == 0 || s.bytes >= sizeof copy) return false; /* no number needs 63 characters */
     memcpy(copy, s.at, s.bytes);
     copy[s.bytes] = '\0';
     /* no locale, no hexadecimal, no "nan" */
@@ -268,6 +274,6 @@ bool hone_weight_parse(hone_span s, float *out)
     /* what strtod leaves over is no number, and 1e999 is infinite */
     double v = strtod(copy, &end);
     if (*end || !isfinite(v) || v < 0 || v > 1e30) return false;
-    *out = (float)v;
+    *out = (float)v; /* losses are summed in float, where 1e30 rows of weight 1 are infinite anyway */
     return true;
 }

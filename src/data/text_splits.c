@@ -50,11 +50,11 @@ static hone_status take_rows(hone_text_gather *g, hone_split split, const bool *
     for (int64_t i = 0; i < l->count; i++)
         if (!drop || !drop[i]) l->row[t->count++] = l->row[i];
     *t = (hone_text_rows){t->count, l->row, g->sink.second, g->sink.weight, g->sink.pool};
-    t->pool->refs++;
+    t->pool->refs++; /* the bytes live as long as any view of them */
     l->row = NULL;
     l->count = l->capacity = 0;
     HONE_TRY(hone_dataset_of_texts(t, g->name, out));
-    (*out)->skipped = l->skipped;
+    (*out)->skipped = l->skipped; /* hone_dataset_skipped tells them like broken pictures */
     l->skipped = (hone_names){0};
     return HONE_OK;
 }
@@ -86,7 +86,7 @@ static hone_status cut_val(hone_text_gather *g, const hone_config *c, hone_datas
     /* keyed by the row's number in train: the same cut for train, for eval, and on resume */
     bool *in_val = malloc(n + 1);                   /* (rows): which of them validate */
     int32_t *label = malloc(n * sizeof *label + 1); /* (rows)                        */
-    int64_t count = 0;
+    int64_t count = 0;                              /* of rows that validate */
     hone_status s = in_val && label ? HONE_OK : hone_no_memory("the validation split", n);
     for (int64_t i = 0; s == HONE_OK && i < l->count; i++) label[i] = l->row[i].label;
     if (s == HONE_OK)
@@ -112,7 +112,7 @@ static hone_status map_labels(const hone_text_gather *g, hone_text_list *l, cons
 {
     char place[HONE_SHOWN];
     for (int64_t i = 0; i < l->count; i++) {
-        int from = l->row[i].label;
+        int from = l->row[i].label; /* the sink's number */
         if (map[from] < 0)
             return hone_fail(HONE_ERR_DATA, "rename the class, or leave its rows out",
                              "class \"%s\" is in %s (first: %s), but not in %s", hone_shown(g->sink.classes.item[from]),
@@ -126,6 +126,7 @@ static hone_status map_labels(const hone_text_gather *g, hone_text_list *l, cons
 static hone_status list_classes(const hone_text_gather *g, hone_names *out)
 {
     const hone_text_list *l = &g->sink.list[HONE_SPLIT_TRAIN];
+    /* (classes of the sink): the sink also knows classes that only val or test have */
     bool *seen = calloc((size_t)g->sink.classes.count + 1, sizeof *seen);
     if (!seen) return hone_no_memory("class names", 0);
     /* a class counts where it has a row to learn from */
@@ -169,7 +170,7 @@ static void fold(const char *name, char *out, size_t bytes)
 /* Legal but seldom meant: `Spam` beside `spam `, and a "class" a row. */
 static hone_status note_classes(const hone_data *d, const hone_config *c, hone_names *notes)
 {
-    hone_names folded = {0};
+    hone_names folded = {0}; /* in the order of class_name, so an index into one is one into the other */
     char text[HONE_CLASS_NAME_BYTES_MAX + 1];
     hone_status s = HONE_OK;
     /* quadratic, and nobody reads thousands of names */
@@ -204,6 +205,7 @@ static hone_status build(hone_text_gather *g, const hone_config *c, hone_data *d
     if (s->list[HONE_SPLIT_TRAIN].count == 0)
         return hone_fail(HONE_ERR_DATA, "a header alone is no data; name the training rows with data.train",
                          "%s: no training rows", hone_shown(g->name));
+    /* handed over before the status is looked at: what was listed is freed with `d` */
     hone_status status = list_classes(g, &classes);
     d->class_name = classes.item;
     d->classes = classes.count;
@@ -254,7 +256,7 @@ hone_status hone_text_data_open(const hone_config *c, hone_data **out)
 /* The same choice as for images: test before val, a set without splits whole. */
 static hone_status choose(hone_text_gather *g, const hone_config *c, hone_split wanted, hone_dataset **out)
 {
-    bool have[HONE_SPLIT_COUNT];
+    bool have[HONE_SPLIT_COUNT]; /* by rows: an empty file is no split to measure on */
     for (int k = 0; k < HONE_SPLIT_COUNT; k++) have[k] = g->sink.list[k].count > 0;
     if (wanted == HONE_SPLIT_COUNT)
         wanted = have[HONE_SPLIT_TEST]  ? HONE_SPLIT_TEST
@@ -264,6 +266,7 @@ static hone_status choose(hone_text_gather *g, const hone_config *c, hone_split 
     else if (!g->unsplit && !have[HONE_SPLIT_VAL] && have[HONE_SPLIT_TRAIN] && wanted == HONE_SPLIT_TRAIN)
         return cut_val(g, c, out, NULL);
     if (have[wanted]) return take_rows(g, wanted, NULL, out);
+    /* another set by hand has no splits: all of it is the test */
     if (g->unsplit && wanted == HONE_SPLIT_TEST && have[HONE_SPLIT_TRAIN])
         return take_rows(g, HONE_SPLIT_TRAIN, NULL, out);
     if (wanted == HONE_SPLIT_VAL && have[HONE_SPLIT_TRAIN]) HONE_TRY(cut_val(g, c, NULL, out));
@@ -281,7 +284,7 @@ static hone_status open_eval(hone_text_gather *g, const hone_config *c, hone_spl
     hone_text_rows *t = (*out)->texts;
     int *map = map_classes(&g->sink, classes, class_name, false);
     if (!map) return hone_no_memory("class names", 0);
-    hone_text_list view = {.row = t->row, .count = t->count};
+    hone_text_list view = {.row = t->row, .count = t->count}; /* classes of other splits are not asked for */
     hone_status s = map_labels(g, &view, map, "the data", "the model");
     free(map);
     for (int64_t i = 0; s == HONE_OK && i < t->count; i++) (*out)->label[i] = t->row[i].label;

@@ -14,6 +14,7 @@
 #include "data/files.h"
 #include "data/utf8.h"
 
+/* A pair of similarity s shares a band with probability 1 - (1 - s^4)^16: 0.9998 at 0.8, 0.64 at 0.5, 0.03 at 0.2. */
 enum { BANDS = 16, LANES = 4, HASHES = BANDS * LANES, NEIGHBOURS = 16, CHUNK = 256 };
 
 /* Buffers for one text at a time; each thread has its own. */
@@ -27,7 +28,7 @@ typedef struct scratch {
 /* Lower case may be longer than the original in bytes (by half at most: two bytes become three). */
 static bool reserve(scratch *s, size_t bytes)
 {
-    size_t need = 2 * bytes + 8;
+    size_t need = 2 * bytes + 8; /* twice is more than any script grows by */
     if (need > s->capacity) {
         char *grown = realloc(s->text, need);
         if (!grown) return false;
@@ -70,7 +71,7 @@ static size_t cut(const char *text, size_t bytes, size_t limit)
 static bool fold(scratch *s, const hone_text_row *row, bool letters, size_t limit)
 {
     size_t a = cut(row->text, row->bytes, limit), b = row->second ? cut(row->second, row->second_bytes, limit) : 0;
-    s->bytes = 0;
+    s->bytes = 0; /* the buffer is used again for the next text */
     if (!reserve(s, a + b)) return false;
     fold_into(s, row->text, a, letters);
     if (s->bytes && s->text[s->bytes - 1] == ' ') s->bytes--;
@@ -113,7 +114,7 @@ static bool find_shingles(scratch *s, const hone_text_row *row)
     }
     /* a window of five characters: `first` and `last` move by whole characters */
     size_t first = 0, last = 0;
-    int characters = 0;
+    int characters = 0; /* whole ones so far, up to `last` */
     for (; last < s->bytes; characters++) {
         if (characters >= HONE_SHINGLE_CHARACTERS) {
             s->shingle[s->shingles++] = (uint32_t)XXH3_64bits(s->text + first, last - first);
@@ -176,6 +177,7 @@ typedef struct work {
  * that compilers vectorise. */
 static void make_bands(const scratch *s, uint32_t *band)
 {
+    /* made anew for each text: 64 multiplications, against thousands of shingles times 64 below */
     uint32_t least[HASHES], mask[HASHES], factor[HASHES];
     for (uint32_t k = 0; k < HASHES; k++) {
         least[k] = UINT32_MAX;
@@ -189,6 +191,7 @@ static void make_bands(const scratch *s, uint32_t *band)
             h ^= h >> 15;
             least[k] = h < least[k] ? h : least[k];
         }
+    /* | 1: the key 0 stands for no shingles */
     for (int k = 0; k < BANDS; k++) band[k] = (uint32_t)XXH3_64bits(least + k * LANES, LANES * sizeof *least) | 1;
 }
 
@@ -196,7 +199,7 @@ static void make_bands(const scratch *s, uint32_t *band)
 static hone_status look_at(void *arg, int64_t chunk)
 {
     work *w = arg;
-    scratch s = {0};
+    scratch s = {0}; /* one for the chunk: buffers grow to the longest text and stay */
     bool ok = true;
     int64_t end = (chunk + 1) * CHUNK < w->count ? (chunk + 1) * CHUNK : w->count;
     for (int64_t i = chunk * CHUNK; ok && i < end; i++) {
@@ -212,7 +215,7 @@ static hone_status look_at(void *arg, int64_t chunk)
         if (ok) w->folded[i] = XXH3_128bits(s.text, s.bytes);
         ok = ok && find_shingles(&s, r);
         if (!ok) break;
-        w->length[i] = (uint32_t)s.shingles;
+        w->length[i] = (uint32_t)s.shingles; /* with repeats, as no set is made here */
         memset(w->band + i * BANDS, 0, BANDS * sizeof *w->band);
         if (s.shingles) make_bands(&s, w->band + i * BANDS);
     }
@@ -223,7 +226,7 @@ static hone_status look_at(void *arg, int64_t chunk)
 /* first[i]: the first text with the same hash. Linear probing in a table that is at most half full. */
 static hone_status group(const XXH128_hash_t *hash, int64_t count, int64_t *first)
 {
-    size_t slots = 16;
+    size_t slots = 16; /* a power of two, at most half full */
     while (slots < 2 * (size_t)count) slots *= 2;
     int64_t *slot = calloc(slots, sizeof *slot); /* index + 1 */
     if (!slot) return hone_no_memory("the search for copies", slots * sizeof *slot);
@@ -259,7 +262,7 @@ static bool compare_pair(const work *w, int64_t *near, int64_t i, int64_t j, boo
     }
     if (!find_shingles(y, w->row[j])) return false;
     make_set(y);
-    if (jaccard(x, y) < HONE_NEAR_SIMILARITY) return true;
+    if (jaccard(x, y) < HONE_NEAR_SIMILARITY) return true; /* the band was chance */
     /* the smaller index becomes the root, so a cluster is named by its first text */
     near[a > b ? a : b] = a > b ? b : a;
     return true;
@@ -278,7 +281,7 @@ static hone_status scan_band(const work *w, const int64_t *folded, int band, int
         /* Fibonacci hashing (Knuth, TAOCP 3, section 6.4): keys share their low bit */
         size_t k = (key * (size_t)0x9E3779B97F4A7C15u >> 20) & (slots - 1);
         while (slot[k] && w->band[(slot[k] - 1) * BANDS + band] != key) k = (k + 1) & (slots - 1);
-        before[i] = slot[k] - 1;
+        before[i] = slot[k] - 1; /* the text before this one in the band, -1: none */
         slot[k] = i + 1;
         bool have_x = false;
         int64_t j = before[i];
