@@ -20,13 +20,14 @@ static int by_byte(const void *a, const void *b)
 /* One of the two rounds. Tokens are sorted once, so that a search looks at those of one first byte only. */
 static hone_status prepare_one(hone_tokenizer *t, hone_added_index *a, bool normalized)
 {
-    a->only = -1;
+    a->only = -1; /* until all tokens are seen to begin alike */
     memset(a->first, 0xFF, sizeof a->first);
     a->token = malloc(((size_t)t->added_count + 1) * sizeof *a->token);
     if (!a->token) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory for %d added tokens", t->added_count);
     for (int k = 0; k < t->added_count; k++)
         if (t->added[k].normalized == normalized && t->added[k].bytes) a->token[a->count++] = &t->added[k];
     qsort((void *)(uintptr_t)a->token, (size_t)a->count, sizeof *a->token, by_byte);
+    /* backwards, so that the first token of each byte is what stays */
     for (int k = a->count - 1; k >= 0; k--) a->first[(uint8_t)a->token[k]->text[0]] = k;
     if (a->count && a->token[0]->text[0] == a->token[a->count - 1]->text[0]) a->only = (uint8_t)a->token[0]->text[0];
     return HONE_OK;
@@ -67,6 +68,7 @@ static const hone_added *match(const hone_added_index *a, const char *s, const c
 {
     int k = a->first[(uint8_t)*s];
     if (k < 0) return NULL;
+    /* longest first: the first that fits is the one */
     for (; k < a->count && a->token[k]->text[0] == *s; k++)
         if ((size_t)(end - s) >= a->token[k]->bytes && memcmp(s, a->token[k]->text, a->token[k]->bytes) == 0)
             return a->token[k];
@@ -113,6 +115,7 @@ hone_status hone_added_split(const hone_added_index *a, const hone_unicode *u, c
         const char *start = token->left_strip ? space_before(u, rest, s) : s, *stop = s + token->bytes;
         s = stop;
         if (token->right_strip) stop = space_after(u, stop, end);
+        /* what stands before the token is text of its own, split as if the rest did not exist */
         if (start > rest) HONE_TRY(fn(arg, rest, (size_t)(start - rest)));
         HONE_TRY(fn(arg, NULL, (size_t)token->id));
         rest = stop;

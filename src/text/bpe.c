@@ -84,7 +84,7 @@ static int64_t byte_ids(const hone_tokenizer *t, const uint8_t *word, size_t byt
     bool was_unknown = false;
     for (size_t k = 0; k < bytes; k++) {
         int32_t one = t->byte_id[word[k]];
-        bool unknown = one < 0;
+        bool unknown = one < 0; /* a run of unknown bytes is one token where the file fuses them */
         if (unknown) one = was_unknown && t->fuse_unknown ? -1 : t->unknown;
         if (one >= 0) id[n++] = one;
         was_unknown = unknown;
@@ -95,7 +95,7 @@ static int64_t byte_ids(const hone_tokenizer *t, const uint8_t *word, size_t byt
 /* Merges id (n) in place; n <= SHORT_WORD. Returns how many are left. */
 static int merge_short(const hone_tokenizer *t, int32_t *id, int n)
 {
-    int32_t rank[SHORT_WORD], merged[SHORT_WORD];
+    int32_t rank[SHORT_WORD], merged[SHORT_WORD]; /* (n - 1) of pair k, k + 1, and what it makes */
     for (int k = 0; k + 1 < n; k++) rank[k] = rank_of(t, id[k], id[k + 1], &merged[k]);
     while (n > 1) {
         int best = 0;
@@ -104,6 +104,7 @@ static int merge_short(const hone_tokenizer *t, int32_t *id, int n)
         if (rank[best] == NO_RANK) break;
         id[best] = merged[best];
         n--;
+        /* the right one goes; pairs it was part of are asked for again below */
         size_t behind = (size_t)(n - best - 1);
         memmove(id + best + 1, id + best + 2, behind * sizeof *id);
         memmove(rank + best + 1, rank + best + 2, (behind ? behind - 1 : 0) * sizeof *rank);
@@ -174,6 +175,7 @@ static hone_status merge_long(const hone_tokenizer *t, hone_work *w, int32_t *id
     HONE_TRY(long_room(w, (size_t)*n));
     hone_symbol *s = w->symbol;
     for (int32_t k = 0; k < *n; k++) s[k] = (hone_symbol){id[k], k - 1, k + 1 < *n ? k + 1 : -1};
+    /* candidates come in order of place, so building the heap rarely moves one */
     for (int32_t k = 0; k + 1 < *n; k++) consider(t, w, &count, k);
     while (count) {
         hone_candidate c = heap_pop(w->heap, &count);
@@ -186,7 +188,7 @@ static hone_status merge_long(const hone_tokenizer *t, hone_work *w, int32_t *id
         consider(t, w, &count, s[c.at].previous);
         consider(t, w, &count, c.at);
     }
-    *n = 0;
+    *n = 0; /* symbol 0 is never merged away: a merge keeps its left one */
     for (int32_t k = 0; k >= 0; k = s[k].next) id[(*n)++] = s[k].id;
     return HONE_OK;
 }
@@ -194,9 +196,9 @@ static hone_status merge_long(const hone_tokenizer *t, hone_work *w, int32_t *id
 /* The whole word as one token, where the file says that this comes before merging. -1: it is none. */
 static int32_t whole_word(const hone_tokenizer *t, const uint8_t *word, size_t bytes)
 {
-    char text[1024];
+    char text[1024]; /* a byte is at most two in the alphabet */
     char *at = text;
-    if (bytes > sizeof text / 2) return -1;
+    if (bytes > sizeof text / 2) return -1; /* no vocabulary has such a token */
     for (size_t k = 0; k < bytes; k++) at = hone_utf8_put(at, hone_bpe_byte_code(word[k]));
     return hone_vocab_find(&t->vocab, text, (size_t)(at - text));
 }

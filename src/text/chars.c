@@ -10,7 +10,7 @@ hone_status hone_char_prepare(hone_tokenizer *t)
     int pages = 1;
     size_t bytes;
     bool used[0x1100] = {false};
-    for (int round = 0; round < 2; round++) {
+    for (int round = 0; round < 2; round++) { /* which pages there are, then what is in them */
         for (int32_t id = 0; id < t->vocab.size; id++) {
             const uint8_t *s = (const uint8_t *)hone_vocab_text(&t->vocab, id, &bytes);
             if (!s || bytes == 0 || (size_t)hone_utf8_length(*s) != bytes) continue; /* [PAD], [UNK] */
@@ -32,7 +32,7 @@ hone_status hone_char_prepare(hone_tokenizer *t)
 /* The character at *s (malformed: U+FFFD) in lower case, into out; steps over it. Returns how many code points. */
 static inline int next_lower(const hone_tokenizer *t, const uint8_t **s, const uint8_t *end, uint32_t out[2])
 {
-    if (**s < 0x80) {
+    if (**s < 0x80) { /* most text */
         uint8_t c = *(*s)++;
         out[0] = t->opts.lowercase && c >= 'A' && c <= 'Z' ? c + 32u : c;
         return 1;
@@ -58,7 +58,7 @@ hone_status hone_char_encode(const hone_tokenizer *t, const char *text, size_t b
         int n = next_lower(t, &s, end, c);
         for (int k = 0; k < n; k++) {
             int32_t id = t->char_page[(size_t)t->char_index[c[k] >> 8] * 256 + (c[k] & 255)];
-            if (id >= 0) *out++ = id;
+            if (id >= 0) *out++ = id; /* without [UNK], unknown characters vanish */
         }
     }
     ids->count = out - ids->id;

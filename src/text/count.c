@@ -20,8 +20,8 @@ typedef struct table {
         int64_t count;
     } * slot; /* (mask + 1) */
     uint64_t mask, used;
-    hone_buffer text;
-    int64_t total;
+    hone_buffer text; /* the words, one after the other */
+    int64_t total;    /* occurrences */
 } table;
 
 /* One table a thread; a stretch takes whichever is free. */
@@ -64,7 +64,9 @@ static hone_status table_grow(table *m)
 /* Equal hashes are not enough here: words are compared, because the vocabulary must be exact. */
 static hone_status table_add(table *m, const char *word, size_t bytes, int64_t count)
 {
+    /* half full at most: a search is then one or two steps */
     if (m->used * 2 >= m->mask) HONE_TRY(table_grow(m));
+    /* 0 marks a free slot, so no word may have it */
     uint64_t hash = XXH3_64bits(word, bytes) | 1, at = hash & m->mask;
     m->total += count;
     for (; m->slot[at].hash; at = (at + 1) & m->mask) {

@@ -105,6 +105,7 @@ static hone_status add_word(void *arg, const char *word, size_t bytes)
     if (bytes > HONE_CACHE_BYTES) return model_word(p, word, bytes);
     if (!p->w->cache) HONE_TRY(make_cache(p->w));
     uint64_t hash = XXH3_64bits(word, bytes) | 1;
+    /* one place a word: a newer word takes it, and frequent ones come back at once */
     hone_cached_word *c = &p->w->cache[(hash >> 32) & (HONE_CACHE_SLOTS - 1)];
     if (c->hash == hash && c->bytes == bytes && memcmp(c->word, word, bytes) == 0) {
         HONE_TRY(hone_ids_reserve(p->ids, HONE_CACHE_IDS));
@@ -115,7 +116,7 @@ static hone_status add_word(void *arg, const char *word, size_t bytes)
     int64_t before = p->ids->count;
     HONE_TRY(model_word(p, word, bytes));
     int64_t count = p->ids->count - before;
-    if (count > HONE_CACHE_IDS) return HONE_OK;
+    if (count > HONE_CACHE_IDS) return HONE_OK; /* too many to keep; rare among short words */
     *c = (hone_cached_word){.hash = hash, .bytes = (uint8_t)bytes, .count = (uint8_t)count};
     memcpy(c->word, word, bytes);
     memcpy(c->id, p->ids->id + before, (size_t)count * sizeof *c->id);
@@ -176,7 +177,7 @@ static hone_status encode_part(const hone_tokenizer *t, hone_work *w, const char
 {
     if (bytes > TEXT_LIMIT)
         return hone_fail(HONE_ERR_DATA, "split the text", "a text of %zu bytes is longer than %d", bytes, TEXT_LIMIT);
-    if (bytes == 0) return HONE_OK;
+    if (bytes == 0) return HONE_OK; /* not even a prefix space: an empty text has no tokens of its own */
     if (t->opts.kind == HONE_TOKENIZER_NGRAM) return hone_ngram_encode(t, w, text, bytes, max_words, ids, cut);
     if (t->opts.kind == HONE_TOKENIZER_CHAR) return hone_char_encode(t, text, bytes, ids);
     part p = {t, w, ids};
@@ -209,7 +210,7 @@ static void cut_pair(int64_t room, int64_t n[2])
         low = room / 2;
         high = low + room % 2;
     }
-    bool swapped = n[0] > n[1];
+    bool swapped = n[0] > n[1]; /* low is the shorter one's share */
     int64_t keep[2] = {swapped ? high : low, swapped ? low : high};
     for (int k = 0; k < 2; k++)
         if (keep[k] < n[k]) n[k] = keep[k];
@@ -234,6 +235,7 @@ static hone_status compose(const hone_template *m, hone_ids *ids, int64_t base, 
     }
     what->count = out - from;
     if (what->second < 0) what->second = what->count;
+    /* put together behind the parts, then moved over them */
     memmove(ids->id + base, from, (size_t)what->count * sizeof *out);
     ids->count = base + what->count;
     return HONE_OK;
@@ -271,13 +273,14 @@ hone_status hone_tokenizer_encode(const hone_tokenizer *t, const char *text, siz
     hone_status status = encode_part(t, w, text, bytes, max_length, ids, &what->cut);
     n[0] = ids->count - base;
     if (status == HONE_OK && pair) status = encode_part(t, w, pair, pair_bytes, max_length, ids, &what->cut);
-    if (status != HONE_OK) {
+    if (status != HONE_OK) { /* the caller's buffer is as it was */
         ids->count = base;
         return status;
     }
     n[1] = ids->count - base - n[0];
     int64_t had = n[0], all = n[0] + n[1];
     if (max_length > 0 && !bag) {
+        /* special tokens are never cut: with a tiny limit they are all that is left */
         int64_t room = max_length - special_count(m);
         if (room < 0) room = 0;
         if (pair && all > room) cut_pair(room, n);

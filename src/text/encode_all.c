@@ -54,10 +54,10 @@ static hone_status encode_stretch(void *arg, int64_t number)
 {
     job *j = arg;
     stretch *out = &j->stretch[number];
-    int mine = 0;
+    int mine = 0; /* the first that nobody uses */
     while (atomic_flag_test_and_set(&j->busy[mine])) mine = (mine + 1) % j->encoders;
     hone_ids *ids = &j->ids[mine];
-    ids->count = 0;
+    ids->count = 0; /* its cache of words stays: that is why encoders outlive stretches */
     int64_t end = (number + 1) * STRETCH < j->texts->count ? (number + 1) * STRETCH : j->texts->count;
     hone_status status = HONE_OK;
     for (int64_t i = number * STRETCH; i < end && status == HONE_OK; i++) status = encode_text(j, ids, i, out);
@@ -75,6 +75,7 @@ static hone_status encode_stretch(void *arg, int64_t number)
 static hone_status assemble(job *j, int64_t stretches, hone_token_set *out)
 {
     int64_t at = 0, count = j->texts->count;
+    /* a length is read before the offset takes its place */
     for (int64_t i = 0; i < count; i++) {
         int64_t length = j->length[i];
         j->length[i] = at;

@@ -59,6 +59,7 @@ static hone_status read_vocab(const char *name, const json_t *model, int64_t lim
     json_t *id;
     if (!json_is_object(vocab) || json_object_size(vocab) == 0)
         return hone_fail(HONE_ERR_DATA, READS, "%s: model.vocab must be an object of tokens and ids", name);
+    /* in the order of the file, which decides nothing: every token brings its id */
     json_object_foreach(vocab, key, id)
     {
         if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= limit)
@@ -85,6 +86,7 @@ static hone_status read_added_one(const char *name, const json_t *o, int64_t lim
     HONE_TRY(hone_json_flag(name, o, "lstrip", false, &left));
     HONE_TRY(hone_json_flag(name, o, "rstrip", false, &right));
     HONE_TRY(hone_json_flag(name, o, "special", false, &special));
+    /* the package's default: special tokens are looked for as they are */
     HONE_TRY(hone_json_flag(name, o, "normalized", !special, &normalized));
     if (!content || !*content || id < 0)
         return hone_fail(HONE_ERR_DATA, NULL, "%s: an added token needs content and id", name);
@@ -135,7 +137,7 @@ static hone_status read_wordpiece(const char *name, const json_t *model, hone_to
     HONE_TRY(hone_json_text(name, model, "unk_token", "[UNK]", &unknown));
     HONE_TRY(hone_json_text(name, model, "continuing_subword_prefix", "##", &prefix));
     HONE_TRY(hone_json_whole(name, model, "max_input_chars_per_word", 1, 1 << 20, 100, &longest));
-    t->max_word_chars = (int32_t)longest;
+    t->max_word_chars = (int32_t)longest; /* in code points */
     t->unknown = hone_vocab_find(&t->vocab, unknown, strlen(unknown));
     if (t->unknown < 0)
         return hone_fail(HONE_ERR_DATA, "add it to the vocabulary", "%s: the unknown token %.60s is not in it", name,
@@ -161,7 +163,7 @@ static bool merge_sides(const json_t *merge, const char *side[2], size_t bytes[2
         return true;
     }
     const char *text = json_string_value(merge), *space = text ? strchr(text, ' ') : NULL;
-    if (!space || strchr(space + 1, ' ')) return false;
+    if (!space || strchr(space + 1, ' ')) return false; /* exactly one: tokens hold none in this form */
     side[0] = text;
     bytes[0] = (size_t)(space - text);
     side[1] = space + 1;
@@ -222,7 +224,7 @@ static hone_status read_bpe(const char *name, const json_t *model, hone_tokenize
     if (!json_is_array(merges) || json_array_size(merges) > HONE_VOCAB_MAX)
         return hone_fail(HONE_ERR_DATA, NULL, "%s: model.merges must be a list", name);
     HONE_TRY(hone_bpe_merges(t, (int32_t)json_array_size(merges)));
-    hone_buffer joined = {0};
+    hone_buffer joined = {0}; /* one for all merges: there are tens of thousands */
     hone_status status = HONE_OK;
     for (int32_t k = 0; k < t->merge_count && status == HONE_OK; k++)
         status = read_merge(name, json_array_get(merges, (size_t)k), k, &joined, t);
@@ -244,6 +246,7 @@ static const char *model_type(const json_t *model)
 static hone_status read_parts(const char *name, const json_t *root, const json_t *model, hone_tokenizer *t)
 {
     const json_t *added = json_object_get(root, "added_tokens");
+    /* the vocabulary first: unknown token, merges and templates are looked up in it */
     int64_t limit = id_limit(json_object_get(model, "vocab"), added);
     HONE_TRY(read_vocab(name, model, limit, &t->vocab));
     HONE_TRY(t->opts.kind == HONE_TOKENIZER_BPE ? read_bpe(name, model, t) : read_wordpiece(name, model, t));

@@ -43,6 +43,7 @@ static hone_status read_norm(const char *name, const json_t *o, hone_tokenizer *
     size_t k;
     json_t *one;
     HONE_TRY(hone_json_text(name, o, "type", "none", &type));
+    /* the only one with options */
     if (strcmp(type, "BertNormalizer") == 0) return bert_norm(name, o, t);
     for (k = 0; k < sizeof plain / sizeof *plain; k++)
         if (strcmp(type, plain[k].type) == 0) return add_norm(name, t, (hone_norm){.kind = plain[k].kind});
@@ -103,6 +104,7 @@ static hone_status template_piece(const char *name, const json_t *o, const json_
     const json_t *text = json_object_get(o, "Sequence"), *special = json_object_get(o, "SpecialToken");
     int64_t type;
     HONE_TRY(hone_json_whole(name, text ? text : special, "type_id", 0, 1, 0, &type));
+    /* an encoding says where type 1 begins, and no more */
     if (m->count && type < m->piece[m->count - 1].type)
         return hone_fail(HONE_ERR_DATA, NULL, "%s: post_processor: token type 0 behind type 1 is not supported", name);
     if (special) return template_special(name, special, specials, t, (uint8_t)type, m);
@@ -126,7 +128,7 @@ static hone_status read_templates(const char *name, const json_t *o, hone_tokeni
         m->count = 0;
         json_array_foreach(json_object_get(o, key[which]), k, piece)
             HONE_TRY(template_piece(name, piece, json_object_get(o, "special_tokens"), t, m));
-        int seen[2] = {0, 0};
+        int seen[2] = {0, 0}; /* how often each text stands in it */
         for (int p = 0; p < m->count; p++)
             if (m->piece[p].id < 0) seen[m->piece[p].text]++;
         if (seen[0] != 1 || seen[1] != which)
@@ -144,6 +146,7 @@ static hone_status read_processor(const char *name, const json_t *o, hone_tokeni
     int32_t cls = -1, sep = -1;
     HONE_TRY(hone_json_text(name, o, "type", "none", &type));
     if (strcmp(type, "ByteLevel") == 0) return HONE_OK; /* moves offsets, not ids */
+    /* BERT's and RoBERTa's are templates with fixed pieces */
     bool roberta = strcmp(type, "RobertaProcessing") == 0, bert = strcmp(type, "BertProcessing") == 0;
     bool template = strcmp(type, "TemplateProcessing") == 0;
     if ((roberta || bert || template) && t->template[0].count)
@@ -208,14 +211,17 @@ static hone_status read_range(const char *name, const json_t *model, const char 
 hone_status hone_json_ngram(const char *name, const json_t *model, hone_tokenizer **out)
 {
     hone_tokenizer_opts o = hone_tokenizer_defaults(HONE_TOKENIZER_NGRAM);
-    int64_t punctuation;
+    const char *punctuation;
     HONE_TRY(hone_json_flag(name, model, "lowercase", true, &o.lowercase));
     HONE_TRY(hone_json_whole(name, model, "buckets", 0, HONE_VOCAB_MAX, o.buckets, &o.buckets));
     HONE_TRY(hone_json_whole(name, model, "min_count", 0, INT32_MAX, 1, &o.min_count));
-    HONE_TRY(hone_json_whole(name, model, "punctuation", 0, 2, 0, &punctuation));
+    HONE_TRY(hone_json_text(name, model, "punctuation", "keep", &punctuation));
     HONE_TRY(read_range(name, model, "words", o.words));
     HONE_TRY(read_range(name, model, "chars", o.chars));
-    o.punctuation = (hone_punctuation)punctuation;
+    int p = 0;
+    while (p < 3 && strcmp(punctuation, hone_punctuation_name[p]) != 0) p++;
+    if (p == 3) return hone_fail(HONE_ERR_DATA, NULL, "%s: model.punctuation must be keep, split or drop", name);
+    o.punctuation = (hone_punctuation)p;
     HONE_TRY(hone_tokenizer_new(&o, out));
     HONE_TRY(read_list(name, model, &(*out)->vocab));
     return hone_tokenizer_finish(*out);

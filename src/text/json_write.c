@@ -13,6 +13,7 @@
 /* A string with its length, because characters may be NUL. */
 static void add_string(hone_text *j, const char *s, size_t bytes)
 {
+    /* everything from 0x80 on is well-formed UTF-8 already */
     hone_text_append(j, "\"", 1);
     for (size_t k = 0; k < bytes; k++) {
         uint8_t c = (uint8_t)s[k];
@@ -110,7 +111,7 @@ static void add_template_ids(hone_text *j, const hone_tokenizer *t)
     for (int which = 0; which < 2; which++)
         for (int k = 0; k < t->template[which].count; k++) {
             int32_t id = t->template[which].piece[k].id;
-            int at = 0;
+            int at = 0; /* a key may stand in an object once */
             while (at < count && seen[at] != id) at++;
             if (id < 0 || at < count) continue;
             hone_text_add(j, "%s", count ? ", " : "");
@@ -151,7 +152,7 @@ static void add_vocab(hone_text *j, const hone_tokenizer *t)
     hone_text_add(j, "    \"vocab\": {");
     for (int32_t id = 0; id < t->vocab.size; id++) {
         const char *text = hone_vocab_text(&t->vocab, id, &bytes);
-        if (!text) continue;
+        if (!text) continue; /* ids may have holes */
         hone_text_add(j, "%s\n      ", comma);
         add_string(j, text, bytes);
         hone_text_add(j, ": %d", id);
@@ -239,9 +240,9 @@ static void add_own(hone_text *j, const hone_tokenizer *t)
     if (o->kind == HONE_TOKENIZER_NGRAM)
         hone_text_add(j,
                       " \"words\": [%d, %d], \"chars\": [%d, %d], \"buckets\": %lld, \"min_count\": %lld,"
-                      " \"punctuation\": %d,",
+                      " \"punctuation\": \"%s\",",
                       o->words[0], o->words[1], o->chars[0], o->chars[1], (long long)o->buckets,
-                      (long long)o->min_count, (int)o->punctuation);
+                      (long long)o->min_count, hone_punctuation_name[o->punctuation]);
     hone_text_add(j, "\n");
     add_list(j, t);
 }
@@ -254,6 +255,7 @@ char *hone_tokenizer_json(const hone_tokenizer *t)
         add_own(&j, t);
         return hone_text_take(&j);
     }
+    /* the page says how long texts may be, so the file says nothing */
     hone_text_add(&j, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
     add_added(&j, t);
     add_normalizer(&j, t);

@@ -97,6 +97,7 @@ static hone_status change(learning *l, int32_t left, int32_t right, int64_t by, 
     HONE_TRY(pair_index(l, left, right, index));
     pair_info *p = &l->info[*index];
     p->count += by;
+    /* a word that lost the pair stays listed: it is looked at once more and found without it */
     if (by < 0 || (p->words && p->word[p->words - 1] == word)) return HONE_OK;
     size_t capacity = (size_t)p->capacity;
     if (p->words == p->capacity) {
@@ -184,6 +185,7 @@ static hone_status merge_word(learning *l, int32_t word, int32_t left, int32_t r
             continue;
         }
         if (out > 0) {
+            /* the left neighbour may be a pair just made: it is read from what was written */
             HONE_TRY(change(l, s[out - 1], left, -w->count, word, &index));
             HONE_TRY(change(l, s[out - 1], made, w->count, word, &index));
             HONE_TRY(note_fresh(l, index));
@@ -194,7 +196,7 @@ static hone_status merge_word(learning *l, int32_t word, int32_t left, int32_t r
             HONE_TRY(note_fresh(l, index));
         }
         s[out++] = made;
-        k++;
+        k++; /* a symbol is merged once: aaa is aa a */
     }
     w->length = out;
     return HONE_OK;
@@ -205,6 +207,7 @@ static hone_status make_token(hone_merges *m, int32_t left, int32_t right, int32
 {
     size_t a_bytes = 0, b_bytes = 0, skip = strlen(m->prefix);
     const char *a = hone_vocab_text(m->vocab, left, &a_bytes), *b = hone_vocab_text(m->vocab, right, &b_bytes);
+    /* the first piece of a word has no prefix to lose */
     if (b_bytes <= skip || memcmp(b, m->prefix, skip) != 0) skip = 0;
     char *text = malloc(a_bytes + b_bytes + 1);
     if (!text) return no_memory();
@@ -242,9 +245,10 @@ static hone_status merge(learning *l, int32_t info)
     l->info[info] = (pair_info){.pair = pair}; /* infos may move while words change; nothing is left of this one */
     hone_status status = HONE_OK;
     l->freshes = 0;
+    /* words in the order of their list, which is that of the training: the same everywhere */
     for (int32_t k = 0; k < words && status == HONE_OK; k++) status = merge_word(l, word[k], left, right, made);
     free(word);
-    l->info[info].count = 0;
+    l->info[info].count = 0; /* overlaps (aaa) were taken off it meanwhile */
     for (int32_t k = 0; k < l->freshes && status == HONE_OK; k++)
         if (l->info[l->fresh[k]].count > 0) status = push(l, l->fresh[k]);
     return status;

@@ -31,7 +31,7 @@ typedef struct bag {
 static inline int32_t row(const hone_tokenizer *t, uint64_t h)
 {
     h ^= h >> 32;
-    h *= 0xD6E8FEB86659FD93u;
+    h *= 0xD6E8FEB86659FD93u; /* an odd constant with bits all over */
     return t->vocab.size + (int32_t)((h >> 32) * (uint64_t)t->opts.buckets >> 32);
 }
 
@@ -63,6 +63,7 @@ hone_status hone_ngram_prepare(hone_tokenizer *t)
     for (int32_t id = 0; id < t->vocab.size; id++) {
         const char *text = hone_vocab_text(&t->vocab, id, &bytes);
         if (!text) continue;
+        /* two words of one 64-bit hash would share a row, as any two do in the buckets */
         uint64_t hash = hash_word(text, bytes), at = hash & t->word_mask;
         while (t->word[at].hash) at = (at + 1) & t->word_mask;
         t->word[at] = (hone_word_slot){hash, id};
@@ -87,7 +88,7 @@ static char *wide_char(const hone_tokenizer *t, const uint8_t **s, const uint8_t
     uint32_t low[2] = {0xFFFD, 0};
     int count = 1;
     *kind = IN_WORD;
-    if (n < 0) {
+    if (n < 0) { /* U+FFFD stands for what can't be read, as everywhere */
         *s -= n;
     } else {
         uint32_t c = hone_utf8_next(s);
@@ -112,7 +113,7 @@ static inline hone_status each_word(const hone_tokenizer *t, hone_work *w, const
     char *word = w->normal[0].data + 1, *out = word;
     while (s < end) {
         int kind = t->byte_kind[*s];
-        if (kind == IN_WORD) {
+        if (kind == IN_WORD) { /* the loop's usual turn: one table look-up and one store a byte */
             *out++ = (char)t->byte_lower[*s++];
             continue;
         }
@@ -153,6 +154,7 @@ static hone_status subwords(bag *b, char *word, size_t bytes)
     const uint8_t *s = (const uint8_t *)word - 1, *end = s + bytes + 2;
     int from = t->opts.chars[0], to = t->opts.chars[1];
     HONE_TRY(hone_ids_reserve(b->ids, (bytes + 2) * (size_t)(to - from + 1)));
+    /* borders tell a word's beginning and end from its middle */
     word[-1] = '<';
     word[bytes] = '>';
     for (const uint8_t *start = s; start < end;) {
@@ -211,7 +213,7 @@ static hone_status word_ngrams(bag *b, int64_t words)
     if (to < 2 || words < 2) return HONE_OK;
     HONE_TRY(hone_ids_reserve(b->ids, (size_t)words * (size_t)(to - 1)));
     int32_t *out = b->ids->id + b->ids->count;
-    for (int64_t k = 0; k < words; k++) {
+    for (int64_t k = 0; k < words; k++) { /* all that begin at word k, shortest first */
         uint64_t h = hash[k] ^ PAIR_SEED;
         int64_t stop = k + to < words ? k + to : words;
         for (int64_t j = k + 1; j < stop; j++) {

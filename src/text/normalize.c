@@ -29,6 +29,7 @@ enum { REMOVED = 0xFF };
 static void put(pass *p, uint32_t c)
 {
     uint32_t low[2] = {c, 0};
+    /* after ordering: what is stripped still kept others in their place */
     if (p->strip && (hone_unicode_class(p->u, c) & HONE_UNICODE_ACCENT)) return;
     int n = p->lower ? hone_unicode_lower(c, low) : 1;
     char *at = p->out->data + p->out->count;
@@ -79,7 +80,7 @@ static hone_status decompose(pass *p, uint32_t c, bool compatibility)
             HONE_TRY(wait_mark(p, part[k], order));
             continue;
         }
-        HONE_TRY(flush(p));
+        HONE_TRY(flush(p)); /* a starter ends the run of marks */
         put(p, part[k]);
     }
     return HONE_OK;
@@ -91,6 +92,7 @@ static hone_status bert_char(pass *p, uint32_t c)
     const hone_norm *norm = p->norm;
     uint8_t classes = hone_unicode_class(p->u, c);
     if (norm->clean_text && (classes & HONE_UNICODE_OTHER)) return HONE_OK;
+    /* cleaning comes first, so a wide space between ideographs is a plain one by then */
     if (norm->clean_text && (classes & HONE_UNICODE_SPACE)) c = ' ';
     HONE_TRY(hone_buffer_reserve(p->out, ROOM));
     bool alone = norm->chinese_chars && hone_unicode_ideograph(c);

@@ -46,6 +46,7 @@ static hone_status read_lines(const char *path, const char *text, size_t bytes, 
     size_t good = hone_utf8_valid(text, bytes);
     int32_t id = 0;
     for (size_t at = 0; at < bytes; id++) {
+        /* a file may end with or without a line end; an empty line is a token of no bytes, and keeps its number */
         const char *end = memchr(text + at, '\n', bytes - at);
         size_t length = end ? (size_t)(end - text) - at : bytes - at;
         if (at + length > good)
@@ -65,6 +66,7 @@ static hone_status bert_specials(const char *path, hone_tokenizer *t)
 {
     static const char *const token[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
     for (size_t k = 0; k < sizeof token / sizeof *token; k++) {
+        /* not every vocabulary has all five; [UNK] alone is asked for */
         int32_t id = hone_vocab_find(&t->vocab, token[k], strlen(token[k]));
         if (id >= 0) HONE_TRY(hone_tokenizer_add(t, token[k], strlen(token[k]), id, true, false));
     }
@@ -105,7 +107,7 @@ static hone_status read_config(const char *path, hone_norm *norm)
 /* The rules are BERT's; the file beside the vocabulary may say otherwise. */
 static hone_status fill_vocab_txt(const char *path, const char *text, size_t bytes, bool lowercase, hone_tokenizer *t)
 {
-    hone_norm norm = {HONE_NORM_BERT, true, true, lowercase, lowercase};
+    hone_norm norm = {HONE_NORM_BERT, true, true, lowercase, lowercase}; /* cleaned, ideographs apart */
     HONE_TRY(read_config(path, &norm));
     t->norm[t->norm_count++] = norm;
     t->prefix = calloc(3, 1);
@@ -149,7 +151,7 @@ static hone_status open_file(const char *path, bool lowercase, hone_tokenizer **
     size_t bytes = 0;
     bool json = ends_with(path, ".json") && strcmp(base_name(path), "vocab.json") != 0;
     bool lines = ends_with(path, ".txt") && !ends_with(path, "merges.txt");
-    if (!json && !lines) return refuse(path);
+    if (!json && !lines) return refuse(path); /* before reading: such files may be huge */
     HONE_TRY(hone_file_read(path, FILE_LIMIT, &text, &bytes));
     hone_status status =
         json ? hone_tokenizer_parse(path, text, bytes, out) : open_vocab_txt(path, text, bytes, lowercase, out);

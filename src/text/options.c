@@ -3,6 +3,8 @@
 
 #include "text/options.h"
 
+const char *const hone_punctuation_name[3] = {"keep", "split", "drop"};
+/* By hone_tokenizer_kind. */
 static const char *const kind_name[] = {"ngram", "wordpiece", "bpe", "char"};
 
 /* As in `text.tokenizer` of a page. */
@@ -47,6 +49,7 @@ static hone_status check_ngram(const hone_tokenizer_opts *o)
     if (o->buckets < 0 || o->buckets > HONE_VOCAB_MAX)
         return hone_fail(HONE_ERR_USAGE, "2000000 is usual", "text.ngram.buckets: %lld is outside 0 .. %lld",
                          (long long)o->buckets, (long long)HONE_VOCAB_MAX);
+    /* n-grams, subwords, and words where there is no vocabulary */
     bool hashed = o->words[1] > 1 || !none || o->min_count == 0;
     if (hashed && o->buckets == 0)
         return hone_fail(HONE_ERR_USAGE, "give text.ngram.buckets: 2000000, or only words with words: [1, 1]",

@@ -15,7 +15,7 @@ static inline uint8_t next_class(const hone_unicode *u, const uint8_t **s)
 /* White space ends words and vanishes; each punctuation mark is a word. */
 static hone_status split_bert(const hone_unicode *u, const uint8_t *s, const uint8_t *end, hone_word_fn fn, void *arg)
 {
-    const uint8_t *word = s;
+    const uint8_t *word = s; /* where the word under way begins */
     while (s < end) {
         const uint8_t *at = s;
         uint8_t classes = next_class(u, &s);
@@ -53,7 +53,7 @@ static const uint8_t *run_end(const hone_unicode *u, const uint8_t *s, const uin
 static const uint8_t *space_end(const hone_unicode *u, const uint8_t *s, const uint8_t *end)
 {
     const uint8_t *stop = run_end(u, s, end, HONE_UNICODE_SPACE), *last = stop;
-    if (stop == end) return stop;
+    if (stop == end) return stop; /* \s+(?!\S): nothing follows, all of it is one word */
     do last--;
     while ((*last & 0xC0) == 0x80);
     return last > s ? last : stop;
@@ -68,6 +68,7 @@ static hone_status split_byte_level(const hone_unicode *u, const uint8_t *s, con
         if (stop == s) {
             const uint8_t *at = s + (*s == ' ' && end - s > 1), *body = at;
             uint8_t kind = next_class(u, &at) & LETTER_NUMBER_SPACE;
+            /* a space belongs to the run behind it; before more white space it is white space itself */
             if (kind == HONE_UNICODE_SPACE) stop = space_end(u, s, end);
             else stop = run_end(u, body, end, kind);
         }

@@ -31,7 +31,7 @@ static const char magic[8] = {'h', 'o', 'n', 'e', 't', 'o', 'k', '1'};
 /* Bytes of the body; -1 when the counts can't be those of a file. */
 static int64_t body_bytes(const header *h)
 {
-    int64_t most = INT64_MAX / 32;
+    int64_t most = INT64_MAX / 32; /* sums below can't overflow */
     if (h->count < 0 || h->tokens < 0 || h->count > most || h->tokens > most || h->pairs < 0 || h->pairs > 1) return -1;
     return (h->count + 1) * 8 + h->tokens * 4 + h->pairs * h->count * 4;
 }
@@ -39,13 +39,13 @@ static int64_t body_bytes(const header *h)
 /* Offsets ascend from 0 to the end, ids are below the vocabulary's size, second segments begin inside their text. */
 static bool contents_fit(const hone_token_set *s, int64_t vocab_size)
 {
-    if (!s->offset || !s->id) return false;
+    if (!s->offset || !s->id) return false; /* never so: for the analyzer, which can't see it */
     if (s->offset[0] != 0 || s->offset[s->count] != s->tokens) return false;
     for (int64_t i = 0; i < s->count; i++) {
         if (s->offset[i + 1] < s->offset[i]) return false;
         if (s->second && (s->second[i] < 0 || s->second[i] > s->offset[i + 1] - s->offset[i])) return false;
     }
-    int32_t bad = 0;
+    int32_t bad = 0; /* no branch a token: a compiler makes vectors of this */
     for (int64_t k = 0; k < s->tokens; k++) bad |= s->id[k] < 0 || s->id[k] >= vocab_size;
     return !bad;
 }
@@ -56,6 +56,7 @@ static const char *check(const char *map, size_t bytes, const hone_token_key *ke
     const header *h = (const header *)(const void *)map;
     if (bytes < sizeof *h || memcmp(h->magic, magic, sizeof magic) != 0) return "it is no token cache of this version";
     if (XXH3_64bits(h, offsetof(header, header_hash)) != h->header_hash) return "its header is damaged";
+    /* the key before the body: a stale file need not be read as a whole */
     if (h->key.data != key->data) return "the data changed";
     if (h->key.tokenizer != key->tokenizer || h->key.vocab_size != key->vocab_size) return "the tokenizer changed";
     if (h->key.max_length != key->max_length) return "max_length changed";
@@ -182,6 +183,7 @@ hone_status hone_token_cache_get(const char *path, uint64_t data_fingerprint, co
     bool found = false;
     if (note && note_bytes) *note = '\0';
     if (path) HONE_TRY(hone_token_cache_open(path, &key, &found, out, NULL, 0));
+    /* the map stays open for as long as the set lives; replacing the file does not touch it */
     if (found && out->count == texts->count && (out->second != NULL) == (texts->parts == 2)) return HONE_OK;
     if (found) hone_token_set_free(out);
     HONE_TRY(hone_tokenizer_encode_all(t, texts, max_length, threads, out));

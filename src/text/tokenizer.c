@@ -19,7 +19,7 @@ hone_status hone_tokenizer_new(const hone_tokenizer_opts *o, hone_tokenizer **ou
     t->opts = *o;
     t->unknown = -1;
     t->max_word_chars = 100;
-    t->use_regex = true;
+    t->use_regex = true; /* GPT-2's pattern, unless a file says otherwise */
     t->unicode = hone_unicode_new();
     if (!t->unicode) {
         hone_tokenizer_free(t);
@@ -76,6 +76,7 @@ hone_status hone_tokenizer_add(hone_tokenizer *t, const char *content, size_t by
 void hone_tokenizer_bert_template(hone_tokenizer *t, int32_t cls, int32_t sep, bool twice)
 {
     hone_template_piece start = {cls, 0, 0}, first = {-1, 0, 0}, end = {sep, 0, 0};
+    /* id -1: the text itself */
     hone_template_piece second = {-1, 1, !twice}, last = {sep, 0, !twice};
     t->template[0] = (hone_template){{start, first, end}, 3};
     t->template[1] = twice ? (hone_template){{start, first, end, end, second, last}, 6}
@@ -129,7 +130,7 @@ hone_status hone_tokenizer_finish(hone_tokenizer *t)
         t->special = (hone_special_ids){find_either(t, "[CLS]", "<s>"), find_either(t, "[SEP]", "</s>"),
                                         find_either(t, "[PAD]", "<pad>"), find_either(t, "[UNK]", "<unk>"),
                                         find_either(t, "[MASK]", "<mask>")};
-    if (t->unknown >= 0) t->special.unk = t->unknown;
+    if (t->unknown >= 0) t->special.unk = t->unknown; /* the model knows its own, whatever its name */
     hone_normalize_prepare(t);
     HONE_TRY(prepare_model(t));
     HONE_TRY(hone_added_prepare(t));
@@ -157,6 +158,7 @@ static const char *copy_cut(const char *from, size_t bytes, char *text, size_t t
     if (text_bytes == 0) return text;
     if (bytes > text_bytes - 1) {
         bytes = text_bytes - 1;
+        /* back to the start of the character that does not fit */
         while (bytes && ((uint8_t)from[bytes] & 0xC0) == 0x80) bytes--;
     }
     memcpy(text, from, bytes);

@@ -44,6 +44,7 @@ typedef struct hone_added {
     size_t bytes;
     char *content; /* owned: as the file writes it */
     int32_t id;
+    /* looked for in which round; takes the white space before, behind it; is no text of a user */
     bool normalized, left_strip, right_strip, special;
 } hone_added;
 
@@ -70,15 +71,15 @@ typedef struct hone_template {
 /* (node, byte) -> node of the trie of pieces; open addressing, 0 = free. */
 typedef struct hone_trie {
     uint64_t *slot; /* (mask + 1): key + 1 in the high 40 bits, child in the low 24 */
-    uint64_t mask;
-    int32_t *id; /* (nodes): the piece that ends here, or -1 */
+    uint64_t mask;  /* slots are a power of two */
+    int32_t *id;    /* (nodes): the piece that ends here, or -1 */
     uint32_t nodes;
     uint32_t root, inner; /* of pieces that begin a word, and of those behind "##" */
 } hone_trie;
 
 typedef struct hone_merge {
-    uint64_t pair; /* left id << 32 | right id */
-    int32_t rank, id;
+    uint64_t pair;    /* left id << 32 | right id */
+    int32_t rank, id; /* its place in the list, and the token it makes */
 } hone_merge;
 
 /* A word of an n-gram vocabulary: known by its 64-bit hash. */
@@ -89,38 +90,38 @@ typedef struct hone_word_slot {
 
 struct hone_tokenizer {
     hone_tokenizer_opts opts;
-    hone_unicode *unicode;
-    hone_vocab vocab; /* of the model, without added tokens */
-    int64_t size;     /* ids are below                      */
-    uint64_t fingerprint;
-    hone_special_ids special;
-    int32_t unknown; /* the model's unk token, -1: none    */
+    hone_unicode *unicode;    /* own copy of the classes, spread out for look-up */
+    hone_vocab vocab;         /* of the model, without added tokens */
+    int64_t size;             /* ids are below                      */
+    uint64_t fingerprint;     /* xxh3 of the file it would write */
+    hone_special_ids special; /* found by name when it is finished */
+    int32_t unknown;          /* the model's unk token, -1: none    */
     /* WordPiece and BPE */
-    hone_norm norm[HONE_NORM_MAX];
+    hone_norm norm[HONE_NORM_MAX]; /* (norm_count), in the order they run */
     int norm_count;
     hone_added *added; /* (added_count) */
     int added_count;
-    hone_added_index raw_added, normal_added;
-    hone_template template[2];              /* of one text, of a pair */
-    uint8_t ascii_bert[HONE_NORM_MAX][128]; /* BERT's rules on ASCII */
+    hone_added_index raw_added, normal_added; /* the two rounds of looking for them */
+    hone_template template[2];                /* of one text, of a pair */
+    uint8_t ascii_bert[HONE_NORM_MAX][128];   /* BERT's rules on ASCII */
     /* WordPiece */
-    hone_trie trie;
-    int32_t max_word_chars;
-    char *prefix; /* "##" */
+    hone_trie trie;         /* the vocabulary again, by bytes */
+    int32_t max_word_chars; /* a longer word is unknown as a whole */
+    char *prefix;           /* "##" */
     /* BPE */
-    bool add_prefix_space, use_regex, ignore_merges, fuse_unknown;
+    bool add_prefix_space, use_regex, ignore_merges, fuse_unknown; /* as tokenizer.json names them */
     hone_merge *merge; /* (merge_mask + 1), open addressing by pair; rank -1 = free */
     uint64_t merge_mask;
     int32_t merge_count;
     uint64_t *merge_pair; /* (merge_count) by rank: for writing the file */
     int32_t byte_id[256]; /* id of a single byte, -1: none               */
     /* characters */
-    int32_t *char_page; /* (pages, 256) ids, -1: unknown */
-    uint16_t char_index[0x1100];
+    int32_t *char_page;          /* (pages, 256) ids, -1: unknown */
+    uint16_t char_index[0x1100]; /* page of each 256 code points; 0: all unknown */
     /* n-grams */
     hone_word_slot *word; /* (word_mask + 1), open addressing, hash 0 = free */
     uint64_t word_mask;
-    uint8_t byte_kind[256], byte_lower[256];
+    uint8_t byte_kind[256], byte_lower[256]; /* what a byte does to a word, and what it becomes in it */
 };
 
 /* A word that was encoded before. One cache line; words or results that do not fit are not kept. */
@@ -143,13 +144,13 @@ typedef struct hone_candidate {
 
 /* Behind hone_ids.work. */
 typedef struct hone_work {
-    const hone_tokenizer *owner; /* whose ids the cache holds */
-    hone_buffer repaired, normal[2], piece;
-    uint32_t *code; /* (code_capacity) */
+    const hone_tokenizer *owner;            /* whose ids the cache holds */
+    hone_buffer repaired, normal[2], piece; /* text without malformed bytes; normalized; with its prefix space */
+    uint32_t *code;                         /* (code_capacity) */
     size_t code_capacity;
     hone_cached_word *cache; /* (HONE_CACHE_SLOTS) */
-    hone_symbol *symbol;
-    hone_candidate *heap;
+    hone_symbol *symbol;     /* (symbol_capacity): a long word under BPE */
+    hone_candidate *heap;    /* (3 * symbol_capacity) */
     size_t symbol_capacity;
     uint64_t *hash; /* (hash_capacity): of the words of a text */
     size_t hash_capacity;

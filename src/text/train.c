@@ -30,6 +30,7 @@ static hone_status add_special(hone_tokenizer *t, const char *token)
 static hone_status take_words(hone_tokenizer *t, const hone_word_list *l)
 {
     const hone_tokenizer_opts *o = &t->opts;
+    /* the list is sorted by count: the first word too rare ends it */
     int64_t limit = o->vocab_size > 0 ? o->vocab_size : HONE_VOCAB_MAX;
     for (int64_t k = 0; k < l->words && t->vocab.size < limit && l->word[k].count >= o->min_count; k++)
         HONE_TRY(add_text(&t->vocab, l->word[k].word, l->word[k].bytes));
@@ -72,7 +73,7 @@ static void byte_symbols(const hone_tokenizer *t, hone_merges *m, const hone_wor
 {
     for (int64_t k = 0; k < l->words; k++) {
         const hone_word_count *w = &l->word[k];
-        if (w->bytes > BYTES_LONGEST) continue;
+        if (w->bytes > BYTES_LONGEST) continue; /* encoding takes such words, learning does not */
         m->word[m->words++] = (struct hone_merges_word){m->symbols, (int32_t)w->bytes, w->count};
         for (uint32_t b = 0; b < w->bytes; b++) m->symbol[m->symbols++] = t->byte_id[(uint8_t)w->word[b]];
     }
@@ -141,7 +142,7 @@ static int letter_by_code(const void *a, const void *b)
 /* Counts of all characters, then the most frequent ones that are wanted, by code point. *letters gets their number. */
 static hone_status alphabet(const hone_tokenizer *t, const hone_word_list *l, letter **out, int *letters)
 {
-    letter *all = calloc(0x110000, sizeof *all);
+    letter *all = calloc(0x110000, sizeof *all); /* 25 MiB for a moment, and no search a character */
     if (!all) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory for an alphabet");
     for (int64_t k = 0; k < l->words; k++)
         for (const uint8_t *s = (const uint8_t *)l->word[k].word, *end = s + l->word[k].bytes; s < end;)
@@ -150,6 +151,7 @@ static hone_status alphabet(const hone_tokenizer *t, const hone_word_list *l, le
     for (uint32_t c = 0; c < 0x110000; c++)
         if (all[c].count >= t->opts.min_count) all[n++] = (letter){c, all[c].count, -1, -1};
     qsort(all, (size_t)n, sizeof *all, letter_by_count);
+    /* both forms of all letters take half of the vocabulary at most: the other half is for pieces */
     int64_t most = t->opts.vocab_size / 4 < ALPHABET_MAX ? t->opts.vocab_size / 4 : ALPHABET_MAX;
     *letters = n < most ? n : (int)most;
     qsort(all, (size_t)*letters, sizeof *all, letter_by_code);
@@ -182,6 +184,7 @@ static void letter_symbols(hone_merges *m, const hone_word_list *l, const letter
         for (; s < end; first = false) {
             letter wanted = {.code = hone_utf8_next(&s)};
             const letter *found = bsearch(&wanted, a, (size_t)letters, sizeof *a, letter_by_code);
+            /* the first letter that stays may stand inside the word: then it has its inner form */
             if (found) m->symbol[m->symbols++] = first ? found->first : found->inner;
         }
         m->word[m->words++] = (struct hone_merges_word){at, (int32_t)(m->symbols - at), l->word[k].count};

@@ -123,7 +123,7 @@ int hone_unicode_decompose(uint32_t c, bool compatibility, uint32_t out[HONE_DEC
     utf8proc_int32_t code[HONE_DECOMPOSED_MAX];
     int boundary = 0;
     utf8proc_option_t options = UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0);
-    out[0] = c;
+    out[0] = c;                                          /* most characters are their own */
     if (c < 0xA0 || is_late(c, compatibility)) return 1; /* nothing below has one */
     utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, code, HONE_DECOMPOSED_MAX, options, &boundary);
     if (n < 1 || n > HONE_DECOMPOSED_MAX) return 1;

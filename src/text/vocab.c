@@ -10,7 +10,7 @@ static hone_status grow_ids(hone_vocab *v, int64_t need)
 {
     if (need <= v->capacity) return HONE_OK;
     int64_t capacity = v->capacity ? v->capacity : 1024;
-    while (capacity < need) capacity *= 2;
+    while (capacity < need) capacity *= 2; /* doubling: n additions cost O(n) */
     size_t *at = realloc(v->at, (size_t)capacity * sizeof *at);
     if (at) v->at = at;
     uint32_t *length = realloc(v->length, (size_t)capacity * sizeof *length);
@@ -78,7 +78,7 @@ hone_status hone_vocab_add(hone_vocab *v, const char *text, size_t bytes, int32_
     uint32_t at = find_slot(v, text, bytes);
     if (v->slot[at] < 0) v->used++;
     else v->at[v->slot[at]] = SIZE_MAX; /* the later one counts */
-    size_t start = v->text_bytes;
+    size_t start = v->text_bytes;       /* by offset, because the block moves when it grows */
     HONE_TRY(store_text(v, text, bytes));
     v->at[id] = start;
     v->length[id] = (uint32_t)bytes;

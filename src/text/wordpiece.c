@@ -49,7 +49,7 @@ hone_status hone_wordpiece_prepare(hone_tokenizer *t)
     if (nodes >> CHILD_BITS)
         return hone_fail(HONE_ERR_DATA, "use a smaller vocabulary", "a WordPiece vocabulary of %zu bytes is too large",
                          t->vocab.text_bytes);
-    while (slots < 2 * nodes) slots *= 2;
+    while (slots < 2 * nodes) slots *= 2; /* room for every byte of both tries, half of it free */
     trie->mask = slots - 1;
     trie->slot = calloc(slots, sizeof *trie->slot);
     trie->id = malloc(nodes * sizeof *trie->id);
@@ -85,6 +85,7 @@ void hone_wordpiece_word(const hone_tokenizer *t, const char *word, size_t bytes
     int64_t before = ids->count;
     size_t at = bytes > (size_t)t->max_word_chars && characters(word, bytes) > t->max_word_chars ? SIZE_MAX : 0;
     while (at < bytes) {
+        /* the longest piece: the walk goes on past shorter ones until there is no such path */
         uint32_t node = at ? trie->inner : trie->root;
         int32_t id = -1;
         size_t stop = at;
@@ -100,7 +101,7 @@ void hone_wordpiece_word(const hone_tokenizer *t, const char *word, size_t bytes
         ids->id[ids->count++] = id;
         at = stop;
     }
-    if (at == bytes) return;
+    if (at == bytes) return; /* covered; an over-long word never is */
     ids->count = before;
     ids->id[ids->count++] = t->unknown;
 }
