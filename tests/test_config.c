@@ -378,6 +378,9 @@ static void enums_follow_their_choices(void **state)
         {"data.check", "strict", HONE_CHECK_STRICT},
         {"image.resize", "stretch", HONE_RESIZE_STRETCH},
         {"image.resize", "shorter", HONE_RESIZE_SHORTER},
+        {"text.ngram.punctuation", "keep", 0}, /* HONE_PUNCTUATION_KEEP and so on: src/text/tokenizer.h */
+        {"text.ngram.punctuation", "split", 1},
+        {"text.ngram.punctuation", "drop", 2},
         {"train.schedule.name", "constant", HONE_SCHEDULE_CONSTANT},
         {"train.schedule.name", "step", HONE_SCHEDULE_STEP},
         {"train.schedule.name", "cosine", HONE_SCHEDULE_COSINE},

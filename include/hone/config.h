@@ -100,7 +100,7 @@ typedef struct hone_config {
     } augment;
     struct {                              /* task: text                                            */
         char   *tokenizer;                /* ngram | wordpiece | bpe | char, or a path             */
-        struct { int words[2], chars[2]; int64_t buckets; int min_count; } ngram; /* chars: 0, 0 = none */
+        struct { int words[2], chars[2]; int64_t buckets; int min_count; int punctuation; } ngram; /* chars: 0, 0 = none; punctuation: as hone_punctuation */
         int     vocab_size;
         bool    lowercase;
         int     max_length;               /* tokens                                                */

@@ -113,6 +113,8 @@ const hone_row hone_schema[] = {
      "rows of the hashed n-gram table"},
     {"text.ngram.min_count", HONE_TYPE_INT, AT(text.ngram.min_count), 1, BIG, 0, "1", NULL, text,
      "words seen less often have no row of their own"},
+    {"text.ngram.punctuation", HONE_TYPE_ENUM, AT(text.ngram.punctuation), 0, 0, 0, "keep", "keep|split|drop", text,
+     "words end at white space only (keep), marks are words of their own (split), or they end words and vanish (drop)"},
     {"text.vocab_size", HONE_TYPE_INT, AT(text.vocab_size), 2, 10000000, 0, "30000", NULL, text,
      "size of the vocabulary of trained tokenizers"},
     {"text.lowercase", HONE_TYPE_BOOL, AT(text.lowercase), 0, 0, 0, "true", NULL, text,

@@ -31,6 +31,7 @@ static hone_tokenizer_opts options_of(const hone_config *c, hone_tokenizer_kind 
         o.chars[k] = c->text.ngram.chars[k];
     }
     o.buckets = c->text.ngram.buckets;
+    o.punctuation = (hone_punctuation)c->text.ngram.punctuation; /* the same words in the same order */
     return o;
 }
 
