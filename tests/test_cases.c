@@ -4,10 +4,10 @@
  *   test_cases [test [NAME]]   cpu and ref against ref64; fused rows against plain ones; planted faults; no holes
  *   test_cases grad       backward rows against central differences, in double
  *   test_cases perf [[DEVICE:]OP]    speed, as a table
- *   test_cases support    the table ops x dialects
+ *   test_cases support    the table ops x dialects x storage types
  *   test_cases dump       the cases with their numbers, for tests/golden/make_ops.py
  *   test_cases emulated [OP [first]]    the CUDA dialect's kernels on the SIMT emulator (HONE_SIMT picks the
- *                         schedule); `first` stops at the first failure
+ *                         schedule); `first` stops at the first failure; OP@bf16, @fp16: stored in 16 bits
  *   test_cases cuda [OP [first]]        the same on the GPU of this machine
  * The parts are in tests/cases/. All failing cases of a mode are listed, not only the first. */
 #include "cases/cases.h"

@@ -5,6 +5,7 @@
  * the reference lacks, or that no case covers, is a hole and is named. */
 #include "cases/cases.h"
 #include "core/thread.h"
+#include "graph/signature.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,18 +178,30 @@ static const char *cpu_source(const hone_backend *cpu, const hone_backend *ref, 
     return cpu->kernel[op].launch == ref->kernel[op].launch ? "ref" : "own";
 }
 
+/* Storage types of a row of the CUDA dialect: 16 bits where some operand is not fp32 by definition. */
+static const char *cuda_types(const hone_backend *cuda, int op)
+{
+    char in[HONE_MAX_IN], out[HONE_MAX_OUT];
+    if (!cuda || !cuda->kernel[op].launch || !hone_signature_types((hone_op)op, in, out)) return "-";
+    bool stored = memchr(in, 'f', sizeof in) || memchr(out, 'f', sizeof out);
+    return stored ? "f32 bf16 f16" : "f32";
+}
+
 int report_support(void)
 {
-    hone_backend *ref, *cpu;
+    hone_backend *ref, *cpu, *cuda;
     if (hone_backend_open("ref", 1, &ref) != HONE_OK || hone_backend_open("cpu", 1, &cpu) != HONE_OK) return 1;
-    printf("| op | ref | ref64 | cpu | cases |\n|---|---|---|---|---|\n");
+    if (hone_backend_open("emulated", 1, &cuda) != HONE_OK) hone_error_clear(); /* the table says "-" then */
+    printf("| op | ref | ref64 | cpu | cuda | cases |\n|---|---|---|---|---|---|\n");
     for (int op = 0; op < HONE_OP_COUNT; op++) {
         if (op == HONE_OP_reshape) continue;
-        printf("| %s | %s | %s | %s | %d |\n", hone_op_name((hone_op)op), ref->kernel[op].launch ? "f32" : "-",
-               ref->kernel[op].launch ? "f64" : "-", cpu_source(cpu, ref, op), cases_of((hone_op)op));
+        printf("| %s | %s | %s | %s | %s | %d |\n", hone_op_name((hone_op)op), ref->kernel[op].launch ? "f32" : "-",
+               ref->kernel[op].launch ? "f64" : "-", cpu_source(cpu, ref, op), cuda_types(cuda, op),
+               cases_of((hone_op)op));
     }
     int holes = find_holes(ref);
     hone_backend_close(ref);
     hone_backend_close(cpu);
+    hone_backend_close(cuda);
     return holes;
 }
