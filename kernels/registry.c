@@ -32,24 +32,31 @@ static void ask_for_huge_pages(void *memory, size_t bytes)
 #endif
 }
 
+/* Memory of calloc, aligned by hand, so that large blocks come zeroed from the system: its pages are made when the
+ * threads first touch them, not all by one thread here. What calloc gave stands before the block. */
 static hone_status host_alloc(hone_backend *b, size_t bytes, void **out)
 {
     size_t align = bytes >= HUGE_FROM_BYTES ? HUGE_PAGE_BYTES : ALIGN_BYTES;
-    size_t rounded = bytes <= SIZE_MAX - align ? (bytes + align) / align * align : 0;
-    *out = rounded ? aligned_alloc(align, rounded) : NULL; /* 0 bytes get a line too: never NULL */
-    if (*out && align == HUGE_PAGE_BYTES) ask_for_huge_pages(*out, rounded);
-    if (!*out)
+    size_t rounded = bytes <= SIZE_MAX - 2 * align ? (bytes + align) / align * align : 0;
+    char *base = rounded ? calloc(1, rounded + align) : NULL; /* 0 bytes get a line too: never NULL */
+    *out = NULL;
+    if (!base)
         return hone_fail(HONE_ERR_MEMORY, "use a smaller batch or a smaller model", "%s: no memory for %zu bytes",
                          b->name, bytes);
-    memset(*out, 0, rounded);
+    char *block = base + (align - (uintptr_t)base % align); /* at least 16 bytes on: malloc's own alignment */
+    memcpy(block - sizeof base, &base, sizeof base);
+    if (align == HUGE_PAGE_BYTES) ask_for_huge_pages(block, rounded);
+    *out = block;
     return HONE_OK;
 }
 
 /* NULL is fine, as with free(). */
 static void host_free(hone_backend *b, void *ptr)
 {
+    char *base = NULL;
     (void)b;
-    free(ptr);
+    if (ptr) memcpy(&base, (char *)ptr - sizeof base, sizeof base);
+    free(base);
 }
 
 /* Upload and download alike. */
