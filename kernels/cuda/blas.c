@@ -41,6 +41,7 @@ static bool has_bias(hone_blas_epilogue e)
     return e == HONE_BLAS_BIAS || e == HONE_BLAS_RELU_BIAS || e == HONE_BLAS_GELU_BIAS;
 }
 
+/* Stored in 16 bits; sums are fp32 all the same. */
 static bool is_half(hone_dtype t) { return t == HONE_BF16 || t == HONE_F16; }
 
 /* The rows of cublasLtMatmul's table for CUBLAS_COMPUTE_32F with scale type fp32, as far as we store such types:
@@ -59,6 +60,7 @@ static hone_status check_types(const hone_blas_problem *p)
     return HONE_OK;
 }
 
+/* Dimensions before leading dimensions, as these are compared with them; names as in the library's documentation. */
 hone_status hone_blas_check(const hone_blas_problem *p)
 {
     const int64_t dims[] = {p->m, p->n, p->k},
@@ -79,6 +81,7 @@ hone_status hone_blas_check(const hone_blas_problem *p)
     return check_types(p);
 }
 
+/* Every field stands in it, permissions too: they decide which algorithms were asked for. */
 const char *hone_blas_problem_text(const hone_blas_problem *p, char *text, size_t text_bytes)
 {
     static const char *const epilogue[] = {"plain", "bias", "relu", "relu+bias", "gelu", "gelu+bias", "bgradb"};
@@ -91,6 +94,7 @@ const char *hone_blas_problem_text(const hone_blas_problem *p, char *text, size_
     return text;
 }
 
+/* Hexadecimal words: the bytes mean something to the library alone. */
 void hone_blas_choice_text(const hone_blas_choice *c, char *text, size_t text_bytes)
 {
     int n = snprintf(text, text_bytes, "work %zu algo", c->work_bytes);
@@ -98,6 +102,7 @@ void hone_blas_choice_text(const hone_blas_choice *c, char *text, size_t text_by
         n += snprintf(text + n, text_bytes - (size_t)n, " %016" PRIx64, c->algo[k]);
 }
 
+/* A cache file is only text: whatever is not exactly ours is no choice, and is timed again. */
 bool hone_blas_choice_read(const char *text, hone_blas_choice *c)
 {
     int at = 0, used = 0;

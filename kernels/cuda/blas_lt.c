@@ -17,11 +17,11 @@ enum { CANDIDATES_MOST = 8 };
 struct hone_blas_plan {
     hone_blas_problem problem;
     cublasLtMatmulDesc_t operation;
-    cublasLtMatrixLayout_t a, b, d;
-    cublasLtHandle_t handle;
+    cublasLtMatrixLayout_t a, b, d; /* d is C's, too */
+    cublasLtHandle_t handle;        /* the backend's */
     cublasLtMatmulAlgo_t algo;
-    size_t work_bytes;
-    char text[96];
+    size_t work_bytes; /* that the algorithm asked for: node->work_bytes */
+    char text[96];     /* for people */
 };
 
 /* Says what the library refused; its own log (CUBLASLT_LOG_LEVEL=1) says why. */
@@ -54,6 +54,7 @@ static hone_status handle_of(hone_backend *b, cublasLtHandle_t *out)
     return HONE_OK;
 }
 
+/* Plans are freed before: they hold the handle. */
 void hone_blas_close(hone_backend *b)
 {
     hone_cuda_libraries *l = hone_cuda_libraries_of(b);
@@ -63,11 +64,13 @@ void hone_blas_close(hone_backend *b)
 
 /* --- descriptors ------------------------------------------------------------------------------- */
 
+/* blas.c lets no other type through. */
 static cudaDataType_t library_type(hone_dtype t)
 {
     return t == HONE_BF16 ? CUDA_R_16BF : t == HONE_F16 ? CUDA_R_16F : CUDA_R_32F;
 }
 
+/* Ours are counted from 0, so that a table of texts may be indexed by them; the library's are bits. */
 static uint32_t library_epilogue(hone_blas_epilogue e)
 {
     static const uint32_t value[] = {
@@ -78,6 +81,7 @@ static uint32_t library_epilogue(hone_blas_epilogue e)
     return value[e];
 }
 
+/* A bias that is read, or the gradient of one that is written: both stand behind one pointer. */
 static bool has_vector(const hone_blas_problem *p)
 {
     return p->epilogue == HONE_BLAS_BIAS || p->epilogue == HONE_BLAS_RELU_BIAS || p->epilogue == HONE_BLAS_GELU_BIAS ||
@@ -116,6 +120,8 @@ static hone_status describe(hone_blas_plan *plan)
 
 /* --- candidates -------------------------------------------------------------------------------- */
 
+/* What a candidate may need and do. Alignment is stated because the default of 256 bytes is more than the planner's
+ * arenas promise. */
 static hone_status set_preference(cublasLtMatmulPreference_t pref, const hone_blas_problem *p)
 {
     static const cublasLtMatmulPreferenceAttributes_t align[] = {
@@ -138,7 +144,7 @@ static hone_status set_preference(cublasLtMatmulPreference_t pref, const hone_bl
 /* What the library's heuristic would try, best guess first. None is an answer, too. */
 static hone_status ask(const hone_blas_plan *plan, cublasLtMatmulHeuristicResult_t list[CANDIDATES_MOST], int *count)
 {
-    cublasLtMatmulPreference_t pref = NULL;
+    cublasLtMatmulPreference_t pref = NULL; /* needed for the question only */
     int got = 0;
     *count = 0;
     BLAS_TRY("asking for algorithms", cublasLtMatmulPreferenceCreate(&pref));
@@ -191,6 +197,7 @@ typedef struct trial { /* device memory of one problem, and its candidates */
 /* Elements of a column-major matrix. */
 static int64_t elements(int64_t ld, int64_t columns) { return ld * columns; }
 
+/* C is D: with beta 0 the library does not read it. Host scalars are copied when the call is recorded. */
 static hone_status call(const hone_blas_plan *plan, const cublasLtMatmulAlgo_t *algo, hone_backend *backend,
                         const void *a, const void *b, void *vector, void *d, void *work, size_t work_bytes)
 {
@@ -202,6 +209,7 @@ static hone_status call(const hone_blas_plan *plan, const cublasLtMatmulAlgo_t *
     return HONE_OK;
 }
 
+/* One run, as hone_cuda_time wants it. */
 static hone_status run_candidate(void *arg)
 {
     trial *t = arg;
@@ -235,6 +243,7 @@ static hone_status repeats(trial *t)
     return status;
 }
 
+/* Candidate k, for hone_tune_choose; one that fails in any way is left out. */
 static hone_status time_candidate(void *arg, int k, double *microseconds)
 {
     trial *t = arg;
@@ -244,6 +253,7 @@ static hone_status time_candidate(void *arg, int k, double *microseconds)
     return repeats(t); /* after the timing: that has shown that it runs */
 }
 
+/* All that is needed to make the same algorithm again, in another process. */
 static void candidate_text(void *arg, int k, char *text, size_t text_bytes)
 {
     const cublasLtMatmulHeuristicResult_t *c = &((trial *)arg)->list[k];
@@ -252,6 +262,7 @@ static void candidate_text(void *arg, int k, char *text, size_t text_bytes)
     hone_blas_choice_text(&choice, text, text_bytes);
 }
 
+/* Also of one that is half open. */
 static void trial_free(trial *t)
 {
     void *const all[] = {t->a, t->b, t->vector, t->d, t->work};
@@ -267,6 +278,7 @@ static hone_status trial_open(trial *t)
     const int64_t a = elements(p->lda, p->transpose_a ? p->m : p->k),
                   bb = elements(p->ldb, p->transpose_b ? p->k : p->n);
     const int64_t vector = p->epilogue == HONE_BLAS_BGRADB ? p->n : p->m;
+    /* one scratch for all candidates: they run one after the other */
     size_t work = 0, operand = hone_dtype_bytes(p->operand), result = hone_dtype_bytes(p->result);
     for (int i = 0; i < t->count; i++)
         if (t->list[i].workspaceSize > work) work = t->list[i].workspaceSize;
@@ -330,6 +342,7 @@ static hone_status choose(hone_backend *b, hone_blas_plan *plan, const char *key
     return HONE_OK;
 }
 
+/* Check, describe, recall or choose. */
 hone_status hone_blas_plan_new(hone_backend *b, const hone_blas_problem *p, hone_blas_plan **out)
 {
     char key[HONE_TUNE_TEXT_BYTES];
@@ -350,6 +363,7 @@ hone_status hone_blas_plan_new(hone_backend *b, const hone_blas_problem *p, hone
     return HONE_OK;
 }
 
+/* Also of one that failed half-way: what was not made is NULL. */
 void hone_blas_plan_free(hone_blas_plan *plan)
 {
     if (!plan) return;
@@ -363,6 +377,7 @@ void hone_blas_plan_free(hone_blas_plan *plan)
 size_t hone_blas_plan_work_bytes(const hone_blas_plan *plan) { return plan->work_bytes; }
 const char *hone_blas_plan_text(const hone_blas_plan *plan) { return plan->text; }
 
+/* Only the vector's address is set anew: all else was fixed in prepare. */
 void hone_blas_run(hone_backend *backend, const hone_blas_plan *plan, const void *a, const void *b, void *vector,
                    void *d, void *work)
 {

@@ -28,9 +28,9 @@ typedef struct entry {
 
 struct hone_tune {
     char *machine;
-    entry *list;
+    entry *list; /* (capacity), the first `count` in use; order of arrival */
     int count, capacity;
-    bool changed;
+    bool changed; /* holds choices that came from no file                   */
 };
 
 /* Of one line that a file can hold. */
@@ -40,6 +40,7 @@ static bool is_text(const char *s)
     return n > 0 && n < HONE_TUNE_TEXT_BYTES && !strpbrk(s, "\t\n\r");
 }
 
+/* One message for all the small allocations of this file. */
 static hone_status no_memory(void) { return hone_fail(HONE_ERR_MEMORY, NULL, "tuning: out of memory"); }
 
 /* strdup is not C11; the length is bounded by is_text. */
@@ -51,6 +52,7 @@ static char *copy_text(const char *s)
     return c;
 }
 
+/* Half-made tables are freed here, so that a caller has nothing to undo. */
 hone_status hone_tune_new(const char *machine, hone_tune **out)
 {
     *out = NULL;
@@ -65,6 +67,7 @@ hone_status hone_tune_new(const char *machine, hone_tune **out)
     return HONE_OK;
 }
 
+/* Texts are owned by their entries. */
 void hone_tune_free(hone_tune *t)
 {
     if (!t) return;
@@ -93,7 +96,7 @@ static hone_status set(hone_tune *t, const char *problem, const char *choice, en
     entry *e = lookup(t, problem);
     char *text = copy_text(choice);
     if (!text) return no_memory();
-    if (!e) {
+    if (!e) { /* a new one: room for it first, so that a failure leaves the table as it was */
         if (t->count == t->capacity) {
             int capacity = t->capacity ? 2 * t->capacity : 32;
             entry *list = realloc(t->list, (size_t)capacity * sizeof *list);
@@ -115,6 +118,7 @@ fail:
     return no_memory();
 }
 
+/* Asking marks the choice as used: what a run asks for belongs into its directory. */
 const char *hone_tune_find(hone_tune *t, const char *problem)
 {
     entry *e = lookup(t, problem);
@@ -123,6 +127,7 @@ const char *hone_tune_find(hone_tune *t, const char *problem)
     return e->choice;
 }
 
+/* Texts are checked here and not when they are written: a file that can be written can be read. */
 hone_status hone_tune_put(hone_tune *t, const char *problem, const char *choice)
 {
     entry *e = NULL;
@@ -136,6 +141,7 @@ hone_status hone_tune_put(hone_tune *t, const char *problem, const char *choice)
 
 bool hone_tune_changed(const hone_tune *t) { return t->changed; }
 
+/* All candidates are asked, also after a good one: the library's order is a guess. */
 hone_status hone_tune_choose(hone_tune *t, const hone_tune_trial *trial, int *winner)
 {
     double best = 0;
@@ -178,7 +184,7 @@ static hone_status read_all(const char *path, char **data, size_t *bytes)
     FILE *f = fopen(path, "rb");
     if (!f && errno == ENOENT) return HONE_OK;
     if (!f) return hone_fail(HONE_ERR_DATA, NULL, "%s: %s", path, strerror(errno));
-    size_t room = 1 << 16, got = 0, n;
+    size_t room = 1 << 16, got = 0, n; /* most files fit at once; read to the end, as sizes of files may change */
     char *text = malloc(room + 1);
     while (text && (n = fread(text + got, 1, room - got, f)) > 0) {
         got += n;
@@ -211,7 +217,7 @@ static hone_status refuse(const char *path, const char *what)
  * without end or with more than three. */
 static int split_line(char **at, char *field[3])
 {
-    char *end = strchr(*at, '\n');
+    char *end = strchr(*at, '\n'); /* the file is whole, so the last line has one, too */
     int count = 0;
     if (!end) return 0;
     *end = '\0';
@@ -231,7 +237,7 @@ static bool is_whole(const char *data, size_t bytes, int *choices)
     const char *last = data + bytes;
     char tail[64];
     if (strlen(data) != bytes || bytes < 2 || last[-1] != '\n') return false; /* a NUL inside: not ours */
-    for (last--; last > data && last[-1] != '\n';) last--;
+    for (last--; last > data && last[-1] != '\n';) last--;                    /* to the start of the last line */
     *choices = 0;
     for (const char *s = data; (s = strstr(s, "\nchoice\t")) && s < last; s++) ++*choices;
     snprintf(tail, sizeof tail, "end\t%d\t%016" PRIx64 "\n", *choices, hash_of(data, (size_t)(last - data)));
@@ -257,6 +263,7 @@ static hone_status take_lines(hone_tune *t, const char *path, char *data, int ch
     return HONE_OK;
 }
 
+/* Format first, so that a file of a later hone is not called damaged. */
 hone_status hone_tune_load(hone_tune *t, const char *path, bool wins)
 {
     char *data = NULL;
@@ -280,6 +287,7 @@ typedef struct writer { /* grows; `failed` once memory is exhausted */
     bool failed;
 } writer;
 
+/* Doubling keeps it linear; after a failure nothing more is added, and the caller looks once, at the end. */
 static void add(writer *w, const char *text)
 {
     size_t n = strlen(text);
@@ -338,7 +346,7 @@ static hone_status replace_file(const char *path, const char *data, size_t bytes
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     bool ok = fd >= 0 && write_all(fd, data, bytes);
     int why = errno;
-    if (fd >= 0 && close(fd) != 0 && ok) {
+    if (fd >= 0 && close(fd) != 0 && ok) { /* a full disk may show only here */
         ok = false;
         why = errno;
     }
@@ -349,6 +357,8 @@ static hone_status replace_file(const char *path, const char *data, size_t bytes
                      strerror(why));
 }
 
+/* Read, join, replace: without a lock, as a folder in the net may have none. Two that save in one moment can lose each
+ * other's newest choices, never a file. */
 hone_status hone_tune_save(const hone_tune *t, const char *path, bool used_only)
 {
     hone_tune *joined = NULL;
@@ -368,6 +378,7 @@ hone_status hone_tune_save(const hone_tune *t, const char *path, bool used_only)
     return status;
 }
 
+/* A hash of the machine in the name: several chips and versions keep their files side by side. */
 bool hone_tune_user_path(const hone_tune *t, char *path, size_t path_bytes)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
