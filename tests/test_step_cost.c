@@ -37,7 +37,7 @@ static const struct {
     {"vit-s16", 256, 1000},
     {"mobilenet-v2", 256, 1000},
 };
-static const char *const precision[] = {"fp32"};
+static const char *const precision[] = {"fp32", "bf16"};
 
 /* The command's JSON; it must succeed. */
 static json_t *bench(int k, const char *type)
