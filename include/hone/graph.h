@@ -91,7 +91,7 @@ typedef struct hone_node {
     int32_t    layer;       /* index of the model layer it came from, -1 if none (for messages)   */
     size_t     work_bytes;  /* scratch that launch needs; set by prepare                          */
     void      *state;       /* the dialect's own data; set by prepare, freed by release           */
-    const char *choice;     /* static text: the algorithm that prepare chose, e.g. "winograd 4x4" */
+    const char *choice;     /* the algorithm that prepare chose, e.g. "winograd 4x4"; lives until release */
 } hone_node;
 
 typedef struct hone_graph {
