@@ -95,6 +95,11 @@ void hone_text_json(hone_text *t, const char *s)
 {
     hone_text_append(t, "\"", 1);
     for (const unsigned char *p = (const unsigned char *)s; *p;) {
+        size_t plain = 0; /* mostly there is nothing to escape: runs of ASCII go at once */
+        while (p[plain] >= 0x20 && p[plain] < 0x7F && p[plain] != '"' && p[plain] != '\\') plain++;
+        if (plain) hone_text_append(t, p, plain);
+        p += plain;
+        if (plain) continue;
         int n = utf8_length(p);
         if (n == 0) {
             hone_text_append(t, "\xEF\xBF\xBD", 3);
