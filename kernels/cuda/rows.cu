@@ -62,15 +62,9 @@ template <bool ADAMW> HONE_KERNEL(MAP_THREADS) rows_update_k(rows_args u)
 /* The grid is for all T rows; threads past the count do nothing. */
 template <bool ADAMW> static void launch_rows(hone_backend *b, const hone_launch *l)
 {
-    rows_args u = {(float *)l->in[0],
-                   (float *)l->in[5],
-                   ADAMW ? (float *)l->in[6] : NULL,
-                   (const int32_t *)l->in[1],
-                   (const int32_t *)l->in[3],
-                   (const float *)l->in[2],
-                   (const hone_step *)l->in[4],
-                   l->in_desc[0]->dim[1],
-                   l->node->attr.update};
+    rows_args u = {(float *)l->in[0],           (float *)l->in[5],         ADAMW ? (float *)l->in[6] : NULL,
+                   (const int32_t *)l->in[1],   (const int32_t *)l->in[3], (const float *)l->in[2],
+                   (const hone_step *)l->in[4], l->in_desc[0]->dim[1],     l->node->attr.update};
     HONE_LAUNCH(b, rows_update_k<ADAMW>, map_blocks(hone_tensor_count(l->in_desc[2])), MAP_THREADS, 0, u);
 }
 

@@ -27,7 +27,7 @@ typedef struct hone_pass_program {
     hone_model_io io;
     int batch;
     int64_t tokens; /* text: room for them                                               */
-    bool loss; /* compiled with a loss: step, not only forward                           */
+    bool loss;      /* compiled with a loss: step, not only forward                           */
 } hone_pass_program;
 
 enum { HONE_PASS_SIZES = 12 };
@@ -42,7 +42,7 @@ typedef struct hone_pass {
     hone_pass_program smaller[HONE_PASS_SIZES];
     int smaller_count;
     bool widest; /* measuring: every full batch by the largest program                     */
-    void *pool;                   /* device memory of ours, NULL where host memory is bound directly */
+    void *pool;  /* device memory of ours, NULL where host memory is bound directly */
     size_t pool_bytes;
     hone_lane *lane[2]; /* streamed pixels on their way to a device: one is filled while the other is read */
     int turn;
