@@ -7,7 +7,8 @@
  *   test_cases support    the table ops x dialects x storage types
  *   test_cases dump       the cases with their numbers, for tests/golden/make_ops.py
  *   test_cases emulated [OP [first]]    the CUDA dialect's kernels on the SIMT emulator (HONE_SIMT picks the
- *                         schedule); `first` stops at the first failure; OP@bf16, @fp16: stored in 16 bits
+ *                         schedule); `first` stops at the first failure; OP@bf16, @fp16: stored in 16 bits.
+ *                         HONE_TEST_SMALL set: some small cases of each op
  *   test_cases cuda [OP [first]]        the same on the GPU of this machine
  * The parts are in tests/cases/. All failing cases of a mode are listed, not only the first. */
 #include "cases/cases.h"
@@ -22,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_MAX = 40 };
+enum { SHOWN_MAX = 40, SMALL_MAX = 8 };
 
 /* With all threads; a dialect that does not open fails the test. */
 static hone_backend *open_device(const char *name)
@@ -151,15 +152,15 @@ static void test_no_holes(void **state)
     assert_int_equal(report_support(), 0);
 }
 
-/* Above this work a difference per element is too slow; the smaller shapes of an op suffice. */
-static bool is_small(const case_row *row)
+/* By operations and bytes: above some work a check is too slow, and the smaller shapes of an op suffice. */
+static bool is_small(const case_row *row, double limit)
 {
     scene s;
     double flop, bytes;
     scene_open(&s, row);
     hone_node_cost(s.g, &s.g->node[s.forward], &flop, &bytes);
     scene_close(&s);
-    return flop < 1e6 && bytes < 1e6;
+    return flop < limit && bytes < limit;
 }
 
 /* Every small case; an op that is differentiated needs 20 of them. */
@@ -170,7 +171,7 @@ static void test_gradients(void **state)
     complaint why;
     int failures = 0, checked = 0, shapes[HONE_OP_COUNT] = {0};
     for (int k = 0; k < case_count; k++) {
-        if (case_list[k].tolerance >= NANS || !is_small(&case_list[k])) continue;
+        if (case_list[k].tolerance >= NANS || !is_small(&case_list[k], 1e6)) continue;
         int before = checked;
         if (!check_gradient(ref64, &case_list[k], &checked, &why)) count_failure(&failures, &why);
         shapes[case_list[k].op] += checked > before;
@@ -206,10 +207,12 @@ static void test_device(void **state)
     (void)state;
     hone_backend *b = open_device(device_name), *ref64 = open_device("ref64");
     complaint why;
-    int failures = 0, ran = 0;
+    const bool small = getenv("HONE_TEST_SMALL") != NULL; /* under ThreadSanitizer: some small cases of each op */
+    int failures = 0, ran = 0, of_op[HONE_OP_COUNT] = {0};
     for (int k = 0; k < case_count && !(failures && stop_at_first); k++) {
         const case_row *row = &case_list[k];
         if ((device_op && strcmp(device_op, hone_op_name(row->op)) != 0) || !has_rows(b, row->op)) continue;
+        if (small && (!is_small(row, 3e4) || of_op[row->op]++ >= SMALL_MAX)) continue;
         ran++;
         if (!check_case(b, ref64, row, device_storage, &why)) count_failure(&failures, &why);
     }

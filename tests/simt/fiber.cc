@@ -14,7 +14,7 @@
 #else
 #define ASAN 0
 #endif
-#if defined(__SANITIZE_THREAD__)
+#if defined(HONE_SIMT_TSAN)
 #include <sanitizer/tsan_interface.h>
 #define TSAN 1
 #else
@@ -90,7 +90,7 @@ namespace simt {
 
 static size_t stack_size()
 {
-    return ASAN ? 256u << 10 : 64u << 10; /* instrumented frames are several times larger */
+    return ASAN || TSAN ? 256u << 10 : 64u << 10; /* instrumented frames are several times larger, reports larger still */
 }
 
 void fiber_prepare(fiber &f, void (*entry)())

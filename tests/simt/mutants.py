@@ -6,6 +6,7 @@ usage: mutants.py SOURCE_DIR BUILD_DIR TEST_CASES PLUGIN OBJECT...   [HONE_MUTAN
   OBJECT...   objects and archives that the plugin is linked from, in link order
 The faults stand in mutants.list. Each is compiled alone (with the flags of compile_commands.json), linked with the
 other kernels' objects, and run by the cases of one op under four schedules; the first run that fails catches it.
+In a build with ThreadSanitizer only a race that it names counts, under one schedule.
 Exit 0: every text still stands in the sources, and 95 % or more of the faults are caught.
 """
 import concurrent.futures
@@ -57,15 +58,18 @@ def compile_command(commands, kernels, unit, source, output):
     return [w for w in words if w not in ("-g", "-g1", "-O3", "-Werror")] + ["-O1", f"-I{kernels}", "-w"]
 
 
-def run_schedules(program, unit, op):
+def run_schedules(program, unit, op, races):
     """(schedule, reason) of the first failing run, or None. Kernels run as our own; glue runs the libraries' stand-ins, once."""
     glue = unit.endswith(".c")
-    for schedule in SCHEDULES[:1] if glue else SCHEDULES:
+    for schedule in SCHEDULES[:1] if glue or races else SCHEDULES:
         try:
             r = subprocess.run([program, "emulated", op, "first"], capture_output=True, text=True, errors="replace", timeout=RUN_SECONDS,
                                env=dict(os.environ, HONE_SIMT=schedule, HONE_CUDA_LIBRARIES="all" if glue else "own"))
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"{op} does not end in {RUN_SECONDS} s") from None
+        if races:
+            named = re.search(r"WARNING: ThreadSanitizer: data race.*?(#0 .*?)$", r.stderr, re.M | re.S)
+            return (schedule, "data race: " + named.group(1).strip()[:130]) if named else None
         if r.returncode != 0:
             said = re.search(r"^simt: .*", r.stderr, re.M) or re.search(rf"^(\[.*\] )?emulated.*{op}.*|^.*\"[-0-9x iu]+.*", r.stderr, re.M)
             return schedule, (said.group(0) if said else f"exit status {r.returncode}")[:150]
@@ -93,7 +97,7 @@ def try_fault(fault, setting):
             os.link(setting["test_cases"], program)
         except OSError:
             shutil.copy(setting["test_cases"], program)
-        caught = run_schedules(str(program), fault["unit"], fault["op"])
+        caught = run_schedules(str(program), fault["unit"], fault["op"], "-fsanitize=thread" in setting["link"])
         return ("caught", f"{caught[0]}: {caught[1]}") if caught else ("missed", "no schedule fails")
 
 

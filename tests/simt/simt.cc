@@ -13,6 +13,7 @@
 
 #include "device_memory.h"
 #include "fiber.h"
+#include "race.h"
 #include "schedule.h"
 
 namespace simt {
@@ -30,6 +31,8 @@ struct thread {
     unsigned mask;
     uint64_t bits;            /* input, then result                                                */
     int      argument, width;
+    char     order[2];        /* tags of its __syncwarps, even and odd ones: a fast lane is at most one ahead */
+    unsigned syncs, partners; /* __syncwarps so far; parity of each lane's count in the one just completed    */
 };
 
 struct shared_array { const void *key; const char *name; size_t begin, bytes; };
@@ -40,6 +43,8 @@ struct block {
     unsigned char *arena = nullptr; /* SHARED_BYTES, red zones between the arrays                   */
     size_t used = 0, declared = 0, dynamic_begin = 0, dynamic_bytes = 0;
     unsigned live = 0;        /* threads that have not ended                                       */
+    unsigned barriers = 0;    /* passed so far                                                     */
+    char gate[2];             /* tags of even and odd barriers                                     */
 };
 
 static const size_t STATIC_LIMIT = 48u << 10, DYNAMIC_LIMIT = 227u << 10, RED_ZONE = 64, ARENA_BYTES = 512u << 10;
@@ -54,6 +59,9 @@ struct executor {
     std::function<void()> body;
     const char *name = "";
     bool     aborted = false;
+    unsigned grid_barriers = 0;
+    char     begin, end, grid_gate[2]; /* tags (race.h)                                             */
+    std::vector<unsigned char *> arenas; /* race.h: one for each block of a launch, or two blocks would share addresses */
     uint64_t launches = 0;
     void   (*handler)(const char *) = nullptr;
     int      faults = 0;
@@ -121,6 +129,7 @@ void fault(site at, const char *fmt, ...)
 
 static void release_block(block &b)
 {
+    b.barriers++;
     int count = 0;
     for (thread &t : b.threads) count += t.state == wait::block && t.value;
     int waiting = 0;
@@ -158,8 +167,12 @@ int barrier(site at, int kind, int value)
     t.where = at;
     t.kind = kind;
     t.value = value;
+    /* Two tags: with one, a slow thread would also acquire what a fast one releases at the next barrier. */
+    char *gate = &e.current->gate[e.current->barriers % 2];
+    race_release(gate);
     try_block(*e.current);
     leave();
+    race_acquire(gate);
     return t.value;
 }
 
@@ -220,13 +233,25 @@ static void try_warp(block &b, thread &t)
             fault(t.where, "lane %u waits at %s:%d with mask %08x, this one with %08x", lane, o->where.file, o->where.line, o->mask, t.mask);
     }
     uint64_t result[32];
+    unsigned parities = 0;
+    for (unsigned lane = 0; lane < 32; lane++)
+        if (t.mask >> lane & 1) parities |= lanes[lane]->syncs % 2 << lane;
     for (unsigned lane = 0; lane < 32; lane++)
         if (t.mask >> lane & 1) result[lane] = is_shuffle(t.op) ? shuffled(lanes, *lanes[lane]) : collected(lanes, t);
     for (unsigned lane = 0; lane < 32; lane++) {
         if (!(t.mask >> lane & 1)) continue;
         lanes[lane]->bits = result[lane];
+        lanes[lane]->partners = parities;
         lanes[lane]->state = wait::ready;
     }
+}
+
+/* Behind a __syncwarp: what its lanes wrote before it is seen. */
+static void pass_warp(block &b, thread &t)
+{
+    t.syncs++;
+    for (unsigned lane = 0; RACES && lane < 32; lane++)
+        if (t.mask >> lane & 1) race_acquire(&b.threads[(size_t)t.warp * 32 + lane].order[t.partners >> lane & 1]);
 }
 
 uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, int width)
@@ -242,8 +267,10 @@ uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, 
     t.bits = value;
     t.argument = argument;
     t.width = width;
+    if (op == warp_op::sync) race_release(&t.order[t.syncs % 2]);
     try_warp(*e.current, t);
     leave();
+    if (op == warp_op::sync) pass_warp(*e.current, t);
     return t.bits;
 }
 
@@ -254,16 +281,21 @@ void grid_sync(site at)
     executor &e = exec();
     e.running->state = wait::grid;
     e.running->where = at;
+    char *gate = &e.grid_gate[e.grid_barriers % 2];
+    race_release(gate);
     unsigned waiting = 0, live = 0;
     for (block *b : e.blocks) {
         live += b->live;
         for (thread &t : b->threads) waiting += t.state == wait::grid;
     }
-    if (waiting == live)
+    if (waiting == live) {
+        e.grid_barriers++;
         for (block *b : e.blocks)
             for (thread &t : b->threads)
                 if (t.state == wait::grid) t.state = wait::ready;
+    }
     leave();
+    race_acquire(gate);
 }
 
 void yield() { leave(); }
@@ -276,7 +308,7 @@ static size_t place(block &b, size_t bytes, size_t align, site at, const char *n
     if (begin + bytes + RED_ZONE > ARENA_BYTES) fault(at, "shared memory '%s' does not fit", name);
     guard_close(b.arena + b.used, begin - b.used);
     guard_open(b.arena + begin, bytes);
-    memset(b.arena + begin, UNSET, bytes);
+    RACES ? race_fill(b.arena + begin, UNSET, bytes) : (void)memset(b.arena + begin, UNSET, bytes);
     b.used = begin + bytes;
     return begin;
 }
@@ -328,20 +360,34 @@ static void thread_main()
 {
     executor &e = exec();
     fiber_arrived(e.running->context, e.main);
+    race_acquire(&e.begin);
     e.body();
+    race_release(&e.end);
     e.running->state = wait::done;
     e.current->live--;
     try_block(*e.current); /* a barrier that waited for this thread is an error, said there */
     for (;;) leave();
 }
 
+/* The arena of one block of a launch; launches follow each other, so the next one takes the same. */
+static unsigned char *own_arena(uint3 index, dim3 grid)
+{
+    std::vector<unsigned char *> &a = exec().arenas;
+    size_t number = index.x + (size_t)grid.x * (index.y + (size_t)grid.y * index.z);
+    if (a.size() <= number) a.resize(number + 1, nullptr);
+    if (!a[number]) a[number] = (unsigned char *)malloc(ARENA_BYTES);
+    return a[number];
+}
+
 static void start_block(block &b, const launch_shape &s, uint3 index)
 {
     unsigned count = s.block.x * s.block.y * s.block.z;
+    if (RACES) b.arena = own_arena(index, s.grid);
     if (!b.arena) b.arena = (unsigned char *)malloc(ARENA_BYTES);
     guard_open(b.arena, ARENA_BYTES);
-    memset(b.arena, RED, ARENA_BYTES);
+    RACES ? race_fill(b.arena, RED, ARENA_BYTES) : (void)memset(b.arena, RED, ARENA_BYTES);
     b.arrays.clear();
+    b.arrays.reserve(64); /* here: a kernel's thread must not allocate what another one frees */
     b.used = b.declared = b.dynamic_begin = 0;
     b.dynamic_bytes = s.dynamic_bytes;
     if (b.dynamic_bytes) b.dynamic_begin = place(b, b.dynamic_bytes, 128, {s.name, 0}, "(dynamic)");
@@ -357,8 +403,10 @@ static void start_block(block &b, const launch_shape &s, uint3 index)
         t.warp = k / 32;
         t.state = wait::ready;
         t.where = {s.name, 0};
+        t.syncs = 0;
         fiber_prepare(t.context, thread_main);
     }
+    race_release(&exec().begin); /* behind malloc and the host's copies; ends of other blocks are not in it */
 }
 
 static void deadlock(executor &e)
@@ -428,6 +476,7 @@ static void run_launch(const launch_shape &s, const std::function<void()> &body)
     e.name = s.name;
     e.aborted = false;
     e.launches++;
+    e.main.tsan = race_context();
     guard_device(false);
     uint64_t total = (uint64_t)s.grid.x * s.grid.y * s.grid.z;
     try {
@@ -436,7 +485,8 @@ static void run_launch(const launch_shape &s, const std::function<void()> &body)
             uint64_t n = schedule_block(i, total);
             uint3 index = {(unsigned)(n % s.grid.x), (unsigned)(n / s.grid.x % s.grid.y), (unsigned)(n / s.grid.x / s.grid.y)};
             if (!s.cooperative) e.blocks.clear();
-            block *b = block_from_pool(e, s.cooperative ? (size_t)i : 0);
+            /* two in turn where races are looked for: neighbours must be different threads to be seen racing */
+            block *b = block_from_pool(e, s.cooperative ? (size_t)i : RACES ? i % 2 : 0);
             start_block(*b, s, index);
             e.blocks.push_back(b);
             if (!s.cooperative) run_blocks(e);
@@ -446,6 +496,7 @@ static void run_launch(const launch_shape &s, const std::function<void()> &body)
         /* a fault of the scheduler itself, already reported to the handler */
     }
     e.running = nullptr;
+    race_acquire(&e.end); /* only now: were it after each block, blocks would be ordered */
     guard_device(true);
 }
 

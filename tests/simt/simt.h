@@ -145,20 +145,24 @@ static inline unsigned mask_or_all(unsigned mask = 0xffffffffu) { return mask; }
 static inline int      width_or_32(int width = 32) { return width; }
 } // namespace simt
 
-/* Integer atomics; float ones are not offered, because their result would depend on the order. */
-template <typename T> static inline T atomicAdd(T *at, T value)
+/* Integer atomics; float ones are not offered, because their result would depend on the order. One thread runs at a
+ * time, so load and store need no loop; they are atomic for ThreadSanitizer, which would call plain ones a race. */
+namespace simt {
+template <typename T, typename F> static inline T atomically(T *at, F next)
 {
     static_assert(std::is_integral<T>::value, "no float atomics: two runs must give the same bits");
-    simt::yield();
-    T before = *at;
-    *at = (T)(before + value);
+    yield();
+    T before = __atomic_load_n(at, __ATOMIC_RELAXED);
+    __atomic_store_n(at, (T)next(before), __ATOMIC_RELAXED);
     return before;
 }
-template <typename T> static inline T atomicMax(T *at, T value) { simt::yield(); T before = *at; if (value > before) *at = value; return before; }
-template <typename T> static inline T atomicMin(T *at, T value) { simt::yield(); T before = *at; if (value < before) *at = value; return before; }
-template <typename T> static inline T atomicOr(T *at, T value) { simt::yield(); T before = *at; *at = (T)(before | value); return before; }
-template <typename T> static inline T atomicExch(T *at, T value) { simt::yield(); T before = *at; *at = value; return before; }
-template <typename T> static inline T atomicCAS(T *at, T expected, T value) { simt::yield(); T before = *at; if (before == expected) *at = value; return before; }
+} // namespace simt
+template <typename T> static inline T atomicAdd(T *at, T value) { return simt::atomically(at, [&](T v) { return v + value; }); }
+template <typename T> static inline T atomicMax(T *at, T value) { return simt::atomically(at, [&](T v) { return value > v ? value : v; }); }
+template <typename T> static inline T atomicMin(T *at, T value) { return simt::atomically(at, [&](T v) { return value < v ? value : v; }); }
+template <typename T> static inline T atomicOr(T *at, T value) { return simt::atomically(at, [&](T v) { return v | value; }); }
+template <typename T> static inline T atomicExch(T *at, T value) { return simt::atomically(at, [&](T) { return value; }); }
+template <typename T> static inline T atomicCAS(T *at, T expected, T value) { return simt::atomically(at, [&](T v) { return v == expected ? value : v; }); }
 
 template <typename T> static inline T __ldg(const T *p) { return *p; }
 template <typename T> static inline T __ldcs(const T *p) { return *p; }
