@@ -43,8 +43,8 @@ typedef struct hone_trainer {
     hone_model *model;
     hone_pass train, val;
     struct hone_text_side *text; /* tokenizer and ids; NULL for images */
-    int64_t vocab;          /* text: rows of its tables           */
-    float *class_weight;    /* (C) or NULL */
+    int64_t vocab;               /* text: rows of its tables           */
+    float *class_weight;         /* (C) or NULL */
     hone_run_state s;
     bool resumed;
     int64_t steps_per_epoch, steps_total;
