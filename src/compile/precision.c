@@ -132,7 +132,7 @@ static hone_status retype_tensors(retype *r)
 /* Nodes that store read the copy. A reshaped parameter is taken for stored: nothing reshapes a wide one. */
 static hone_status rewire(retype *r)
 {
-    char type[HONE_MAX_IN + HONE_MAX_OUT];
+    char type[HONE_MAX_IN + HONE_MAX_OUT] = {0};
     for (hone_nid i = 0; i < r->g->node_count; i++) {
         hone_node *n = &r->g->node[i];
         HONE_TRY(types_of(r->g, n, type));
