@@ -364,7 +364,8 @@ void scene_fill(scene *s, values kind)
         for (int64_t i = 0; s->stored[t] && i < hone_tensor_count(d); i++)
             s->value[t][i] = scene_round(s, t, s->value[t][i]);
     }
-    if (s->dy != HONE_NONE && (s->row->op == HONE_OP_softmax_xent || s->row->op == HONE_OP_softmax_xent_both))
-        s->value[s->dy][0] = (double)s->row->attr.loss.grad_scale; /* the rows differentiate this multiple */
     fill_step(s);
+    if (s->dy != HONE_NONE && (s->row->op == HONE_OP_softmax_xent || s->row->op == HONE_OP_softmax_xent_both))
+        s->value[s->dy][0] = /* the rows differentiate this multiple */
+            (double)s->row->attr.loss.grad_scale * (double)hone_step_loss_scale(&s->step);
 }
