@@ -50,6 +50,9 @@ typedef struct hone_evaluation {
     /* per sample, in order of the set */
     int32_t *truth, *predicted;                     /* (n)                                          */
     float   *row_loss, *score;                      /* (n)                                          */
+    /* where it was computed; the type may be another than the run's where a device lacks that */
+    char           device[16];
+    hone_precision computed_in;
 } hone_evaluation;
 void hone_evaluation_free(hone_evaluation *e);
 

@@ -46,7 +46,8 @@ const hone_cli_command hone_cli_eval_command = {
     .most = 2,
     .flag = flags,
     .details = "MODEL is a run directory or a model file in it. Without DATA the run's own data are used. Labels map\n"
-               "by class name. With --json one object: n, accuracy, accuracy_95, f1_macro, loss, per_class, confusion.",
+               "by class name. With --json one object: n, accuracy, accuracy_95, f1_macro, loss, device, precision,\n"
+               "per_class, confusion.",
     .examples = "hone eval runs/fashion-cnn\n"
                 "hone eval runs/fashion-cnn --split val --json\n"
                 "hone eval runs/fashion-cnn datasets/other --split test\n",

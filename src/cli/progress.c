@@ -195,7 +195,10 @@ void hone_cli_print_evaluation(FILE *f, const hone_evaluation *e)
     for (int c = 0; c < e->classes; c++)
         fprintf(f, "%-*.40s  %9.4f  %6.4f  %6.4f  %7lld\n", width, e->class_name[c], e->precision[c], e->recall[c],
                 e->f1[c], (long long)e->support[c]);
-    fprintf(f, "\naccuracy %.4f  (95%% interval %.4f to %.4f, n = %lld)\nf1_macro %.4f\nloss     %.4f\n", e->accuracy,
-            e->accuracy_low, e->accuracy_high, (long long)e->n, e->f1_macro, e->loss);
+    fprintf(
+        f,
+        "\naccuracy %.4f  (95%% interval %.4f to %.4f, n = %lld)\nf1_macro %.4f\nloss     %.4f\ncomputed on %s in %s\n",
+        e->accuracy, e->accuracy_low, e->accuracy_high, (long long)e->n, e->f1_macro, e->loss, e->device,
+        hone_precision_name(e->computed_in));
     print_confused(f, e);
 }

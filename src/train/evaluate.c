@@ -88,6 +88,8 @@ hone_status hone_evaluation_run(hone_pass *pass, const volatile int *stop, hone_
     if (status != HONE_OK) goto done;
     /* training may be in the middle of a line: its sums are not ours to touch */
     HONE_GOTO(status, hone_program_get_step(pass->full.program, &block), done);
+    snprintf(out->device, sizeof out->device, "%s", pass->backend->name);
+    out->computed_in = hone_program_precision(pass->full.program);
     status = round_over(pass, stop, probability, out);
     hone_error why;
     hone_error_save(&why, status);

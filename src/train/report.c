@@ -50,7 +50,8 @@ char *hone_evaluation_json(const hone_evaluation *e)
     add_pair(&t, "f1_macro", e->f1_macro);
     hone_text_add(&t, ",");
     add_pair(&t, "loss", e->loss);
-    hone_text_add(&t, ",\"per_class\":[");
+    hone_text_add(&t, ",\"device\":\"%s\",\"precision\":\"%s\",\"per_class\":[", e->device,
+                  hone_precision_name(e->computed_in));
     for (int c = 0; c < e->classes; c++) add_class(&t, e, c);
     hone_text_add(&t, "],\"confusion\":[");
     for (int r = 0; r < e->classes; r++) {
