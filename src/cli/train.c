@@ -8,7 +8,7 @@
 #include "train/evaluate.h"
 
 /* To stdout: the table, where things are, what to do next. */
-static void print_result(const hone_cli *cli, const char *out, const hone_evaluation *e)
+static void print_result(const hone_cli *cli, const hone_config *config, const char *out, const hone_evaluation *e)
 {
     if (cli->json) {
         char *text = hone_evaluation_json(e);
@@ -23,7 +23,7 @@ static void print_result(const hone_cli *cli, const char *out, const hone_evalua
     }
     printf("\nbest weights   %s/best.safetensors\nmetrics        %s/metrics.jsonl, %s/results.csv\n", out, out, out);
     if (e->n > 0) printf("evaluation     %s/eval/report.json, confusion.csv, worst.csv\n", out);
-    printf("next           hone predict %s IMAGE...\n", out);
+    printf("next           hone predict %s %s\n", out, config->task == HONE_TASK_TEXT ? "TEXT..." : "IMAGE...");
 }
 
 /* Config errors come before the run directory is touched. */
@@ -46,7 +46,7 @@ static int run(const hone_cli *cli)
                              .progress_arg = &progress};
         status = hone_train(config, &o, &result);
         hone_cli_progress_close(&progress);
-        if (status == HONE_OK) print_result(cli, out ? out : config->out, &result);
+        if (status == HONE_OK) print_result(cli, config, out ? out : config->out, &result);
     }
     hone_evaluation_free(&result);
     hone_config_free(config);
