@@ -78,6 +78,8 @@ struct hone_backend {
     hone_status (*tuning_save)(hone_backend *b, const char *path);
     bool        any_order;                /* train.deterministic: false. Libraries may pick quicker algorithms
                                              whose sums have another order each time; before prepare      */
+    bool        untimed;                  /* for plans that are not run: prepare takes the first algorithm that
+                                             it may, times none and remembers none                        */
     void       *self;                     /* the dialect's own                                    */
 };
 

@@ -314,8 +314,8 @@ static bool recall(hone_blas_plan *plan, const char *key, hone_tune *tune)
     return true;
 }
 
-/* The fastest that the heuristic names. With too little memory for a trial its first guess is taken and not
- * remembered: the guess is the same each time. */
+/* The fastest that the heuristic names. With too little memory for a trial, or for a plan that is not run, its first
+ * guess is taken and not remembered: the guess is the same each time. */
 static hone_status choose(hone_backend *b, hone_blas_plan *plan, const char *key)
 {
     trial t = {.backend = b, .plan = plan};
@@ -324,7 +324,7 @@ static hone_status choose(hone_backend *b, hone_blas_plan *plan, const char *key
     HONE_TRY(ask(plan, t.list, &t.count));
     if (t.count == 0)
         return hone_fail(HONE_ERR_RUNTIME, "our own kernel takes it", "cuBLASLt has no algorithm for %s", key);
-    hone_status status = trial_open(&t);
+    hone_status status = b->untimed ? HONE_ERR_MEMORY : trial_open(&t);
     if (status == HONE_OK) {
         hone_tune_trial trials = {key, t.count, candidate_text, time_candidate, &t};
         status = hone_tune_choose(hone_cuda_libraries_of(b)->tune, &trials, &winner);
@@ -334,7 +334,7 @@ static hone_status choose(hone_backend *b, hone_blas_plan *plan, const char *key
         while (winner < t.count && config_of(&t.list[winner].algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM) != 1) winner++;
         status = winner < t.count ? HONE_OK
                                   : hone_fail(HONE_ERR_RUNTIME, NULL, "cuBLASLt: no memory to choose an algorithm");
-        snprintf(how, sizeof how, "not timed: no memory");
+        snprintf(how, sizeof how, b->untimed ? "not timed" : "not timed: no memory");
     }
     trial_free(&t);
     HONE_TRY(status);

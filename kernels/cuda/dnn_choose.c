@@ -107,6 +107,7 @@ static hone_status decide(trial *t, const hone_dnn_graph *g, const char *problem
         candidate_text(t, k, text, sizeof text);
         if (strcmp(text, kept) == 0) winner = k;
     }
+    if (winner < 0 && t->b->untimed) winner = 0;
     if (winner < 0) {
         const hone_tune_trial contest = {
             .problem = problem, .count = t->count, .text = candidate_text, .time = time_plan, .arg = t};

@@ -238,6 +238,7 @@ static hone_status make_plan(const hone_cli *cli, hone_trainer *t, hone_plan_res
     HONE_TRY(hone_cli_int(cli, "--memory", 1, 1000000000, &memory));
     r->memory_given = memory > 0;
     r->free_bytes = memory ? (size_t)memory << 20 : hone_machine_free_memory();
+    t->backend->untimed = true; /* dozens of batch sizes are planned and none is run */
     return hone_plan_largest_batch(t, r->free_bytes, &r->largest_batch);
 }
 
