@@ -263,17 +263,24 @@ static void test_second_interrupt(void **state)
         "task: image\n" /* a step takes far longer than the two signals are apart */
         "data: {synthetic: {shape: [64, 64, 3], classes: 4, samples: 1024}, val_fraction: 0}\n"
         "model: {layers: [conv: {out: 64}, relu, conv: {out: 64}, relu, global_avgpool, linear: classes]}\n"
-        "train: {epochs: 1, batch: 256}\n"
+        "train: {epochs: 9, batch: 256}\n"
         "log: {every: 1}\n";
     assert_int_equal(hone_file_write(config, slow, strlen(slow)), HONE_OK);
-    child c = start(config, out, NULL);
-    assert_true(wait_for(&c, "step", 1));
-    kill(c.pid, SIGINT);
-    pause_ms(20);
-    double asked = hone_now_seconds();
-    kill(c.pid, SIGINT);
-    assert_int_equal(finish(&c), 130);
-    assert_true(hone_now_seconds() - asked < 2);
+    /* A signal between two steps saves and ends with 75 before the second one comes: then the run goes on and both are
+     * sent again. The pause before them leads into the next step. */
+    int code = 75;
+    for (int attempt = 0; code == 75 && attempt < 4; attempt++) {
+        child c = start(config, out, NULL);
+        assert_true(wait_for(&c, "step", 1));
+        pause_ms(30);
+        kill(c.pid, SIGINT);
+        pause_ms(20);
+        double asked = hone_now_seconds();
+        kill(c.pid, SIGINT);
+        code = finish(&c);
+        assert_true(hone_now_seconds() - asked < 2);
+    }
+    assert_int_equal(code, 130);
 }
 
 /* Two runs in one directory: the second is refused and names the first. */
