@@ -1,39 +1,17 @@
 /* test_model.c - the layer language: what pages become, what their mistakes say, names and sizes of
- * the zoo, first values, model.json.
+ * the zoo, first values.
  * rooms: model compile graph config io core */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <unistd.h>
 #include <cmocka.h>
 
-#include "core/text.h"
 #include "hone/io.h"
 #include "hone/philox.h"
-#include "support/model_page.h"
 #include "support/snapshot.h"
-
-static const page_input SMALL = {28, 28, 1, 10, 1};
-
-static hone_model *good(const char *text, page_input in)
-{
-    hone_model *m = NULL;
-    hone_status status = page_model(text, in, &m);
-    if (status != HONE_OK) fail_msg("%s", hone_error_message());
-    return m;
-}
-
-static hone_graph *built(const hone_model *m, hone_mode mode, int64_t batch, hone_model_io *io)
-{
-    const hone_preprocess *pre = hone_model_preprocess(m);
-    hone_model_opts o = {
-        .batch = batch, .pool_rows = 64, .pool_h = pre->height, .pool_w = pre->width, .mode = mode, .accumulate = 1};
-    hone_graph *g = NULL;
-    if (hone_model_build(m, &o, &g, io) != HONE_OK) fail_msg("%s", hone_error_message());
-    return g;
-}
+#include "support/zoo.h"
 
 static int count_nodes(const hone_graph *g, hone_op op)
 {
@@ -51,41 +29,6 @@ static int64_t param_total(hone_model *m)
 }
 
 /* --- the zoo ------------------------------------------------------------------------------------------- */
-
-typedef struct zoo_row {
-    const char *name, *page;
-    page_input in;
-    int64_t params;     /* 0: not a published figure */
-    const char *golden; /* tests/golden/param_names/NAME.txt, or NULL */
-} zoo_row;
-
-/* Counts: torchvision's documentation and timm's model cards. */
-static const zoo_row zoo[] = {
-    {"mlp", "{file: models/mlp.yaml}", {28, 28, 1, 10, 1}, 669706, NULL},
-    {"lenet", "{file: models/lenet.yaml}", {28, 28, 1, 10, 1}, 61706, NULL},
-    {"cnn", "{file: models/cnn.yaml}", {28, 28, 1, 10, 1}, 0, NULL},
-    {"resnet18-cifar", "{file: models/resnet18.yaml, with: {stem: cifar}}", {32, 32, 3, 10, 1}, 11173962, NULL},
-    {"resnet18", "{file: models/resnet18.yaml}", {224, 224, 3, 1000, 1}, 11689512, "resnet18"},
-    {"resnet34", "{file: models/resnet34.yaml}", {224, 224, 3, 1000, 1}, 21797672, "resnet34"},
-    {"resnet50", "{file: models/resnet50.yaml}", {224, 224, 3, 1000, 1}, 25557032, "resnet50"},
-    {"mobilenet_v2", "{file: models/mobilenet_v2.yaml}", {224, 224, 3, 1000, 1}, 3504872, "mobilenet_v2"},
-    {"vit_tiny", "{file: models/vit_tiny.yaml}", {224, 224, 3, 1000, 1}, 5717416, "vit_tiny"},
-    {"vit_s16", "{file: models/vit_s16.yaml}", {224, 224, 3, 1000, 1}, 22050664, "vit_s16"},
-};
-enum { ZOO = sizeof zoo / sizeof zoo[0] };
-
-/* "NAME (shape)" a line, in the model's order: what tests/golden/param_names.py writes. */
-static char *list_params(hone_model *m)
-{
-    hone_text t = {0};
-    for (int k = 0; k < hone_model_param_count(m); k++) {
-        const hone_param *p = hone_model_param(m, k);
-        hone_text_add(&t, "%s (", p->name);
-        for (int d = 0; d < p->rank; d++) hone_text_add(&t, "%s%lld", d ? ", " : "", (long long)p->dim[d]);
-        hone_text_add(&t, ")\n");
-    }
-    return hone_text_take(&t);
-}
 
 static void test_zoo(void **state)
 {
@@ -458,144 +401,13 @@ static void test_seed(void **state)
     hone_model_free(d);
 }
 
-/* --- model.json ---------------------------------------------------------------------------------------------------- */
-
-static const char *scratch(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "/tmp/hone-test-model-%d-%s", (int)getpid(), name);
-    return path;
-}
-
-static char *table_of(const hone_model *m)
-{
-    hone_model_io io;
-    hone_graph *g = built(m, HONE_MODE_EVAL, 4, &io);
-    char *table = hone_model_table(m, g);
-    hone_graph_free(g);
-    return table;
-}
-
-/* Saved and loaded again, every model of the zoo has the same table, names, labels and preprocessing. */
-static void test_json_round_trip(void **state)
-{
-    (void)state;
-    for (int k = 0; k < ZOO; k++) {
-        hone_model *m = good(zoo[k].page, zoo[k].in), *again = NULL;
-        const char *path = scratch("round.json");
-        assert_int_equal(hone_model_save_json(m, path), HONE_OK);
-        if (hone_model_load_json(path, &again) != HONE_OK) fail_msg("%s: %s", zoo[k].name, hone_error_message());
-        char *a = table_of(m), *b = table_of(again), *p = list_params(m), *q = list_params(again);
-        assert_string_equal(a, b);
-        assert_string_equal(p, q);
-        assert_memory_equal(hone_model_preprocess(m), hone_model_preprocess(again), sizeof(hone_preprocess));
-        assert_string_equal(hone_model_class_name(m, 2), hone_model_class_name(again, 2));
-        assert_true(isnan(hone_model_param(again, 0)->value[0])); /* poison until the weights are read */
-        free(a);
-        free(b);
-        free(p);
-        free(q);
-        hone_model_free(m);
-        hone_model_free(again);
-        remove(path);
-    }
-}
-
-static hone_status load_text(const char *text, size_t bytes)
-{
-    hone_model *m = NULL;
-    const char *path = scratch("hostile.json");
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(text, 1, bytes, f), bytes);
-    fclose(f);
-    hone_status status = hone_model_load_json(path, &m);
-    assert_true((status == HONE_OK) == (m != NULL));
-    hone_model_free(m);
-    remove(path);
-    return status;
-}
-
-/* `find` in a good file is replaced; each must be refused as DATA, and must be there to be replaced. */
-static const struct {
-    const char *find, *put, *says;
-} edit[] = {
-    {"\"hone-model\"", "\"other\"", "format"},
-    {"\"version\": 1", "\"version\": 2", "version"},
-    {"\"version\": 1", "\"version\": 1.0", "version"},
-    {"\"image\"", "\"sound\"", "task"},
-    {"\"image\"", "\"text\"", "vocab"},
-    {"\"height\": 28", "\"height\": -28", "height"},
-    {"\"width\": 28", "\"width\": 1e9", "width"},
-    {"\"channels\": 1", "\"channels\": 5", "channels"},
-    {"\"stretch\"", "\"crop\"", "resize"},
-    {"0.5", "1e300", "mean"},
-    {"0.25", "0.0", "std"},
-    {"0.25", "1e-300", "std"},
-    {"0.25", "\"x\"", "std"},
-    {"\"c1\"", "\"c0\"", "classes"},
-    {"\"c1\"", "7", "classes"},
-    {"\"c1\"", "\"\"", "classes"},
-    {"\"conv\"", "\"convv\"", "did you mean conv"},
-    {"\"out\": 4", "\"out\": 5", "parameters"},
-    {"\"out\": 4", "\"out\": \"4\"", "must be"},
-    {"\"out\": 4", "\"out\": 99999999999", "must be"},
-    {"\"out\": 4", "\"outt\": 4", "did you mean out"},
-    {"\"conv1.weight\"", "\"conv2.weight\"", "conv1.weight"},
-    {"\"layers\"", "\"lairs\"", "layers"},
-    {"\"name\": \"conv1\"", "\"name\": \"$classes\"", "name must be"},
-    {"\"parameters\": {", "\"parameters\": {\"more\": [1],", "parameters"},
-    {"\"format\"", "\"version\"", "not JSON"},
-    {"\"name\": \"conv1\"", "\"name\": \"../x\"", "name must be"},
-};
-
-static void test_json_hostile(void **state)
-{
-    (void)state;
-    hone_model *m = good("{layers: [conv: {out: 4}, batchnorm, flatten, linear: classes]}", SMALL);
-    assert_int_equal(hone_model_save_json(m, scratch("good.json")), HONE_OK);
-    hone_model_free(m);
-    char *text = snapshot_read(scratch("good.json"));
-    remove(scratch("good.json"));
-    assert_non_null(text);
-    assert_int_equal(load_text(text, strlen(text)), HONE_OK);
-    for (size_t k = 0; k < sizeof edit / sizeof edit[0]; k++) {
-        char *at = strstr(text, edit[k].find);
-        if (!at) fail_msg("%s is not in the file", edit[k].find);
-        hone_text t = {0};
-        hone_text_append(&t, text, (size_t)(at - text));
-        hone_text_add(&t, "%s%s", edit[k].put, at + strlen(edit[k].find));
-        hone_status status = load_text(t.data, t.bytes);
-        if (status != HONE_ERR_DATA || !strstr(hone_error_message(), edit[k].says))
-            fail_msg("%s -> %s: status %d, message %s", edit[k].find, edit[k].put, status, hone_error_message());
-        hone_text_free(&t);
-    }
-    for (size_t cut = 0; cut < strlen(text); cut += 97) assert_int_equal(load_text(text, cut), HONE_ERR_DATA);
-    for (size_t k = 0; k < strlen(text); k += 13) { /* flipped bits: refused or, in a name, accepted; no crash */
-        text[k] ^= 0x11;
-        hone_status status = load_text(text, strlen(text));
-        assert_true(status == HONE_OK || status == HONE_ERR_DATA);
-        text[k] ^= 0x11;
-    }
-    free(text);
-    assert_int_not_equal(hone_model_load_json(scratch("absent.json"), &m), HONE_OK);
-}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_zoo),
-        cmocka_unit_test(test_snapshot_sees),
-        cmocka_unit_test(test_names_of_others),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_flatten_layout),
-        cmocka_unit_test(test_flags),
-        cmocka_unit_test(test_init),
-        cmocka_unit_test(test_seed),
-        cmocka_unit_test(test_json_round_trip),
-        cmocka_unit_test(test_json_hostile),
+        cmocka_unit_test(test_zoo),   cmocka_unit_test(test_snapshot_sees),  cmocka_unit_test(test_names_of_others),
+        cmocka_unit_test(test_names), cmocka_unit_test(test_blocks),         cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_modes), cmocka_unit_test(test_flatten_layout), cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_init),  cmocka_unit_test(test_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
