@@ -167,6 +167,14 @@ static hone_status open_cuda(const char *name, int device, hone_backend **out)
     return status; /* an open plugin stays loaded until the process ends: its kernels are in use */
 }
 
+/* Asked before "auto" opens the plugin, whose cuBLASLt costs 190 MiB and up to a second even where no GPU is. */
+static bool has_driver(void)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (driver) dlclose(driver);
+    return driver != NULL;
+}
+
 /* "cuda" or "cuda:N"; false where the name is neither. */
 static bool cuda_name(const char *name, int *device)
 {
@@ -185,7 +193,7 @@ hone_status hone_backend_open(const char *name, int threads, hone_backend **out)
     int device;
     *out = NULL;
     if (strcmp(name, "auto") == 0) {
-        if (open_cuda("cuda", 0, out) == HONE_OK) return HONE_OK;
+        if (has_driver() && open_cuda("cuda", 0, out) == HONE_OK) return HONE_OK;
         hone_error_clear(); /* not an error here: the user asked for whatever is there */
         return open_cpu(threads, out);
     }
