@@ -11,7 +11,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dlfcn.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static hone_backend *open_device(const char *name, int threads)
 {
@@ -124,11 +126,34 @@ static void test_memory(void **state)
     hone_backend_close(b);
 }
 
+/* The most memory that this process has had, in KiB. */
+static long peak_kib(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss;
+}
+
+/* Where no driver is, "auto" must not pay for the plugin of another device: loading cuBLASLt takes 190 MiB. */
+static void test_auto_without_driver(void **state)
+{
+    (void)state;
+    if (dlopen("libcuda.so.1", RTLD_LAZY)) skip();
+    long before = peak_kib();
+    hone_backend_close(open_device("auto", 1));
+    assert_true(peak_kib() - before < 32 << 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names), cmocka_unit_test(test_complete), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_cuda),  cmocka_unit_test(test_auto),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_auto_without_driver), /* first: peaks stay */
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_complete),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_cuda),
+        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
