@@ -68,7 +68,9 @@ static hone_status unknown_flag(const hone_cli *cli, const char *arg, size_t byt
     for (int k = 0; k < GLOBAL_COUNT; k++)
         if (hone_cli_global_flags[k].help) known[count++] = hone_cli_global_flags[k].name;
     const hone_cli_flag *own = cli->command ? cli->command->flag : NULL;
-    for (int k = 0; k < flag_count(own); k++) known[count++] = own[k].name;
+    /* nor is -o for a mistyped --to: two dashes were meant */
+    for (int k = 0; k < flag_count(own); k++)
+        if (arg[1] != '-' || own[k].name[1] == '-') known[count++] = own[k].name;
     snprintf(name, sizeof name, "%.*s", bytes > 63 ? 63 : (int)bytes, arg);
     const char *near = hone_did_you_mean(name, known, count);
     snprintf(hint, sizeof hint, "hone help%s%s lists the flags", cli->command ? " " : "",

@@ -21,7 +21,7 @@ typedef struct hone_cli_flag {
     const char *name, *value, *help;
 } hone_cli_flag;
 
-enum { HONE_CLI_MAX_FLAGS = 12 };
+enum { HONE_CLI_MAX_FLAGS = 24 };
 
 typedef struct hone_cli_command {
     const char *name;
@@ -83,7 +83,7 @@ extern const hone_cli_command *const hone_cli_commands[]; /* ends with NULL: com
 const hone_cli_command *hone_cli_find(const char *name);  /* NULL if there is none      */
 
 extern const hone_cli_command hone_cli_bench_command, hone_cli_config_command, hone_cli_data_command,
-    hone_cli_doctor_command, hone_cli_eval_command, hone_cli_help_row, hone_cli_init_command, hone_cli_plan_command,
-    hone_cli_predict_command, hone_cli_tokenizer_command, hone_cli_train_command;
+    hone_cli_doctor_command, hone_cli_eval_command, hone_cli_export_command, hone_cli_help_row, hone_cli_init_command,
+    hone_cli_plan_command, hone_cli_predict_command, hone_cli_tokenizer_command, hone_cli_train_command;
 
 #endif

@@ -1,0 +1,69 @@
+/* export.c - `hone export`: a trained model into a file that other programs read.
+ *
+ * The formats are rows of one table (export_table.c). A flag of another format is refused and not ignored: who
+ * gives --opset to a format that has none has something else in mind. */
+#include <string.h>
+
+#include "cli/export.h"
+
+/* The format of --to; USAGE that lists them all. */
+static hone_status find_format(const char *name, const hone_cli_export **out)
+{
+    const char *known[16];
+    char list[512] = "";
+    int count = 0;
+    for (; hone_cli_exports[count]; count++) {
+        size_t used = strlen(list);
+        known[count] = hone_cli_exports[count]->name;
+        snprintf(list + used, sizeof list - used, "%s%s (%s)", count ? ", " : "", hone_cli_exports[count]->name,
+                 hone_cli_exports[count]->summary);
+        if (name && strcmp(name, hone_cli_exports[count]->name) == 0) {
+            *out = hone_cli_exports[count];
+            return HONE_OK;
+        }
+    }
+    if (!name) return hone_fail(HONE_ERR_USAGE, list, "export needs a format: --to NAME");
+    const char *near = hone_did_you_mean(name, known, count);
+    return hone_fail(HONE_ERR_USAGE, list, "--to: no format '%.40s'%s%s%s", name, near ? " (did you mean " : "",
+                     near ? near : "", near ? "?)" : "");
+}
+
+/* Flags that were given but that this format does not take. */
+static hone_status check_flags(const hone_cli *cli, const hone_cli_export *format)
+{
+    for (int k = 0; cli->command->flag[k].name; k++) {
+        const char *flag = cli->command->flag[k].name;
+        bool takes = strcmp(flag, "--to") == 0 || strcmp(flag, "-o") == 0;
+        for (const char *const *own = format->flags; !takes && *own; own++) takes = strcmp(flag, *own) == 0;
+        if (cli->value[k] && !takes)
+            return hone_fail(HONE_ERR_USAGE, "hone help export lists the flags of each format", "--to %s takes no %s",
+                             format->name, flag);
+    }
+    return HONE_OK;
+}
+
+static int run(const hone_cli *cli)
+{
+    const hone_cli_export *format = NULL;
+    HONE_TRY(find_format(hone_cli_value(cli, "--to"), &format));
+    HONE_TRY(check_flags(cli, format));
+    return (int)format->run(cli, hone_cli_value(cli, "-o"));
+}
+
+static const hone_cli_flag flags[] = {
+    {"--to", "NAME", "the format, see above"},
+    {"-o", "PATH", "where it goes"},
+    {NULL, NULL, NULL},
+};
+
+const hone_cli_command hone_cli_export_command = {
+    .name = "export",
+    .run = run,
+    .arguments = "MODEL --to NAME [-o PATH]",
+    .summary = "a trained model as a file that other programs read",
+    .least = 1,
+    .most = 1,
+    .flag = flags,
+    .details = "MODEL is a run directory or a model file in it.",
+    .examples = "hone export runs/fashion-cnn --to onnx\n",
+};
