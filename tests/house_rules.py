@@ -20,7 +20,8 @@ USES = {
     "core": set(), "io": {"core"}, "config": {"core"}, "graph": {"core"}, "text": {"io", "core"}, "compile": {"graph", "core"},
     "model": {"compile", "graph", "config", "io", "core"}, "data": {"config", "io", "core"},
     "train": {"model", "compile", "graph", "data", "text", "config", "io", "core"},
-    "cli": {"train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
+    "export": {"train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
+    "cli": {"export", "train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
 }
 # Files that may hold #if besides include guards and extern "C": where the platform and libraries are told apart.
 MAY_IF = {"kernels/registry.c", "src/core/thread.c", "include/hone/status.h", "include/hone/philox.h"}

@@ -53,6 +53,7 @@ static int run(const hone_cli *cli)
 static const hone_cli_flag flags[] = {
     {"--to", "NAME", "the format, see above"},
     {"-o", "PATH", "where it goes"},
+    {"--dtype", "fp32|fp16|bf16", "safetensors: type of the weights, default fp32"},
     {NULL, NULL, NULL},
 };
 
@@ -64,6 +65,9 @@ const hone_cli_command hone_cli_export_command = {
     .least = 1,
     .most = 1,
     .flag = flags,
-    .details = "MODEL is a run directory or a model file in it.",
-    .examples = "hone export runs/fashion-cnn --to onnx\n",
+    .details = "MODEL is a run directory or a model file in it.\n"
+               "safetensors  a folder (RUN/export/safetensors without -o): weights by the names of torchvision, timm\n"
+               "             and Hugging Face with config.json, labels.txt, a model card; hone reads it as MODEL",
+    .examples = "hone export runs/fashion-cnn --to onnx\n"
+                "hone export runs/fashion-cnn --to safetensors --dtype bf16 -o shoes\n",
 };

@@ -3,5 +3,6 @@
 #include "cli/export.h"
 
 const hone_cli_export *const hone_cli_exports[] = {
+    &hone_cli_export_safetensors,
     NULL,
 };
