@@ -19,9 +19,10 @@ COMMENT_SHARE = (0.20, 0.33)
 USES = {
     "core": set(), "io": {"core"}, "config": {"core"}, "graph": {"core"}, "text": {"io", "core"}, "compile": {"graph", "core"},
     "model": {"compile", "graph", "config", "io", "core"}, "data": {"config", "io", "core"},
-    "train": {"model", "compile", "graph", "data", "text", "config", "io", "core"},
+    "report": {"io", "core"},
+    "train": {"model", "compile", "graph", "data", "text", "report", "config", "io", "core"},
     "export": {"train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
-    "cli": {"export", "train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
+    "cli": {"export", "train", "report", "text", "model", "compile", "graph", "data", "config", "io", "core"},
 }
 # Files that may hold #if besides include guards and extern "C": where the platform and libraries are told apart.
 MAY_IF = {"kernels/registry.c", "src/core/thread.c", "include/hone/status.h", "include/hone/philox.h"}

@@ -60,7 +60,14 @@ void hone_evaluation_free(hone_evaluation *e);
 hone_status hone_train(const hone_config *c, const hone_train_opts *o, hone_evaluation *final) HONE_MUST_USE;
 
 /* Evaluates a run or a model file (MODEL of the command line) on a data set; data NULL = the run's own. */
-typedef struct hone_eval_opts { const char *device; int threads; const char *data, *split; int batch; const volatile int *stop; } hone_eval_opts;
+typedef struct hone_eval_opts {
+    const char         *device;
+    int                 threads;
+    const char         *data, *split;  /* NULL: the run's own; its test split, else val                    */
+    int                 batch;
+    const char         *report;        /* path of a page (HTML) about the evaluation; NULL: none           */
+    const volatile int *stop;
+} hone_eval_opts;
 hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_evaluation *out) HONE_MUST_USE;
 
 /* A loaded model for single predictions. */

@@ -17,6 +17,7 @@ static int run(const hone_cli *cli)
                         .data = cli->arg_count > 1 ? cli->arg[1] : NULL,
                         .split = hone_cli_value(cli, "--split"),
                         .batch = (int)batch,
+                        .report = hone_cli_value(cli, "--report"),
                         .stop = hone_cli_catch_signals()};
     status = hone_evaluate(cli->arg[0], &o, &e);
     if (status == HONE_OK && cli->json) {
@@ -34,6 +35,7 @@ static int run(const hone_cli *cli)
 static const hone_cli_flag flags[] = {
     {"--split", "NAME", "train, val or test; the test split by default, else val"},
     {"--batch", "N", "images at a time, 256 by default"},
+    {"--report", "PAGE", "also writes a self-contained page (HTML) about it"},
     {NULL, NULL, NULL},
 };
 
@@ -47,8 +49,9 @@ const hone_cli_command hone_cli_eval_command = {
     .flag = flags,
     .details = "MODEL is a run directory or a model file in it. Without DATA the run's own data are used. Labels map\n"
                "by class name. With --json one object: n, accuracy, accuracy_95, f1_macro, loss, device, precision,\n"
-               "per_class, confusion.",
+               "calibration, per_class, confusion.",
     .examples = "hone eval runs/fashion-cnn\n"
                 "hone eval runs/fashion-cnn --split val --json\n"
-                "hone eval runs/fashion-cnn datasets/other --split test\n",
+                "hone eval runs/fashion-cnn datasets/other --split test\n"
+                "hone eval runs/fashion-cnn --split val --report val.html\n",
 };

@@ -23,6 +23,7 @@ static void print_result(const hone_cli *cli, const hone_config *config, const c
     }
     printf("\nbest weights   %s/best.safetensors\nmetrics        %s/metrics.jsonl, %s/results.csv\n", out, out, out);
     if (e->n > 0) printf("evaluation     %s/eval/report.json, confusion.csv, worst.csv\n", out);
+    if (e->n > 0) printf("page           %s/report.html\n", out);
     printf("next           hone predict %s %s\n", out, config->task == HONE_TASK_TEXT ? "TEXT..." : "IMAGE...");
 }
 

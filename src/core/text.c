@@ -74,8 +74,8 @@ void hone_text_free(hone_text *t)
     *t = (hone_text){0};
 }
 
-/* Length of the UTF-8 character at s, 0 if it is malformed (overlong, surrogate, > U+10FFFF). */
-static int utf8_length(const unsigned char *s)
+/* The bound is looked at before each byte; 0 is no continuation, so NUL-terminated text needs none. */
+int hone_text_utf8_length(const unsigned char *s, size_t bytes)
 {
     /* the smallest code of each length: below it, the form is overlong (RFC 3629, section 3) */
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -83,7 +83,7 @@ static int utf8_length(const unsigned char *s)
     if (n < 2) return n;
     uint32_t code = s[0] & (0x7Fu >> n);
     for (int k = 1; k < n; k++) {
-        if ((s[k] & 0xC0) != 0x80) return 0;
+        if ((size_t)k >= bytes || (s[k] & 0xC0) != 0x80) return 0;
         code = code << 6 | (s[k] & 0x3F);
     }
     return code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000) ? 0 : n;
@@ -100,7 +100,7 @@ void hone_text_json(hone_text *t, const char *s)
         if (plain) hone_text_append(t, p, plain);
         p += plain;
         if (plain) continue;
-        int n = utf8_length(p);
+        int n = hone_text_utf8_length(p, SIZE_MAX);
         if (n == 0) {
             hone_text_append(t, "\xEF\xBF\xBD", 3);
             n = 1;

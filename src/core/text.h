@@ -23,6 +23,8 @@ char *hone_text_take(hone_text *t);
 void hone_text_free(hone_text *t);
 /* A JSON string literal with quotes and escapes; bytes that are not UTF-8 become U+FFFD. */
 void hone_text_json(hone_text *t, const char *s);
+/* Length of the UTF-8 character at s (of at most `bytes`), 0 if it is malformed (overlong, surrogate, > U+10FFFF). */
+int hone_text_utf8_length(const unsigned char *s, size_t bytes);
 
 char *hone_strdup(const char *s); /* NULL in, NULL out */
 

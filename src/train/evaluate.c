@@ -103,10 +103,19 @@ done:
     return status;
 }
 
+/* Which of the two owns `set` decides how it is freed. */
+typedef struct evaluation_data {
+    hone_data *own;    /* the run's, or */
+    hone_dataset *set; /* one that was opened for this: freed only where `own` is NULL */
+    const char *split; /* of the run's own                                             */
+} evaluation_data;
+
 /* The named split of the run's own data: an error that says which ones there are. */
-static hone_status own_split(hone_data *d, const char *split, hone_dataset **out)
+static hone_status own_split(hone_data *d, const char *split, evaluation_data *data)
 {
     const char *name = split ? split : d->test ? "test" : d->val ? "val" : "train";
+    hone_dataset **out = &data->set;
+    data->split = name;
     *out = strcmp(name, "test") == 0    ? d->test
            : strcmp(name, "val") == 0   ? d->val
            : strcmp(name, "train") == 0 ? d->train
@@ -115,12 +124,6 @@ static hone_status own_split(hone_data *d, const char *split, hone_dataset **out
     return hone_fail(HONE_ERR_USAGE, "use --split with one of those", "the data have no split %s (there is%s%s%s)",
                      name, d->train ? " train" : "", d->val ? " val" : "", d->test ? " test" : "");
 }
-
-/* Which of the two owns `set` decides how it is freed. */
-typedef struct evaluation_data {
-    hone_data *own;    /* the run's, or */
-    hone_dataset *set; /* one that was opened for this: freed only where `own` is NULL */
-} evaluation_data;
 
 /* By path, or the run's own; either way classes are matched by name, never by position. */
 static hone_status open_data(const hone_saved *s, const hone_eval_opts *o, evaluation_data *d)
@@ -153,7 +156,7 @@ static hone_status open_data(const hone_saved *s, const hone_eval_opts *o, evalu
             return hone_fail(HONE_ERR_DATA, "evaluate on the data it was trained on, or name another set",
                              "class %d is %s in the data and %s in the model", k, d->own->class_name[k],
                              hone_model_class_name(s->model, k));
-    return own_split(d->own, o->split, &d->set);
+    return own_split(d->own, o->split, d);
 }
 
 /* Pixels, or ids by the tokenizer of the run. */
@@ -186,6 +189,11 @@ hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_
               done);
     HONE_GOTO(status, hone_model_upload(saved.model, pass.full.program), done);
     status = hone_evaluation_run(&pass, o->stop, out);
+    if (status == HONE_OK && o->report) {
+        status =
+            hone_evaluation_page(out, data.set, saved.model, saved.run_dir, o->data ? o->data : data.split, o->report);
+        if (status != HONE_OK) hone_evaluation_free(out);
+    }
 done:
     hone_pass_close(&pass);
     hone_backend_close(backend);

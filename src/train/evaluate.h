@@ -25,6 +25,12 @@ void hone_wilson(int64_t k, int64_t n, double *low, double *high);
 char *hone_evaluation_json(const hone_evaluation *e);
 char *hone_evaluation_confusion_csv(const hone_evaluation *e);
 char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *data, int most);
+/* (count) samples of highest loss, highest first, at most `most` of them. NULL: memory; free(). */
+int64_t *hone_evaluation_worst(const hone_evaluation *e, int64_t most, int64_t *count);
+/* The evaluation as a page (report/report.h) at `path`: curves and config of `run_dir`, pictures or texts of the worst
+ * samples of `data`, the layers of `m`. `split` says what `data` are. */
+hone_status hone_evaluation_page(const hone_evaluation *e, const hone_dataset *data, const hone_model *m,
+                                 const char *run_dir, const char *split, const char *path) HONE_MUST_USE;
 /* The most confused pairs, most frequent first: returns how many of `most` were filled. */
 typedef struct hone_confused {
     int32_t truth, predicted;

@@ -36,6 +36,36 @@ static void add_class(hone_text *t, const hone_evaluation *e, int c)
     hone_text_add(t, ",\"support\":%lld}", (long long)e->support[c]);
 }
 
+enum { BINS = 10 };
+
+/* Reliability of the predicted class's score in BINS bins of equal width, and the expected calibration error: the mean
+ * of |accuracy - score| over the bins, weighted by their samples (Naeini et al. 2015). */
+static void add_calibration(hone_text *t, const hone_evaluation *e)
+{
+    int64_t n[BINS] = {0}, hit[BINS] = {0};
+    double score[BINS] = {0}, error = 0;
+    for (int64_t k = 0; k < e->n; k++) {
+        int b = (int)((double)e->score[k] * BINS);
+        b = b < 0 ? 0 : b >= BINS ? BINS - 1 : b; /* a score of 1 belongs to the last */
+        n[b]++;
+        hit[b] += e->predicted[k] == e->truth[k];
+        score[b] += (double)e->score[k];
+    }
+    for (int b = 0; b < BINS; b++) error += fabs((double)hit[b] - score[b]);
+    hone_text_add(t, "\"calibration\":{");
+    add_pair(t, "ece", e->n ? error / (double)e->n : 0);
+    hone_text_add(t, ",\"bins\":[");
+    for (int b = 0; b < BINS; b++) {
+        double in_bin = n[b] ? (double)n[b] : 1;
+        hone_text_add(t, "%s{\"n\":%lld,", b ? "," : "", (long long)n[b]);
+        add_pair(t, "confidence", score[b] / in_bin);
+        hone_text_add(t, ",");
+        add_pair(t, "accuracy", (double)hit[b] / in_bin);
+        hone_text_add(t, "}");
+    }
+    hone_text_add(t, "]},");
+}
+
 /* Keys are the contract of `hone eval --json`: adding is free, renaming is not. */
 char *hone_evaluation_json(const hone_evaluation *e)
 {
@@ -50,8 +80,9 @@ char *hone_evaluation_json(const hone_evaluation *e)
     add_pair(&t, "f1_macro", e->f1_macro);
     hone_text_add(&t, ",");
     add_pair(&t, "loss", e->loss);
-    hone_text_add(&t, ",\"device\":\"%s\",\"precision\":\"%s\",\"per_class\":[", e->device,
-                  hone_precision_name(e->computed_in));
+    hone_text_add(&t, ",\"device\":\"%s\",\"precision\":\"%s\",", e->device, hone_precision_name(e->computed_in));
+    add_calibration(&t, e);
+    hone_text_add(&t, "\"per_class\":[");
     for (int c = 0; c < e->classes; c++) add_class(&t, e, c);
     hone_text_add(&t, "],\"confusion\":[");
     for (int r = 0; r < e->classes; r++) {
@@ -109,19 +140,34 @@ static int worst_first(const void *a, const void *b)
     return x->sample < y->sample ? -1 : x->sample > y->sample;
 }
 
+int64_t *hone_evaluation_worst(const hone_evaluation *e, int64_t most, int64_t *count)
+{
+    /* (n); + 1 because malloc(0) may be NULL */
+    ranked *order = malloc(((size_t)e->n + 1) * sizeof *order);
+    int64_t *sample = malloc(((size_t)e->n + 1) * sizeof *sample);
+    *count = e->n < most ? e->n : most;
+    if (order && sample) {
+        for (int64_t k = 0; k < e->n; k++) order[k] = (ranked){e->row_loss[k], k};
+        qsort(order, (size_t)e->n, sizeof *order, worst_first);
+        for (int64_t k = 0; k < *count; k++) sample[k] = order[k].sample;
+    } else {
+        free(sample);
+        sample = NULL;
+    }
+    free(order);
+    return sample;
+}
+
 /* High loss on a clean set is where wrong labels are found. */
 char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *data, int most)
 {
     hone_text t = {0};
     char source[1024];
-    /* (n); + 1 because malloc(0) may be NULL */
-    ranked *order = malloc(((size_t)e->n + 1) * sizeof *order);
-    if (!order) return NULL;
-    for (int64_t k = 0; k < e->n; k++) order[k] = (ranked){e->row_loss[k], k};
-    qsort(order, (size_t)e->n, sizeof *order, worst_first);
+    int64_t count, *worst = hone_evaluation_worst(e, most, &count);
+    if (!worst) return NULL;
     hone_text_add(&t, "sample,source,truth,predicted,score,loss\n");
-    for (int64_t k = 0; k < e->n && k < most; k++) {
-        int64_t s = order[k].sample;
+    for (int64_t k = 0; k < count; k++) {
+        int64_t s = worst[k];
         hone_text_add(&t, "%lld,", (long long)s);
         hone_csv_field(&t, hone_dataset_source(data, s, source, sizeof source));
         hone_text_add(&t, ",");
@@ -130,6 +176,6 @@ char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *da
         hone_csv_field(&t, e->class_name[e->predicted[s]]);
         hone_text_add(&t, ",%.6g,%.6g\n", (double)e->score[s], (double)e->row_loss[s]);
     }
-    free(order);
+    free(worst);
     return hone_text_take(&t);
 }

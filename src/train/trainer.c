@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/thread.h"
+#include "io/file.h"
 #include "train/saved.h"
 #include "train/setup.h"
 #include "train/text.h"
@@ -128,6 +129,20 @@ static hone_status go_on(hone_trainer *t)
     return hone_trainer_write_pages(t);
 }
 
+/* The last thing of a run, as it quotes run.json. A page is no reason to fail. */
+static void write_page(hone_trainer *t, const hone_evaluation *e)
+{
+    hone_dataset *data = t->data->test ? t->data->test : t->data->val;
+    if (!data) return;
+    char *path = hone_io_join(t->run.path, "report.html");
+    hone_status status =
+        path ? hone_evaluation_page(e, data, t->model, t->run.path, data == t->data->test ? "test" : "val", path)
+             : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    if (status != HONE_OK) hone_trainer_say(t, "warn", "report.html was not written: %s", hone_error_message());
+    hone_error_clear();
+    free(path);
+}
+
 /* "finished" is written last: a kill before it means that the evaluation is done again. */
 static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
 {
@@ -139,6 +154,7 @@ static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
     HONE_TRY(hone_trainer_final(t, final));
     hone_setup_save_tuning(t); /* with those of the final evaluation */
     HONE_TRY(hone_trainer_write_run_json(t, "finished"));
+    write_page(t, final);
     hone_progress p = {.what = "done",
                        .text = t->run.path,
                        .val_loss = final->n ? final->loss : NAN,
