@@ -86,6 +86,9 @@ hone_status hone_model_download(hone_model *m, hone_program *p, bool ema) HONE_M
 /* model.json: layers (expanded, as a tree), labels, preprocessing, shapes of parameters. */
 hone_status hone_model_save_json(const hone_model *m, const char *path) HONE_MUST_USE;
 hone_status hone_model_load_json(const char *path, hone_model **out) HONE_MUST_USE;
+/* The same as text in memory (free() it); `name` is for messages. */
+hone_status hone_model_json(const hone_model *m, const char *name, char **text) HONE_MUST_USE;
+hone_status hone_model_parse_json(const char *name, const char *text, size_t bytes, hone_model **out) HONE_MUST_USE;
 
 /* The layer table (index, path, kind, output shape, parameters, FLOPs, bytes) of one build, as text;
  * snapshots in the tests hold it. free() the result. */

@@ -4,5 +4,6 @@
 
 const hone_cli_export *const hone_cli_exports[] = {
     &hone_cli_export_safetensors,
+    &hone_cli_export_small,
     NULL,
 };

@@ -55,11 +55,9 @@ static json_t *parameters_json(const hone_model *m)
     return map;
 }
 
-/* Replaced atomically, like all small files of a run. */
-hone_status hone_model_save_json(const hone_model *m, const char *path)
+/* `path` is for messages. */
+hone_status hone_model_json(const hone_model *m, const char *path, char **out)
 {
-    hone_status status = HONE_ERR_MEMORY;
-    char *text = NULL;
     json_t *names = json_array();
     for (int k = 0; k < m->classes; k++) json_array_append_new(names, json_string(m->class_name[k]));
     if (names && (int)json_array_size(names) != m->classes) { /* jansson takes UTF-8 only */
@@ -71,11 +69,18 @@ hone_status hone_model_save_json(const hone_model *m, const char *path)
                   m->pre.vocab > 0 ? "text" : "image", "classes", names, "preprocess", preprocess_json(&m->pre),
                   "layers", hone_layers_to_json(&m->tree.top), "parameters", parameters_json(m));
     /* an object for people too: one space of indent, keys in the order above */
-    if (root) text = json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-    if (text) status = hone_file_write(path, text, strlen(text));
-    else (void)hone_fail(status, NULL, "%s: memory exhausted", path);
-    free(text);
+    *out = root ? json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
     json_decref(root);
+    return *out ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "%s: memory exhausted", path);
+}
+
+/* Replaced atomically, like all small files of a run. */
+hone_status hone_model_save_json(const hone_model *m, const char *path)
+{
+    char *text = NULL;
+    HONE_TRY(hone_model_json(m, path, &text));
+    hone_status status = hone_file_write(path, text, strlen(text));
+    free(text);
     return status;
 }
 
@@ -244,19 +249,26 @@ static hone_status read_model(const char *path, const json_t *root, hone_model *
 }
 
 /* Repeated keys are refused: two readers could take different ones. */
-hone_status hone_model_load_json(const char *path, hone_model **out)
+hone_status hone_model_parse_json(const char *path, const char *text, size_t bytes, hone_model **out)
 {
-    char *text = NULL;
-    size_t bytes = 0;
     json_error_t error;
     *out = NULL;
-    HONE_TRY(hone_file_read(path, FILE_MAX_BYTES, &text, &bytes));
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
-    free(text);
     if (!root)
         return hone_fail(HONE_ERR_DATA, "the file is damaged or was not written by hone", "%s:%d:%d: not JSON: %s",
                          path, error.line, error.column, error.text);
     hone_status status = read_model(path, root, out);
     json_decref(root);
+    return status;
+}
+
+hone_status hone_model_load_json(const char *path, hone_model **out)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    *out = NULL;
+    HONE_TRY(hone_file_read(path, FILE_MAX_BYTES, &text, &bytes));
+    hone_status status = hone_model_parse_json(path, text, bytes, out);
+    free(text);
     return status;
 }

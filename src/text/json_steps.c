@@ -207,6 +207,29 @@ static hone_status read_range(const char *name, const json_t *model, const char 
     return HONE_OK;
 }
 
+/* The rows of a pruned bag, as json_write.c has them; absent in one that was not. */
+static hone_status read_kept(const char *name, const json_t *model, int64_t buckets, hone_kept *out)
+{
+    const json_t *rows = json_object_get(model, "rows");
+    int64_t at = -1;
+    size_t k;
+    json_t *n;
+    if (!rows) return HONE_OK;
+    HONE_TRY(hone_kept_new(out, buckets));
+    json_array_foreach(rows, k, n)
+    {
+        json_int_t gap = json_is_integer(n) ? json_integer_value(n) : 0;
+        if (gap < 1 || gap > buckets - 1 - at)
+            return hone_fail(HONE_ERR_DATA, NULL, "%s: model.rows[%zu] leads past the %lld buckets or not forward",
+                             name, k, (long long)buckets);
+        at += gap;
+        out->bits[at >> 6] |= 1ull << (at & 63);
+    }
+    if (!json_is_array(rows)) return hone_fail(HONE_ERR_DATA, NULL, "%s: model.rows must be a list", name);
+    hone_kept_finish(out);
+    return HONE_OK;
+}
+
 /* Options are checked by the same rules as those of a page. */
 hone_status hone_json_ngram(const char *name, const json_t *model, hone_tokenizer **out)
 {
@@ -224,6 +247,7 @@ hone_status hone_json_ngram(const char *name, const json_t *model, hone_tokenize
     o.punctuation = (hone_punctuation)p;
     HONE_TRY(hone_tokenizer_new(&o, out));
     HONE_TRY(read_list(name, model, &(*out)->vocab));
+    HONE_TRY(read_kept(name, model, o.buckets, &(*out)->kept));
     return hone_tokenizer_finish(*out);
 }
 

@@ -231,6 +231,22 @@ static void add_bpe(hone_text *j, const hone_tokenizer *t)
     hone_text_add(j, "]\n  }\n}\n");
 }
 
+/* Which buckets have a row: for each the distance from the one before (the first from -1), so that numbers are short. */
+static void add_kept(hone_text *j, const hone_kept *k)
+{
+    int64_t last = -1;
+    const char *comma = "";
+    hone_text_add(j, " \"rows\": [");
+    for (int64_t g = 0; g < k->groups; g++)
+        for (uint64_t bits = k->bits[g]; bits; bits &= bits - 1) {
+            int64_t at = g * 64 + __builtin_ctzll(bits);
+            hone_text_add(j, "%s%lld", comma, (long long)(at - last));
+            last = at;
+            comma = ",";
+        }
+    hone_text_add(j, "],");
+}
+
 /* A file the package can't use says so by its model. */
 static void add_own(hone_text *j, const hone_tokenizer *t)
 {
@@ -243,6 +259,7 @@ static void add_own(hone_text *j, const hone_tokenizer *t)
                       " \"punctuation\": \"%s\",",
                       o->words[0], o->words[1], o->chars[0], o->chars[1], (long long)o->buckets,
                       (long long)o->min_count, hone_punctuation_name[o->punctuation]);
+    if (t->kept.bits) add_kept(j, &t->kept);
     hone_text_add(j, "\n");
     add_list(j, t);
 }

@@ -230,8 +230,11 @@ hone_status hone_ngram_encode(const hone_tokenizer *t, hone_work *w, const char 
                               hone_ids *ids, int64_t *cut)
 {
     bag b = {.t = t, .w = w, .ids = ids, .max_words = max_words ? max_words : INT64_MAX};
+    int64_t base = ids->count;
     HONE_TRY(each_word(t, w, text, bytes, add_word, &b));
     int64_t words = b.words < b.max_words ? b.words : b.max_words;
     *cut += b.words - words;
-    return word_ngrams(&b, words);
+    HONE_TRY(word_ngrams(&b, words));
+    if (t->kept.bits) hone_kept_map(t, ids, base);
+    return HONE_OK;
 }

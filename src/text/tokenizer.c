@@ -49,6 +49,7 @@ void hone_tokenizer_free(hone_tokenizer *t)
     free(t->merge_pair);
     free(t->char_page);
     free(t->word);
+    hone_kept_free(&t->kept);
     free(t);
 }
 
@@ -124,7 +125,8 @@ hone_status hone_tokenizer_finish(hone_tokenizer *t)
     t->size = t->vocab.size;
     for (int k = 0; k < t->added_count; k++)
         if (t->added[k].id >= t->size) t->size = (int64_t)t->added[k].id + 1;
-    if (t->opts.kind == HONE_TOKENIZER_NGRAM && uses_buckets(&t->opts)) t->size += t->opts.buckets;
+    if (t->opts.kind == HONE_TOKENIZER_NGRAM && uses_buckets(&t->opts))
+        t->size += t->kept.bits ? t->kept.count : t->opts.buckets;
     t->special = (hone_special_ids){-1, -1, -1, -1, -1};
     if (t->opts.kind != HONE_TOKENIZER_NGRAM)
         t->special = (hone_special_ids){find_either(t, "[CLS]", "<s>"), find_either(t, "[SEP]", "</s>"),

@@ -70,6 +70,9 @@ hone_status hone_tokenizer_train(const hone_tokenizer_opts *o, const hone_texts 
 hone_status hone_tokenizer_open(const char *path, bool lowercase, hone_tokenizer **out) HONE_MUST_USE;
 /* The same from memory; `name` is for messages. JSON only. */
 hone_status hone_tokenizer_parse(const char *name, const char *json, size_t bytes, hone_tokenizer **out) HONE_MUST_USE;
+/* An n-gram tokenizer of fewer rows: `keep` (vocab_size of `t`) says which stay. Their ids follow each other in the
+ * order they had; n-grams without a row are left out of a text. USAGE where `t` is no bag, or pruned already. */
+hone_status hone_tokenizer_keep(const hone_tokenizer *t, const uint8_t *keep, hone_tokenizer **out) HONE_MUST_USE;
 /* Writes a tokenizer.json that hone_tokenizer_open reads back to the same ids; atomic. WordPiece and BPE: the
  * `tokenizers` package reads it, too. */
 hone_status hone_tokenizer_save(const hone_tokenizer *t, const char *path) HONE_MUST_USE;

@@ -88,6 +88,13 @@ typedef struct hone_word_slot {
     int32_t id;
 } hone_word_slot;
 
+/* Which buckets of a pruned bag have a row. */
+typedef struct hone_kept {
+    uint64_t *bits; /* (groups): a bit a bucket; NULL: all have one */
+    int32_t *rank;  /* (groups): bits set before the group          */
+    int64_t groups, count;
+} hone_kept;
+
 struct hone_tokenizer {
     hone_tokenizer_opts opts;
     hone_unicode *unicode;    /* own copy of the classes, spread out for look-up */
@@ -121,6 +128,7 @@ struct hone_tokenizer {
     /* n-grams */
     hone_word_slot *word; /* (word_mask + 1), open addressing, hash 0 = free */
     uint64_t word_mask;
+    hone_kept kept;
     uint8_t byte_kind[256], byte_lower[256]; /* what a byte does to a word, and what it becomes in it */
 };
 
@@ -201,6 +209,11 @@ hone_status hone_ngram_encode(const hone_tokenizer *t, hone_work *w, const char 
                               hone_ids *ids, int64_t *cut) HONE_MUST_USE;
 hone_status hone_ngram_words(const hone_tokenizer *t, hone_work *w, const char *text, size_t bytes, hone_word_fn fn,
                              void *arg) HONE_MUST_USE;
+/* Pruned bags. Bits of `buckets`, none set; after they are, `finish` counts. `map` renumbers ids from `base` on. */
+hone_status hone_kept_new(hone_kept *k, int64_t buckets) HONE_MUST_USE;
+void hone_kept_finish(hone_kept *k);
+void hone_kept_free(hone_kept *k);
+void hone_kept_map(const hone_tokenizer *t, hone_ids *ids, int64_t base);
 hone_status hone_char_prepare(hone_tokenizer *t) HONE_MUST_USE;
 hone_status hone_char_encode(const hone_tokenizer *t, const char *text, size_t bytes, hone_ids *ids) HONE_MUST_USE;
 hone_status hone_char_words(const hone_tokenizer *t, const char *text, size_t bytes, hone_word_fn fn,

@@ -165,33 +165,31 @@ static hone_status load_set(const hone_saved *s, hone_dataset *set, int threads,
 {
     const hone_preprocess *pre = hone_model_preprocess(s->model);
     if (pre->vocab == 0) return hone_dataset_load(set, threads, stop);
-    HONE_TRY(hone_text_load(s->run_dir, pre->vocab, text));
+    HONE_TRY(hone_text_load(s, text));
     return hone_text_encode(*text, set, pre->max_length, threads);
 }
 
 /* Opens model, data, device in the order of what is cheapest to get wrong. */
-hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_evaluation *out)
+hone_status hone_evaluate_saved(hone_saved *saved, const hone_eval_opts *o, hone_evaluation *out)
 {
-    hone_saved saved = {0};
     evaluation_data data = {0};
     hone_backend *backend = NULL;
     hone_text_side *text = NULL;
     hone_pass pass = {0};
     hone_status status;
-    HONE_TRY(hone_saved_open(model_path, &saved));
-    HONE_GOTO(status, open_data(&saved, o, &data), done);
+    HONE_GOTO(status, open_data(saved, o, &data), done);
     HONE_GOTO(status, hone_backend_open(o->device ? o->device : "auto", o->threads, &backend), done);
-    HONE_GOTO(status, load_set(&saved, data.set, backend->threads > 0 ? backend->threads : 1, o->stop, &text), done);
+    HONE_GOTO(status, load_set(saved, data.set, backend->threads > 0 ? backend->threads : 1, o->stop, &text), done);
     HONE_GOTO(status,
-              hone_eval_pass_open(backend, saved.model, data.set, o->batch > 0 ? o->batch : 256,
-                                  backend->threads > 0 ? backend->threads : 1, hone_saved_precision(&saved, backend),
+              hone_eval_pass_open(backend, saved->model, data.set, o->batch > 0 ? o->batch : 256,
+                                  backend->threads > 0 ? backend->threads : 1, hone_saved_precision(saved, backend),
                                   NULL, o->stop, &pass),
               done);
-    HONE_GOTO(status, hone_model_upload(saved.model, pass.full.program), done);
+    HONE_GOTO(status, hone_model_upload(saved->model, pass.full.program), done);
     status = hone_evaluation_run(&pass, o->stop, out);
     if (status == HONE_OK && o->report) {
-        status =
-            hone_evaluation_page(out, data.set, saved.model, saved.run_dir, o->data ? o->data : data.split, o->report);
+        status = hone_evaluation_page(out, data.set, saved->model, saved->run_dir, o->data ? o->data : data.split,
+                                      o->report);
         if (status != HONE_OK) hone_evaluation_free(out);
     }
 done:
@@ -200,6 +198,14 @@ done:
     hone_text_close(text);
     if (data.own) hone_data_free(data.own);
     else hone_dataset_free(data.set);
+    return status;
+}
+
+hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_evaluation *out)
+{
+    hone_saved saved;
+    HONE_TRY(hone_saved_open(model_path, &saved));
+    hone_status status = hone_evaluate_saved(&saved, o, out);
     hone_saved_close(&saved);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include "hone/train.h"
 #include "train/pass.h"
+#include "train/saved.h"
 
 /* Opens an EVAL pass of `batch` over `data` (not shuffled). `share` NULL: it owns its parameters; else it computes
  * in the precision of that program, and `precision` is AUTO. */
@@ -13,6 +14,9 @@ hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_datas
 /* One round over the set. The step block of the shared arena is left as it was. `pass` must be opened
  * by hone_eval_pass_open. HONE_INTERRUPTED when *stop. */
 hone_status hone_evaluation_run(hone_pass *pass, const volatile int *stop, hone_evaluation *out) HONE_MUST_USE;
+
+/* hone_evaluate of a model that is open: on o->data, or on the data of its config. */
+hone_status hone_evaluate_saved(hone_saved *saved, const hone_eval_opts *o, hone_evaluation *out) HONE_MUST_USE;
 
 /* Allocates for n samples and the given classes; names are copied. */
 hone_status hone_evaluation_make(int64_t n, int classes, const hone_model *names, hone_evaluation *out) HONE_MUST_USE;

@@ -59,7 +59,7 @@ hone_status hone_text_predictor_open(hone_saved *saved, hone_backend *b, hone_te
     t->backend = b;
     t->model = saved->model;
     t->parts = b->threads < 1 ? 1 : b->threads > PARTS_MAX ? PARTS_MAX : b->threads;
-    hone_status status = hone_text_load(saved->run_dir, hone_model_preprocess(saved->model)->vocab, &t->side);
+    hone_status status = hone_text_load(saved, &t->side);
     if (status == HONE_OK) status = compile_for(t, ROOM);
     if (status == HONE_OK) status = hone_model_upload(saved->model, t->program);
     if (status == HONE_OK) {

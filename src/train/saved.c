@@ -8,6 +8,7 @@
 
 #include "core/text.h"
 #include "io/file.h"
+#include "train/small.h"
 
 /* True when dir/name is a regular file; *path is it then, else NULL. */
 static bool exists(const char *dir, const char *name, char **path)
@@ -80,12 +81,30 @@ static hone_status load_weights(hone_saved *s)
     return status;
 }
 
+/* A small file stands alone; in the folder of a run it also finds the run's data. */
+static hone_status open_small(const char *path, hone_saved *out)
+{
+    char *file = NULL;
+    out->run_dir = hone_path_parent(path);
+    out->weights = hone_strdup(path);
+    hone_status status =
+        out->run_dir && out->weights ? hone_small_open(path, out) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    if (status == HONE_OK && exists(out->run_dir, "resolved.yaml", &file))
+        status = hone_config_read(file, NULL, 0, &out->config);
+    free(file);
+    return status;
+}
+
 /* model.json makes the model, the weights fill it, resolved.yaml says where its data are. */
 hone_status hone_saved_open(const char *path, hone_saved *out)
 {
     char *file = NULL;
     hone_status status;
     *out = (hone_saved){0};
+    if (hone_small_is(path)) {
+        status = open_small(path, out);
+        goto done;
+    }
     HONE_GOTO(status, locate(path, out), done);
     file = hone_io_join(out->run_dir, "model.json");
     if (!file) {
@@ -118,6 +137,7 @@ void hone_saved_close(hone_saved *s)
     if (s->config) hone_config_free(s->config);
     free(s->run_dir);
     free(s->weights);
+    free(s->tokenizer_json);
     *s = (hone_saved){0};
 }
 

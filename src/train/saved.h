@@ -10,6 +10,7 @@ typedef struct hone_saved {
     hone_config *config; /* of the run; NULL where there is no resolved.yaml beside the model    */
     char *run_dir;       /* the folder that holds it                                             */
     char *weights;       /* path of the file that the weights came from                          */
+    char *tokenizer_json; /* of a small file, which has it inside; NULL: tokenizer.json in run_dir */
 } hone_saved;
 
 /* Weights: the named file, else best.safetensors, else the newest good checkpoint. Errors: USAGE where

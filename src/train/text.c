@@ -2,6 +2,7 @@
 #include "train/text.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/text.h"
 #include "io/file.h"
@@ -92,12 +93,15 @@ hone_status hone_text_save(const hone_text_side *s, const char *run_dir)
     return status;
 }
 
-hone_status hone_text_load(const char *run_dir, int64_t vocab, hone_text_side **out)
+hone_status hone_text_load(const hone_saved *saved, hone_text_side **out)
 {
+    int64_t vocab = hone_model_preprocess(saved->model)->vocab;
+    const char *json = saved->tokenizer_json;
     hone_text_side *s = calloc(1, sizeof *s);
-    char *path = hone_io_join(run_dir, "tokenizer.json");
-    hone_status status =
-        s && path ? hone_tokenizer_open(path, false, &s->tokenizer) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    char *path = json ? hone_strdup(saved->weights) : hone_io_join(saved->run_dir, "tokenizer.json");
+    hone_status status = !s || !path ? hone_fail(HONE_ERR_MEMORY, NULL, "out of memory")
+                         : json      ? hone_tokenizer_parse(path, json, strlen(json), &s->tokenizer)
+                                     : hone_tokenizer_open(path, false, &s->tokenizer);
     if (status == HONE_OK && hone_tokenizer_vocab_size(s->tokenizer) != vocab)
         status = hone_fail(HONE_ERR_DATA, "keep model.json and tokenizer.json of one run together",
                            "%s makes ids below %lld, the model has rows for %lld", path,

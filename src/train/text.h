@@ -8,6 +8,7 @@
 #include "hone/config.h"
 #include "hone/data.h"
 #include "text/tokenizer.h"
+#include "train/saved.h"
 
 struct hone_trainer;
 
@@ -25,8 +26,8 @@ hone_status hone_text_open(struct hone_trainer *t, int threads) HONE_MUST_USE;
 hone_status hone_text_encode(hone_text_side *s, hone_dataset *d, int max_length, int threads) HONE_MUST_USE;
 /* RUN/tokenizer.json. */
 hone_status hone_text_save(const hone_text_side *s, const char *run_dir) HONE_MUST_USE;
-/* The saved tokenizer of a run; DATA where it does not fit a model of `vocab` rows. */
-hone_status hone_text_load(const char *run_dir, int64_t vocab, hone_text_side **out) HONE_MUST_USE;
+/* The tokenizer that was saved with a model; DATA where it does not fit its rows. */
+hone_status hone_text_load(const hone_saved *saved, hone_text_side **out) HONE_MUST_USE;
 void hone_text_close(hone_text_side *s); /* NULL is fine */
 
 #endif
