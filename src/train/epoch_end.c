@@ -92,9 +92,13 @@ static void write_rows(hone_trainer *t, const hone_evaluation *e, bool best)
                            .best = best};
     /* of the last step that was taken */
     row.lr = hone_schedule_lr(t->config, t->s.step - 1, t->steps_per_epoch, t->steps_total, t->s.plateau_scale);
-    if (e)
+    if (e) {
+        const hone_scalar scalar[] = {
+            {"val/loss", e->loss}, {"val/accuracy", e->accuracy}, {"val/f1_macro", e->f1_macro}};
         hone_trainer_append(t, &t->run.metrics,
                             hone_val_line_json(t->s.step, epoch, e->loss, e->accuracy, e->f1_macro));
+        hone_trainer_event(t, scalar, (int)(sizeof scalar / sizeof *scalar));
+    }
     /* the header belongs to a new file only; pending lines count, as the disk may be full */
     if (t->run.results.bytes == 0 && t->run.results.pending.bytes == 0)
         hone_trainer_append(t, &t->run.results, hone_strdup(hone_results_header));

@@ -72,6 +72,25 @@ void hone_trainer_append(hone_trainer *t, hone_log *log, char *line)
     free(line);
 }
 
+void hone_trainer_event(hone_trainer *t, const hone_scalar *scalar, int count)
+{
+    if (hone_tfevents_add(&t->events, t->s.step, scalar, count) == HONE_OK) return;
+    hone_trainer_say(t, "warn", "TensorBoard's file ends here: %s", hone_error_message());
+    hone_error_clear();
+}
+
+/* A train line's figures by TensorBoard's tags. */
+static void train_event(hone_trainer *t, const hone_train_line *l)
+{
+    const hone_scalar scalar[] = {{"train/loss", l->loss},
+                                  {"train/accuracy", l->accuracy},
+                                  {"train/lr", l->lr},
+                                  {"train/grad_norm", l->grad_norm},
+                                  {"train/samples_per_second", l->samples_per_second},
+                                  {"train/data_wait", l->data_wait}};
+    hone_trainer_event(t, scalar, (int)(sizeof scalar / sizeof *scalar));
+}
+
 /* Sums are cleared only when their line is made, so no sample is in two lines or none. */
 hone_status hone_trainer_log_line(hone_trainer *t)
 {
@@ -91,6 +110,7 @@ hone_status hone_trainer_log_line(hone_trainer *t)
     t->s.line_samples = t->s.line_correct = 0;
     t->s.logged_step = t->s.step;
     hone_trainer_append(t, &t->run.metrics, hone_train_line_json(&line));
+    train_event(t, &line);
     show(t, "step", &line);
     return HONE_OK;
 }

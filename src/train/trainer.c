@@ -64,6 +64,7 @@ static void close_all(hone_trainer *t)
     hone_text_close(t->text);
     hone_backend_close(t->backend);
     hone_run_dir_close(&t->run);
+    hone_tfevents_close(&t->events);
     free(t->class_weight);
     free(t->started_text);
 }
@@ -149,6 +150,10 @@ static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
     /* a run that is killed stays "running" here: only its lock says that it is not */
     HONE_TRY(hone_trainer_write_run_json(t, "running"));
     hone_setup_save_tuning(t); /* before the first step: a run that is killed goes on with the same algorithms */
+    if (hone_tfevents_open(&t->events, t->run.path, t->s.step) != HONE_OK) {
+        hone_trainer_say(t, "warn", "no file for TensorBoard: %s", hone_error_message());
+        hone_error_clear();
+    }
     start_clock(t);
     HONE_TRY(hone_trainer_loop(t));
     HONE_TRY(hone_trainer_final(t, final));
@@ -197,7 +202,7 @@ hone_status hone_train(const hone_config *c, const hone_train_opts *o, hone_eval
 {
     hone_evaluation ignored = {0}, *into = final ? final : &ignored;
     const char *out = o->out ? o->out : c->out;
-    hone_trainer t = {.config = c, .opts = o};
+    hone_trainer t = {.config = c, .opts = o, .events.fd = -1};
     char now[24];
     *into = (hone_evaluation){0};
     if (!out)

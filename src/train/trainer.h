@@ -5,6 +5,7 @@
 
 #include "hone/train.h"
 #include "io/run_dir.h"
+#include "io/tfevents.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
 #include "train/pass.h"
@@ -38,6 +39,7 @@ typedef struct hone_trainer {
     const hone_config *config;
     const hone_train_opts *opts;
     hone_run_dir run;
+    hone_tfevents events; /* the lines of metrics.jsonl once more, for TensorBoard */
     hone_backend *backend;
     hone_data *data;
     hone_model *model;
@@ -69,6 +71,8 @@ hone_status hone_trainer_drain(hone_trainer *t, hone_step *block) HONE_MUST_USE;
 hone_status hone_trainer_log_line(hone_trainer *t) HONE_MUST_USE;
 /* Appends and frees a line; a failure is said and does not end the run. */
 void hone_trainer_append(hone_trainer *t, hone_log *log, char *line);
+/* The same for TensorBoard: (count) figures of this step. */
+void hone_trainer_event(hone_trainer *t, const hone_scalar *scalar, int count);
 
 /* --- epoch_end.c: validation, best weights, early stop, plateau, results.csv --- */
 hone_status hone_trainer_end_epoch(hone_trainer *t) HONE_MUST_USE;
