@@ -39,6 +39,32 @@ static void test_learns(void **state)
     hone_evaluation_free(&again);
 }
 
+/* A label that is wrong on purpose is the surest mistake: shown with the text, in worst.csv and after the table. */
+static void test_mistakes(void **state)
+{
+    watch w = {0};
+    hone_evaluation e;
+    char *text;
+    size_t bytes;
+    write_all(*state);
+    assert_int_equal(hone_file_read(path_in(*state, "test.tsv"), 1 << 26, &text, &bytes), HONE_OK);
+    char *line = strstr(text, "\nnews\t"), *all = malloc(bytes + 40);
+    size_t at = (size_t)(line - text) + 1;
+    int n = sprintf(all, "%.*sham\tpaper b, \"c\" \xC3\xA9\n", (int)at, text);
+    memcpy(all + n, text + at, bytes - at);
+    assert_int_equal(hone_file_write(path_in(*state, "test.tsv"), all, (size_t)n + bytes - at), HONE_OK);
+    free(text);
+    free(all);
+    if (train(*state, "run", plain, 1, &w, &e) != HONE_OK) fail_msg("%s", hone_error_message());
+    assert_non_null(strstr(e.mistakes, "  ham -> news "));
+    assert_non_null(strstr(e.mistakes, "test.tsv:4  paper b, \"c\" \xC3\xA9\n"));
+    assert_int_equal(hone_file_read(path_in(*state, "run/eval/worst.csv"), 1 << 26, &text, &bytes), HONE_OK);
+    assert_int_equal(strncmp(text, "sample,source,truth,predicted,score,loss,text\n2,test.tsv:4,ham,news,", 66), 0);
+    assert_non_null(strstr(text, ",\"paper b, \"\"c\"\" \xC3\xA9\"\n"));
+    free(text);
+    hone_evaluation_free(&e);
+}
+
 /* Threads share rows by owner: one and three give the same bytes. */
 static void test_threads(void **state)
 {
@@ -162,8 +188,9 @@ static void test_tokenizer_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SCRATCH(test_learns),  WITH_SCRATCH(test_threads), WITH_SCRATCH(test_resumes),
-        WITH_SCRATCH(test_predict), WITH_SCRATCH(test_stdin),   WITH_SCRATCH(test_tokenizer_missing),
+        WITH_SCRATCH(test_learns),   WITH_SCRATCH(test_threads), WITH_SCRATCH(test_resumes),
+        WITH_SCRATCH(test_predict),  WITH_SCRATCH(test_stdin),   WITH_SCRATCH(test_tokenizer_missing),
+        WITH_SCRATCH(test_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

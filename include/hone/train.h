@@ -50,6 +50,7 @@ typedef struct hone_evaluation {
     /* per sample, in order of the set */
     int32_t *truth, *predicted;                     /* (n)                                          */
     float   *row_loss, *score;                      /* (n)                                          */
+    char    *mistakes;                              /* the surest ones, a line each, for people     */
     /* where it was computed; the type may be another than the run's where a device lacks that */
     char           device[16];
     hone_precision computed_in;

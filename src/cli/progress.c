@@ -201,4 +201,6 @@ void hone_cli_print_evaluation(FILE *f, const hone_evaluation *e)
         e->accuracy, e->accuracy_low, e->accuracy_high, (long long)e->n, e->f1_macro, e->loss, e->device,
         hone_precision_name(e->computed_in));
     print_confused(f, e);
+    if (e->mistakes && *e->mistakes)
+        fprintf(f, "\nsurest mistakes (truth -> predicted, score, where)\n%s", e->mistakes);
 }

@@ -29,6 +29,9 @@ void hone_wilson(int64_t k, int64_t n, double *low, double *high);
 char *hone_evaluation_json(const hone_evaluation *e);
 char *hone_evaluation_confusion_csv(const hone_evaluation *e);
 char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *data, int most);
+/* The `most` surest mistakes, a line each: truth -> predicted, score, where it stands, the beginning of its text. */
+char *hone_evaluation_mistakes(const hone_evaluation *e, const hone_dataset *data, int most);
+enum { HONE_MISTAKES = 5 }; /* what a screen shows; worst.csv has more */
 /* (count) samples of highest loss, highest first, at most `most` of them. NULL: memory; free(). */
 int64_t *hone_evaluation_worst(const hone_evaluation *e, int64_t most, int64_t *count);
 /* The evaluation as a page (report/report.h) at `path`: curves and config of `run_dir`, pictures or texts of the worst

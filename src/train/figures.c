@@ -63,6 +63,7 @@ void hone_evaluation_free(hone_evaluation *e)
     free(e->predicted);
     free(e->row_loss);
     free(e->score);
+    free(e->mistakes);
     *e = (hone_evaluation){0};
 }
 

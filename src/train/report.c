@@ -158,6 +158,33 @@ int64_t *hone_evaluation_worst(const hone_evaluation *e, int64_t most, int64_t *
     return sample;
 }
 
+/* The beginning of a text on one line: white space and control bytes are one space, and no character is halved. */
+static void add_excerpt(hone_text *t, const hone_dataset *data, int64_t sample, size_t most)
+{
+    const char *text;
+    size_t bytes, end;
+    hone_dataset_text(data, sample, 0, &text, &bytes);
+    end = bytes < most ? bytes : most;
+    while (end < bytes && end > 0 && ((uint8_t)text[end] & 0xC0) == 0x80) end--;
+    for (size_t k = 0; k < end; k++) {
+        bool space = (uint8_t)text[k] <= ' ' || text[k] == 127;
+        if (!space) hone_text_append(t, text + k, 1);
+        else if (k > 0 && (uint8_t)text[k - 1] > ' ') hone_text_append(t, " ", 1);
+    }
+    if (end < bytes) hone_text_add(t, "...");
+}
+
+/* The last column: pictures are opened by their source, a text is best read where its mistake is listed. */
+static void add_text_column(hone_text *t, const hone_dataset *data, int64_t sample)
+{
+    hone_text excerpt = {0};
+    hone_text_add(t, ",");
+    add_excerpt(&excerpt, data, sample, 400);
+    if (excerpt.data) hone_csv_field(t, excerpt.data);
+    t->failed |= excerpt.failed;
+    hone_text_free(&excerpt);
+}
+
 /* High loss on a clean set is where wrong labels are found. */
 char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *data, int most)
 {
@@ -165,7 +192,8 @@ char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *da
     char source[1024];
     int64_t count, *worst = hone_evaluation_worst(e, most, &count);
     if (!worst) return NULL;
-    hone_text_add(&t, "sample,source,truth,predicted,score,loss\n");
+    bool texts = hone_dataset_is_text(data);
+    hone_text_add(&t, "sample,source,truth,predicted,score,loss%s\n", texts ? ",text" : "");
     for (int64_t k = 0; k < count; k++) {
         int64_t s = worst[k];
         hone_text_add(&t, "%lld,", (long long)s);
@@ -174,7 +202,33 @@ char *hone_evaluation_worst_csv(const hone_evaluation *e, const hone_dataset *da
         hone_csv_field(&t, e->class_name[e->truth[s]]);
         hone_text_add(&t, ",");
         hone_csv_field(&t, e->class_name[e->predicted[s]]);
-        hone_text_add(&t, ",%.6g,%.6g\n", (double)e->score[s], (double)e->row_loss[s]);
+        hone_text_add(&t, ",%.6g,%.6g", (double)e->score[s], (double)e->row_loss[s]);
+        if (texts) add_text_column(&t, data, s);
+        hone_text_add(&t, "\n");
+    }
+    free(worst);
+    return hone_text_take(&t);
+}
+
+/* Wrong answers only: worst.csv also lists right ones of which the model was least sure. */
+char *hone_evaluation_mistakes(const hone_evaluation *e, const hone_dataset *data, int most)
+{
+    hone_text t = {0};
+    char source[1024];
+    int64_t count, *worst = hone_evaluation_worst(e, e->n, &count);
+    if (!worst) return NULL;
+    hone_text_add(&t, "%s", ""); /* "" and not NULL where all is right */
+    for (int64_t k = 0; k < count && most > 0; k++) {
+        int64_t s = worst[k];
+        if (e->predicted[s] == e->truth[s]) continue;
+        hone_text_add(&t, "  %s -> %s %.3f  %s", e->class_name[e->truth[s]], e->class_name[e->predicted[s]],
+                      (double)e->score[s], hone_dataset_source(data, s, source, sizeof source));
+        if (hone_dataset_is_text(data)) {
+            hone_text_add(&t, "  ");
+            add_excerpt(&t, data, s, 100);
+        }
+        hone_text_add(&t, "\n");
+        most--;
     }
     free(worst);
     return hone_text_take(&t);
