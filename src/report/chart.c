@@ -120,12 +120,12 @@ static void path(hone_text *t, const frame *f, const hone_curve *c)
     for (int k = 0; k < columns; k++)
         column(t, f, c, (int)((int64_t)c->count * k / columns), (int)((int64_t)c->count * (k + 1) / columns), &pen);
     hone_text_add(t, "\"/>\n");
-    if (c->kind != 1 || c->count > 60) return; /* validations are few: each is a dot that tells its figures */
+    if (c->kind == 0 || c->count > 60) return; /* validations are few: each is a dot that tells its figures */
     for (int i = 0; i < c->count; i++)
         if (isfinite(c->y[i]))
             hone_text_add(
-                t, "<circle class=\"dot1\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>step %.0f: %.6g</title></circle>\n",
-                px(f, c->x[i]), py(f, c->y[i]), c->x[i], c->y[i]);
+                t, "<circle class=\"dot%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>step %.0f: %.6g</title></circle>\n",
+                c->kind, px(f, c->x[i]), py(f, c->y[i]), c->x[i], c->y[i]);
 }
 
 /* The last finite value; NaN if there is none. */
@@ -136,15 +136,21 @@ static double last_of(const hone_curve *c)
     return NAN;
 }
 
+/* The curve's colour, name and last value. */
+static void key(hone_text *t, const hone_chart *c, const hone_curve *curve)
+{
+    hone_text_add(t, "<span class=\"key%d\">", curve->kind);
+    hone_html(t, curve->name);
+    hone_text_add(t, " %.5g%s</span>", last_of(curve), c->unit);
+}
+
 void hone_chart_svg(hone_text *t, const hone_chart *c)
 {
     frame f;
     if (!fit(c, &f)) return;
     hone_text_add(t, "<figure><figcaption><b>%s%s</b>", c->title, f.logarithmic ? " (logarithmic)" : "");
     for (int k = 0; k < c->curves; k++)
-        if (isfinite(last_of(&c->curve[k])))
-            hone_text_add(t, "<span class=\"key%d\">%s %.5g%s</span>", c->curve[k].kind, c->curve[k].name,
-                          last_of(&c->curve[k]), c->unit);
+        if (isfinite(last_of(&c->curve[k]))) key(t, c, &c->curve[k]);
     hone_text_add(
         t, "</figcaption>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s over the steps of training\">\n", W,
         H, c->title);

@@ -6,8 +6,9 @@
 
 #include "io/file.h"
 #include "report/report.h"
+#include "report/run_files.h"
 
-enum { SMALL = 64 << 20, LOGS = 512 << 20, EXCERPT = 400, SHOWN = 20 };
+enum { EXCERPT = 400, SHOWN = 20 };
 
 /* What the page is made of; texts are owned, NULL where the file is missing. */
 typedef struct sources {
@@ -23,50 +24,13 @@ static void close_sources(sources *s)
     free(s->resolved);
 }
 
-/* A missing file is no error: *text stays NULL. */
-static hone_status read_text(const char *dir, const char *name, size_t limit, char **text)
-{
-    size_t bytes;
-    char *path = hone_io_join(dir, name);
-    if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    *text = NULL;
-    if (hone_file_read(path, limit, text, &bytes) != HONE_OK) hone_error_clear();
-    free(path);
-    return HONE_OK;
-}
-
-static hone_status read_json(const char *dir, const char *name, json_t **out)
-{
-    json_error_t why;
-    char *text;
-    *out = NULL;
-    HONE_TRY(read_text(dir, name, SMALL, &text));
-    if (!text) return HONE_OK;
-    *out = json_loads(text, 0, &why);
-    free(text);
-    if (*out) return HONE_OK;
-    return hone_fail(HONE_ERR_DATA, "training writes it anew", "%s/%s:%d: %s", dir, name, why.line, why.text);
-}
-
 static hone_status open_sources(const hone_report_input *in, sources *s)
 {
     if (in->evaluation && !(s->report = json_loads(in->evaluation, 0, NULL)))
         return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the evaluation of %s", in->run_dir);
-    HONE_TRY(read_json(in->run_dir, "run.json", &s->run));
-    HONE_TRY(read_text(in->run_dir, "metrics.jsonl", LOGS, &s->metrics));
-    return read_text(in->run_dir, "resolved.yaml", SMALL, &s->resolved);
-}
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
-static double number_of(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
+    HONE_TRY(hone_run_json(in->run_dir, "run.json", &s->run));
+    HONE_TRY(hone_run_text(in->run_dir, "metrics.jsonl", &s->metrics));
+    return hone_run_text(in->run_dir, "resolved.yaml", &s->resolved);
 }
 
 /* A box with a number and what it is. */
@@ -84,7 +48,7 @@ static void accuracy_figure(hone_text *t, const hone_report_input *in, const jso
 {
     char value[64], what[160], n[32];
     const json_t *interval = json_object_get(report, "accuracy_95");
-    snprintf(value, sizeof value, "%.4f", number_of(report, "accuracy"));
+    snprintf(value, sizeof value, "%.4f", hone_run_figure(report, "accuracy"));
     snprintf(what, sizeof what, "accuracy on %s, 95 %% interval %.4f to %.4f, n = %s",
              in->split ? in->split : "the evaluated split", json_number_value(json_array_get(interval, 0)),
              json_number_value(json_array_get(interval, 1)),
@@ -98,13 +62,13 @@ static void headline(hone_text *t, const hone_report_input *in, const sources *s
     hone_text_add(t, "<div class=\"figures\">\n");
     if (s->report) {
         accuracy_figure(t, in, s->report);
-        snprintf(value, sizeof value, "%.4f", number_of(s->report, "f1_macro"));
+        snprintf(value, sizeof value, "%.4f", hone_run_figure(s->report, "f1_macro"));
         figure(t, value, "F1, mean over the classes");
-        snprintf(value, sizeof value, "%.4f", number_of(s->report, "loss"));
+        snprintf(value, sizeof value, "%.4f", hone_run_figure(s->report, "loss"));
         figure(t, value, "cross-entropy");
     }
     if (s->run) {
-        figure(t, hone_seconds_text(number_of(s->run, "seconds"), number), "of training");
+        figure(t, hone_seconds_text(hone_run_figure(s->run, "seconds"), number), "of training");
         snprintf(what, sizeof what, "steps of %s",
                  hone_count_text(json_integer_value(json_object_get(s->run, "steps_total")), number));
         figure(t, hone_count_text(json_integer_value(json_object_get(s->run, "step")), value), what);
@@ -116,22 +80,22 @@ static void headline(hone_text *t, const hone_report_input *in, const sources *s
 
 static void title(hone_text *t, const hone_report_input *in, const sources *s)
 {
-    const char *status = text_of(s->run, "status");
+    const char *status = hone_run_string(s->run, "status");
     hone_text_add(t, "<h1>");
     hone_html(t, in->run_dir);
     hone_text_add(t, "</h1>\n<p class=\"soft\">hone ");
-    hone_html(t, text_of(s->run, "hone"));
+    hone_html(t, hone_run_string(s->run, "hone"));
     hone_text_add(t, ", %s<span class=\"%s\">", "run ", strcmp(status, "finished") == 0 ? "good" : "bad");
     hone_html(t, *status ? status : "of unknown state");
     hone_text_add(t, "</span>");
-    if (*text_of(s->run, "started")) {
+    if (*hone_run_string(s->run, "started")) {
         hone_text_add(t, ", started ");
-        hone_html(t, text_of(s->run, "started"));
+        hone_html(t, hone_run_string(s->run, "started"));
     }
     hone_text_add(t, "</p>\n");
-    if (*text_of(s->run, "command")) {
+    if (*hone_run_string(s->run, "command")) {
         hone_text_add(t, "<pre>");
-        hone_html(t, text_of(s->run, "command"));
+        hone_html(t, hone_run_string(s->run, "command"));
         hone_text_add(t, "</pre>\n");
     }
 }
@@ -149,7 +113,7 @@ static void chart(hone_text *t, const char *name, const char *unit, bool logarit
 static hone_status curves(hone_text *t, const sources *s)
 {
     hone_series train, val;
-    double best = s->run ? number_of(s->run, "best_step") : NAN;
+    double best = s->run ? hone_run_figure(s->run, "best_step") : NAN;
     if (!s->metrics) return HONE_OK;
     HONE_TRY(hone_series_read(s->metrics, "train", &train));
     hone_status status = hone_series_read(s->metrics, "val", &val);

@@ -51,9 +51,10 @@ const char *hone_seconds_text(double seconds, char text[32]);
 extern const char hone_report_style[]; /* style.c */
 
 /* --- chart.c: curves over training as SVG --- */
+enum { HONE_CHART_KINDS = 6 };
 typedef struct hone_curve {
     const char *name;
-    int kind;        /* 0, 1: its colour (train, val)                                             */
+    int kind; /* its colour, below HONE_CHART_KINDS; 0 train, 1 val                                             */
     const double *x; /* (count) ascending; values that are not finite are gaps                    */
     const double *y; /* (count)                                                                   */
     int count;
@@ -62,7 +63,7 @@ typedef struct hone_chart {
     const char *title, *unit; /* unit: text behind the numbers of the y axis: "%", "" */
     bool logarithmic;         /* y in decades, where all values are above 0           */
     double mark;              /* x of a vertical line ("best"); NaN: none             */
-    hone_curve curve[2];
+    hone_curve curve[HONE_CHART_KINDS];
     int curves;
 } hone_chart;
 void hone_chart_svg(hone_text *t, const hone_chart *c);

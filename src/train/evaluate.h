@@ -2,6 +2,7 @@
 #ifndef HONE_TRAIN_EVALUATE_H
 #define HONE_TRAIN_EVALUATE_H
 
+#include "core/interval.h"
 #include "hone/train.h"
 #include "train/pass.h"
 #include "train/saved.h"
@@ -22,8 +23,6 @@ hone_status hone_evaluate_saved(hone_saved *saved, const hone_eval_opts *o, hone
 hone_status hone_evaluation_make(int64_t n, int classes, const hone_model *names, hone_evaluation *out) HONE_MUST_USE;
 /* All figures from truth, predicted and row_loss. */
 void hone_evaluation_finish(hone_evaluation *e);
-/* Wilson's score interval of k hits in n, 95 % (z = 1.959964): Wilson 1927. n 0 gives 0..1. */
-void hone_wilson(int64_t k, int64_t n, double *low, double *high);
 
 /* The report texts: JSON object of `eval --json`, confusion.csv, worst.csv (highest loss first). */
 char *hone_evaluation_json(const hone_evaluation *e);

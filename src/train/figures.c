@@ -9,21 +9,6 @@
 #include "core/text.h"
 #include "train/evaluate.h"
 
-/* The interval of a share near 0 or 1 stays inside 0..1, which the normal approximation does not. */
-void hone_wilson(int64_t k, int64_t n, double *low, double *high)
-{
-    /* the 97.5 % point of the normal distribution: a 95 % interval, two-sided (Wilson 1927) */
-    const double z = 1.959963984540054;
-    *low = 0;
-    *high = 1;
-    if (n <= 0) return;
-    double p = (double)k / (double)n, m = (double)n;
-    double middle = (p + z * z / (2 * m)) / (1 + z * z / m);
-    double half = z / (1 + z * z / m) * sqrt(p * (1 - p) / m + z * z / (4 * m * m));
-    *low = fmax(0, middle - half);
-    *high = fmin(1, middle + half);
-}
-
 /* All arrays at once, so that a round over the data can't fail halfway for memory. */
 hone_status hone_evaluation_make(int64_t n, int classes, const hone_model *names, hone_evaluation *out)
 {
