@@ -3,7 +3,7 @@
  * Contract: what is asked for is opened or refused with the reason and the fix; only "auto" chooses,
  * and hone_backend_describe says what it chose. The CUDA dialect is a plugin opened with dlopen, so
  * the same binary runs where CUDA is not installed. Must not compute, and must not know graphs. */
-#define _DEFAULT_SOURCE /* madvise */
+#define _GNU_SOURCE /* madvise, dladdr */
 #include "dialect.h"
 
 #include <dlfcn.h>
@@ -122,19 +122,40 @@ static hone_status open_cpu(int threads, hone_backend **out)
     return HONE_OK;
 }
 
-/* "libhone_NAME.so" beside the binary, in .. or ../lib of it, then wherever the loader looks. A path with
- * '/' is tried alone by dlopen, so no stray library of the working directory is taken. */
-static void *open_plugin(const char *name, char *tried, size_t tried_bytes)
+/* The folder of the file that this code was loaded from: the program, or libhone.so. "" where it can't be told. */
+static void own_folder(char *folder, size_t bytes)
 {
-    char folder[3072] = "";
-    ssize_t got = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    Dl_info info;
+    hone_status (*self)(const char *, int, hone_backend **) = hone_backend_open;
+    void *address;
+    memcpy(&address, &self, sizeof address); /* POSIX's functions are objects to dladdr */
+    folder[0] = '\0';
+    if (!dladdr(address, &info) || !info.dli_fname || !strchr(info.dli_fname, '/')) return;
+    snprintf(folder, bytes, "%s", info.dli_fname);
+    *strrchr(folder, '/') = '\0';
+}
+
+/* The folder of the running program, whatever name it was started by. */
+static void program_folder(char *folder, size_t bytes)
+{
+    ssize_t got = readlink("/proc/self/exe", folder, bytes - 1);
     folder[got > 0 ? got : 0] = '\0';
     char *slash = strrchr(folder, '/');
     if (slash) *slash = '\0';
+    else folder[0] = '\0';
+}
+
+/* "libhone_NAME.so" beside the library or the binary, in .. or ../lib of it, then wherever the loader looks. A path with
+ * '/' is tried alone by dlopen, so no stray library of the working directory is taken. */
+static void *open_plugin(const char *name, char *tried, size_t tried_bytes)
+{
+    char folder[2][3072], path[4096];
+    own_folder(folder[0], sizeof folder[0]);
+    program_folder(folder[1], sizeof folder[1]);
     static const char *const place[] = {"", "/../lib", "/.."}; /* build folder, installed, test of a build folder */
-    char path[4096];
-    for (int k = 0; slash && k < 3; k++) {
-        snprintf(path, sizeof path, "%s%s/libhone_%s.so", folder, place[k], name);
+    for (int k = 0; k < 6; k++) {
+        if (!folder[k / 3][0]) continue;
+        snprintf(path, sizeof path, "%s%s/libhone_%s.so", folder[k / 3], place[k % 3], name);
         if (access(path, R_OK) != 0) continue;
         void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (!plugin) snprintf(tried, tried_bytes, "%s", dlerror());

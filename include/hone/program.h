@@ -7,7 +7,8 @@
  * Programs made with `share` use the arenas of the first one (PARAM, STATE, OPT, GRAD, SCALAR, CONST
  * by parameter name; ACT and WORK where they are large enough): train and eval, full and short batch
  * are programs over one set of parameters. The owner must outlive its sharers; steps don't overlap.
- * ACT being shared, kept outputs of one program are valid until the next step of another. */
+ * ACT being shared, kept outputs of one program are valid until the next step of another. With `apart` a forward
+ * program borrows only what no forward step writes (PARAM, STATE), so steps of several threads may overlap. */
 #ifndef HONE_PROGRAM_H
 #define HONE_PROGRAM_H
 
@@ -30,6 +31,8 @@ typedef struct hone_compile_opts {
     bool                no_fuse;
     bool                eager;       /* never record                                               */
     hone_program       *share;       /* NULL: own everything                                       */
+    bool                apart;       /* with share, loss NONE, fp32 in host memory: steps may overlap with the owner's;
+                                        the backend may be another one of the same name (threads of its own)     */
     hone_precision      precision;   /* AUTO (0): as `share`, else the backend's best; what it lacks is refused */
     float               loss_scale;  /* fp16: the first one; 0 = HONE_LOSS_SCALE_INIT               */
 } hone_compile_opts;

@@ -9,6 +9,7 @@
 #include "hone/config.h"
 #include "hone/data.h"
 #include "hone/model.h"
+#include "hone/predictor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -70,17 +71,6 @@ typedef struct hone_eval_opts {
     const volatile int *stop;
 } hone_eval_opts;
 hone_status hone_evaluate(const char *model_path, const hone_eval_opts *o, hone_evaluation *out) HONE_MUST_USE;
-
-/* A loaded model for single predictions. */
-typedef struct hone_predictor hone_predictor;
-hone_status hone_predictor_open(const char *model_path, const char *device, int threads, hone_predictor **out) HONE_MUST_USE;
-const hone_model *hone_predictor_model(const hone_predictor *p);
-/* pixels: `count` preprocessed images u8 (H,W,C); probability (count, classes). */
-hone_status hone_predictor_run(hone_predictor *p, const uint8_t *pixels, int count, float *probability) HONE_MUST_USE;
-/* Text models: text[k] is UTF-8 of bytes[k] bytes; probability (count, classes). Threads can't change the bits. */
-hone_status hone_predictor_texts(hone_predictor *p, const char *const *text, const size_t *bytes, int count,
-                                 float *probability) HONE_MUST_USE;
-void        hone_predictor_close(hone_predictor *p);
 
 /* Learning rate before step `step` of `steps_total`, `steps_per_epoch` steps an epoch; plateau_scale
  * is 1 unless the plateau rule has cut it. Same formulas as torch.optim.lr_scheduler, per step. */

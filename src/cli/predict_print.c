@@ -4,24 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hone/predictor.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
-
-/* The `top` largest of p (classes) to the front of `order`, equal ones in class order; NaN counts as least. */
-static void best_first(const hone_printing *d, const float *p)
-{
-    for (int c = 0; c < d->classes; c++) d->order[c] = c;
-    for (int k = 0; k < d->top; k++) {
-        int best = k;
-        for (int c = k + 1; c < d->classes; c++) {
-            float a = p[d->order[c]], b = p[d->order[best]];
-            if (a > b || (!(b == b) && a == a)) best = c;
-        }
-        int taken = d->order[best]; /* shift, not swap: the rest stays in class order */
-        memmove(d->order + k + 1, d->order + k, (size_t)(best - k) * sizeof *d->order);
-        d->order[k] = taken;
-    }
-}
 
 /* What "%.9g" writes, without printf where the score is one that wins: printing was a third of the time. */
 static void add_score(hone_text *t, double x)
@@ -101,7 +86,7 @@ void hone_printing_header(const hone_printing *d)
 /* Into a buffer, so that many can be written at once. */
 void hone_printing_add(hone_text *t, const hone_printing *d, const char *input, const float *p)
 {
-    best_first(d, p);
+    hone_predictor_top(p, d->classes, d->top, d->order);
     if (d->format == HONE_PRINT_JSONL) add_jsonl(t, d, input, p);
     else if (d->format == HONE_PRINT_CSV) add_csv(t, d, input, p);
     else add_table(t, d, input, p);

@@ -33,10 +33,18 @@ hone_status hone_pass_copy(hone_program *p, const hone_graph *g)
     return hone_graph_step(p->graph, &p->step);
 }
 
-/* Addresses of one device mean nothing to another. */
+/* Addresses of one device mean nothing to another; host memory is one, whichever backend's threads read it. */
 static hone_status check_share(const hone_program *p, const hone_program *share)
 {
-    if (share && share->backend != p->backend)
+    bool same = share && share->backend == p->backend;
+    if (share && p->opts.apart) { /* a 16-bit shadow would be refreshed by whoever comes first: a race */
+        bool fp32 = hone_precision_storage(share->graph->precision) == HONE_F32;
+        if (!p->backend->host_memory || !fp32 || p->opts.loss != HONE_NONE)
+            return hone_fail(HONE_ERR_USAGE, "compile them to take turns",
+                             "compile: only forward programs in fp32 and host memory can run apart");
+        same = share->backend->host_memory && strcmp(share->backend->name, p->backend->name) == 0;
+    }
+    if (share && !same)
         return hone_fail(HONE_ERR_USAGE, "compile both for one backend", "compile: the shared program is on %s, not %s",
                          share->backend->name, p->backend->name);
     return HONE_OK;

@@ -192,7 +192,7 @@ static void place_other(hone_program *p, hone_tid t)
     case HONE_ROLE_OPT: p->borrowed[t] = owner_has(p, x->role); return; /* placed by update.c */
     case HONE_ROLE_CONST:
     case HONE_ROLE_SCALAR:
-        if (p->owner) borrow(p, t);
+        if (p->owner && !p->opts.apart) borrow(p, t);
         if (p->borrowed[t]) return;
         break;
     case HONE_ROLE_INPUT: break;
@@ -222,12 +222,13 @@ static void size_flat_arenas(hone_program *p)
             (flat + (size_t)p->sparse_bytes) * (size_t)p->slot_count + (p->ema ? flat + state : 0);
 }
 
-/* ACT and WORK hold nothing between steps, so a sharer runs in the owner's where they are large enough. */
+/* ACT and WORK hold nothing between steps, so a sharer runs in the owner's where they are large enough and steps
+ * take turns. */
 static void borrow_scratch(hone_program *p, hone_role role)
 {
     /* A sharer in a guarded arena would overwrite the guards. */
     bool guarded = p->opts.no_reuse || (p->owner && p->owner->opts.no_reuse);
-    if (!p->owner || guarded || p->owner->role_bytes[role] < p->role_bytes[role]) return;
+    if (!p->owner || p->opts.apart || guarded || p->owner->role_bytes[role] < p->role_bytes[role]) return;
     p->borrows[role] = true;
     p->role_bytes[role] = 0;
 }

@@ -101,6 +101,8 @@ hone_status hone_export_safetensors(hone_saved *s, hone_dtype dtype, const char 
     HONE_TRY(hone_export_labels(s->model, folder));
     HONE_TRY(hone_export_config(s->model, a, folder));
     HONE_TRY(hone_export_card(s, a, folder));
-    if (hone_model_preprocess(s->model)->vocab > 0) HONE_TRY(hone_export_copy(s->run_dir, folder, "tokenizer.json"));
+    if (s->tokenizer_json) HONE_TRY(hone_export_file(folder, "tokenizer.json", s->tokenizer_json));
+    else if (hone_model_preprocess(s->model)->vocab > 0)
+        HONE_TRY(hone_export_copy(s->run_dir, folder, "tokenizer.json"));
     return write_weights(s->model, dtype, folder, bytes);
 }

@@ -15,8 +15,9 @@ enum { BATCH = 256, ROOM = 1 << 14, PARTS_MAX = 64 };
 struct hone_text_predictor {
     hone_backend *backend;
     const hone_model *model;
+    const hone_text_predictor *first; /* of another lane: it lends parameters and tokenizer; NULL: they are here */
     hone_text_side *side;
-    hone_program *owner, *program; /* the parameters' and, where it was outgrown, the one in use */
+    hone_program *owner, *program; /* the parameters' and the one in use, where that is another */
     hone_model_io io;
     int64_t room;
     int parts;
@@ -34,7 +35,7 @@ struct hone_text_predictor {
 static hone_status compile_for(hone_text_predictor *t, int64_t room)
 {
     hone_model_opts o = {.batch = BATCH, .mode = HONE_MODE_EVAL, .accumulate = 1, .tokens = room};
-    hone_compile_opts compile = {.loss = HONE_NONE, .share = t->owner};
+    hone_compile_opts compile = {.loss = HONE_NONE, .share = t->owner, .apart = t->first != NULL};
     hone_graph *g = NULL;
     hone_program *program = NULL;
     int32_t label[BATCH] = {0};
@@ -52,16 +53,27 @@ static hone_status compile_for(hone_text_predictor *t, int64_t room)
     return hone_program_write(program, t->io.label, label, sizeof label); /* read by the graph, of no meaning */
 }
 
-hone_status hone_text_predictor_open(hone_saved *saved, hone_backend *b, hone_text_predictor **out)
+hone_program *hone_text_predictor_owner(const hone_text_predictor *t) { return t->owner; }
+
+/* An owner's parameters are uploaded here; of a tokenizer there is one, since it never changes. */
+hone_status hone_text_predictor_open(hone_saved *saved, hone_backend *b, const hone_text_predictor *first,
+                                     hone_text_predictor **out)
 {
     hone_text_predictor *t = calloc(1, sizeof *t);
     if (!t) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     t->backend = b;
     t->model = saved->model;
     t->parts = b->threads < 1 ? 1 : b->threads > PARTS_MAX ? PARTS_MAX : b->threads;
-    hone_status status = hone_text_load(saved, &t->side);
+    t->first = first;
+    hone_status status = HONE_OK;
+    if (first) {
+        t->side = first->side;
+        t->owner = first->owner;
+    } else {
+        status = hone_text_load(saved, &t->side);
+    }
     if (status == HONE_OK) status = compile_for(t, ROOM);
-    if (status == HONE_OK) status = hone_model_upload(saved->model, t->program);
+    if (status == HONE_OK && !first) status = hone_model_upload(saved->model, t->program);
     if (status == HONE_OK) {
         *out = t;
         return HONE_OK;
@@ -137,9 +149,9 @@ void hone_text_predictor_close(hone_text_predictor *t)
 {
     if (!t) return;
     if (t->program != t->owner) hone_program_free(t->program); /* a sharer goes before the owner */
-    hone_program_free(t->owner);
+    if (!t->first) hone_program_free(t->owner);
     for (int k = 0; k < PARTS_MAX; k++) hone_ids_free(&t->ids[k]);
-    hone_text_close(t->side);
+    if (!t->first) hone_text_close(t->side);
     free(t->token);
     free(t);
 }

@@ -1,149 +1,228 @@
-/* predictor.c - a saved model behind one call: pixels in, probabilities out (train.h).
+/* predictor.c - a saved model behind one handle, for any number of threads (hone/predictor.h).
  *
- * One program for a batch of up to BATCH images; fewer are padded with copies of row 0, whose results
- * are dropped, so that any count runs without compiling again. */
+ * A call takes an idle lane (engine.h), makes one where all are busy and there may be more, or waits; and gives it back.
+ * The lock is held for the choice only, never while something is computed or compiled. */
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "hone/train.h"
+#include "core/thread.h"
+#include "data/image.h"
+#include "train/engine.h"
 #include "train/pass.h"
-#include "train/predictor.h"
-#include "train/saved.h"
 
-enum { BATCH = 16 };
-
-/* Both programs share one set of parameters; `many` owns it. Not for two threads at once. */
 struct hone_predictor {
     hone_saved saved;
-    hone_backend *backend;
-    hone_text_predictor *text; /* a text model's; nothing below is then there */
-    hone_program *one, *many;  /* for 1 image and for BATCH: a single one should not cost BATCH */
-    hone_model_io one_io, many_io;
-    void *pool;         /* device memory for BATCH images, NULL on a host backend */
-    float *probability; /* (BATCH, classes) */
+    hone_predictor_opts opts; /* its device may be gone after opening: lanes ask the first one's */
+    pthread_mutex_t lock;
+    pthread_cond_t freed;
+    hone_engine *first; /* owns the parameters */
+    /* under the lock */
+    hone_engine **idle; /* (most) a stack: the lane used last has its memory in the caches */
+    int idle_count, made, most;
 };
 
-/* `share` NULL: this program owns the parameters. */
-static hone_status compile_for(hone_predictor *p, int batch, hone_program *share, hone_program **program,
-                               hone_model_io *io)
+/* --- lanes ------------------------------------------------------------------------------------------------- */
+
+/* Under the lock; true where the caller may make a lane, and *out an idle one otherwise. */
+static bool wait_for_lane(hone_predictor *p, hone_engine **out)
 {
-    const hone_preprocess *pre = hone_model_preprocess(p->saved.model);
-    hone_model_opts o = {.batch = batch,
-                         .pool_rows = batch,
-                         .pool_h = pre->height,
-                         .pool_w = pre->width,
-                         .mode = HONE_MODE_EVAL,
-                         .accumulate = 1};
-    hone_compile_opts compile = {
-        .loss = HONE_NONE, .share = share, .precision = hone_saved_precision(&p->saved, p->backend)};
-    hone_graph *g = NULL;
-    HONE_TRY(hone_model_build(p->saved.model, &o, &g, io));
-    hone_status status = hone_compile(g, p->backend, &compile, program);
-    hone_graph_free(g);
-    return status;
+    while (p->idle_count == 0 && p->made >= p->most) pthread_cond_wait(&p->freed, &p->lock);
+    *out = p->idle_count > 0 ? p->idle[--p->idle_count] : NULL;
+    if (!*out) p->made++;
+    return !*out;
 }
 
-/* Labels take no part in a prediction but the graph reads them; rows are 0, 1, 2.... */
-static hone_status fill_inputs(hone_program *program, const hone_model_io *io, int batch)
+/* A lane that can't be made for want of memory is no error: the lanes there are serve, one call after the other. */
+static hone_engine *take(hone_predictor *p)
 {
-    int32_t row[BATCH] = {0}, zero[BATCH] = {0};
-    float one[BATCH];
-    for (int k = 0; k < batch; k++) {
-        row[k] = k;
-        one[k] = 1.0f;
+    hone_engine *e;
+    for (;;) {
+        pthread_mutex_lock(&p->lock);
+        bool may_make = wait_for_lane(p, &e);
+        pthread_mutex_unlock(&p->lock);
+        if (!may_make || hone_engine_open(&p->saved, &p->opts, p->first, &e) == HONE_OK) return e;
+        hone_error_clear();
+        pthread_mutex_lock(&p->lock);
+        p->most = --p->made; /* at least 1: the first one was made by opening */
+        pthread_mutex_unlock(&p->lock);
     }
-    size_t bytes = (size_t)batch * 4;
-    if (io->row != HONE_NONE) HONE_TRY(hone_program_write(program, io->row, row, bytes));
-    if (io->sample != HONE_NONE) HONE_TRY(hone_program_write(program, io->sample, row, bytes));
-    if (io->label != HONE_NONE) HONE_TRY(hone_program_write(program, io->label, zero, bytes));
-    if (io->row_weight != HONE_NONE) HONE_TRY(hone_program_write(program, io->row_weight, one, bytes));
+}
+
+static void give(hone_predictor *p, hone_engine *e)
+{
+    pthread_mutex_lock(&p->lock);
+    p->idle[p->idle_count++] = e;
+    pthread_cond_signal(&p->freed);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* --- opening ----------------------------------------------------------------------------------------------- */
+
+static hone_status open_first(hone_predictor *p, const char *model_path)
+{
+    HONE_TRY(hone_saved_open(model_path, &p->saved));
+    HONE_TRY(hone_engine_open(&p->saved, &p->opts, NULL, &p->first));
+    p->most = !hone_engine_can_lend(p->first) ? 1 : p->opts.lanes > 0 ? p->opts.lanes : hone_cpu_count();
+    p->idle = calloc((size_t)p->most, sizeof *p->idle);
+    if (!p->idle) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %d lanes", p->most);
+    p->made = p->idle_count = 1;
+    p->idle[0] = p->first;
+    p->opts.device = NULL; /* the caller's string */
     return HONE_OK;
 }
 
-/* Everything slow or fallible happens here; a prediction only computes. */
-hone_status hone_predictor_open(const char *model_path, const char *device, int threads, hone_predictor **out)
+hone_status hone_predictor_open_with(const char *model_path, const hone_predictor_opts *o, hone_predictor **out)
 {
-    hone_status status;
+    *out = NULL;
+    if (o->lanes < 0 || o->threads < 0)
+        return hone_fail(HONE_ERR_USAGE, "0 lets hone choose", "%d lanes of %d threads", o->lanes, o->threads);
     hone_predictor *p = calloc(1, sizeof *p);
     if (!p) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    HONE_GOTO(status, hone_saved_open(model_path, &p->saved), fail);
-    HONE_GOTO(status, hone_backend_open(device ? device : "auto", threads, &p->backend), fail);
-    if (hone_model_preprocess(p->saved.model)->vocab > 0) {
-        HONE_GOTO(status, hone_text_predictor_open(&p->saved, p->backend, &p->text), fail);
-        *out = p;
-        return HONE_OK;
-    }
-    HONE_GOTO(status, compile_for(p, BATCH, NULL, &p->many, &p->many_io), fail);
-    HONE_GOTO(status, compile_for(p, 1, p->many, &p->one, &p->one_io), fail);
-    HONE_GOTO(status, hone_model_upload(p->saved.model, p->many), fail);
-    HONE_GOTO(status, fill_inputs(p->many, &p->many_io, BATCH), fail);
-    HONE_GOTO(status, fill_inputs(p->one, &p->one_io, 1), fail);
-    p->probability = malloc((size_t)BATCH * (size_t)hone_model_classes(p->saved.model) * sizeof(float));
-    if (!p->probability) {
-        status = hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-        goto fail;
-    }
-    /* the host path keeps a copy too: the caller's memory may be shorter than a batch */
-    size_t pixels = (size_t)BATCH * hone_pass_sample_bytes(hone_model_preprocess(p->saved.model));
-    HONE_GOTO(status, p->backend->alloc(p->backend, pixels, &p->pool), fail);
-    *out = p;
-    return HONE_OK;
-fail:
-    hone_predictor_close(p);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->freed, NULL);
+    p->opts = *o;
+    hone_status status = open_first(p, model_path);
+    if (status == HONE_OK) *out = p;
+    else hone_predictor_close(p);
     return status;
 }
 
-/* Owned by the predictor: valid until it is closed. */
-const hone_model *hone_predictor_model(const hone_predictor *p) { return p->saved.model; }
-
-/* `count` <= BATCH images, pixels (count, H, W, C), out (count, classes). */
-static hone_status run_some(hone_predictor *p, const uint8_t *pixels, int count, float *out)
+hone_status hone_predictor_open(const char *model_path, const char *device, int threads, hone_predictor **out)
 {
-    size_t image = hone_pass_sample_bytes(hone_model_preprocess(p->saved.model));
-    size_t classes = (size_t)hone_model_classes(p->saved.model);
-    bool single = count == 1;
-    hone_program *program = single ? p->one : p->many;
-    hone_tid result = single ? p->one_io.probability : p->many_io.probability;
-    size_t rows = single ? 1 : BATCH;
-    /* rows past `count` keep older pixels: computed, never looked at */
-    HONE_TRY(p->backend->upload(p->backend, p->pool, pixels, (size_t)count * image));
-    HONE_TRY(hone_program_bind_pool(program, single ? p->one_io.pool : p->many_io.pool, p->pool));
-    HONE_TRY(hone_program_forward_backward(program));
-    HONE_TRY(hone_program_read(program, result, p->probability, rows * classes * sizeof(float)));
-    memcpy(out, p->probability, (size_t)count * classes * sizeof(float));
-    return HONE_OK;
+    hone_predictor_opts o = {.device = device, .threads = threads};
+    return hone_predictor_open_with(model_path, &o, out);
+}
+
+/* Those who read go before the owner; a half-opened one has at most the first. */
+void hone_predictor_close(hone_predictor *p)
+{
+    if (!p) return;
+    for (int k = 0; k < p->idle_count; k++)
+        if (p->idle[k] != p->first) hone_engine_close(p->idle[k]);
+    hone_engine_close(p->first);
+    hone_saved_close(&p->saved);
+    pthread_cond_destroy(&p->freed);
+    pthread_mutex_destroy(&p->lock);
+    free(p->idle);
+    free(p);
+}
+
+/* --- what was opened --------------------------------------------------------------------------------------- */
+
+const hone_model *hone_predictor_model(const hone_predictor *p) { return p->saved.model; }
+int hone_predictor_classes(const hone_predictor *p) { return hone_model_classes(p->saved.model); }
+bool hone_predictor_takes_text(const hone_predictor *p) { return hone_model_preprocess(p->saved.model)->vocab > 0; }
+
+const char *hone_predictor_label(const hone_predictor *p, int k)
+{
+    return k >= 0 && k < hone_predictor_classes(p) ? hone_model_class_name(p->saved.model, k) : NULL;
+}
+
+/* --- predictions ------------------------------------------------------------------------------------------- */
+
+/* The other kind of input would be read as garbage. */
+static hone_status check_call(const hone_predictor *p, bool text, int count)
+{
+    if (count < 0) return hone_fail(HONE_ERR_USAGE, NULL, "%d inputs", count);
+    if (hone_predictor_takes_text(p) == text) return HONE_OK;
+    if (text) return hone_fail(HONE_ERR_USAGE, "give it images", "the model labels images, not texts");
+    return hone_fail(HONE_ERR_USAGE, "give it texts", "the model labels texts, not images");
 }
 
 hone_status hone_predictor_texts(hone_predictor *p, const char *const *text, const size_t *bytes, int count,
                                  float *probability)
 {
-    if (p->text) return hone_text_predictor_run(p->text, text, bytes, count, probability);
-    return hone_fail(HONE_ERR_USAGE, "give it images", "the model labels images, not texts");
+    HONE_TRY(check_call(p, true, count));
+    if (count == 0) return HONE_OK;
+    hone_engine *e = take(p);
+    hone_status status = hone_engine_texts(e, text, bytes, count, probability);
+    give(p, e);
+    return status;
 }
 
-/* In chunks of BATCH; probability (count, classes). */
 hone_status hone_predictor_run(hone_predictor *p, const uint8_t *pixels, int count, float *probability)
 {
+    HONE_TRY(check_call(p, false, count));
+    if (count == 0) return HONE_OK;
+    hone_engine *e = take(p);
+    hone_status status = hone_engine_images(e, pixels, count, probability);
+    give(p, e);
+    return status;
+}
+
+/* (count, H, W, C) of the model; NULL with the error recorded. */
+static uint8_t *room_for(const hone_predictor *p, int count)
+{
     size_t image = hone_pass_sample_bytes(hone_model_preprocess(p->saved.model));
-    size_t classes = (size_t)hone_model_classes(p->saved.model);
-    if (p->text) return hone_fail(HONE_ERR_USAGE, "give it texts", "the model labels texts, not images");
-    for (int at = 0; at < count; at += BATCH) {
-        int some = count - at < BATCH ? count - at : BATCH;
-        HONE_TRY(run_some(p, pixels + (size_t)at * image, some, probability + (size_t)at * classes));
+    uint8_t *pixels = malloc(image * (size_t)count + 1);
+    if (!pixels) (void)hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %d images of %zu bytes", count, image);
+    return pixels;
+}
+
+/* Decoded in the caller's thread, before a lane is taken. */
+hone_status hone_predictor_encoded(hone_predictor *p, const void *const *data, const size_t *bytes, int count,
+                                   float *probability)
+{
+    HONE_TRY(check_call(p, false, count));
+    const hone_preprocess *pre = hone_model_preprocess(p->saved.model);
+    uint8_t *pixels = room_for(p, count);
+    hone_status status = pixels ? HONE_OK : HONE_ERR_MEMORY;
+    for (int k = 0; k < count && status == HONE_OK; k++) {
+        char name[32];
+        snprintf(name, sizeof name, "image %d", k);
+        status = hone_image_bytes(name, data[k], bytes[k], pre, pixels + (size_t)k * hone_pass_sample_bytes(pre));
     }
+    if (status == HONE_OK) status = hone_predictor_run(p, pixels, count, probability);
+    free(pixels);
+    return status;
+}
+
+/* Checked here, because nothing behind it can know what the caller's memory holds. */
+static hone_status check_size(int height, int width, int channels)
+{
+    enum { SIDE_MAX = 1 << 15 };
+    if (height < 1 || width < 1 || height > SIDE_MAX || width > SIDE_MAX || (channels != 1 && channels != 3))
+        return hone_fail(HONE_ERR_USAGE, "sides in 1..32768; 1 channel, or 3 (RGB)", "pixels of %d x %d x %d", height,
+                         width, channels);
     return HONE_OK;
 }
 
-/* Also unwinds a half-opened one: everything in it is NULL until it is made. */
-void hone_predictor_close(hone_predictor *p)
+hone_status hone_predictor_pixels(hone_predictor *p, const uint8_t *pixels, int height, int width, int channels,
+                                  int count, float *probability)
 {
-    if (!p) return;
-    if (p->pool) p->backend->free(p->backend, p->pool);
-    hone_text_predictor_close(p->text);
-    hone_program_free(p->one); /* a sharer goes before the owner */
-    hone_program_free(p->many);
-    hone_backend_close(p->backend);
-    hone_saved_close(&p->saved);
-    free(p->probability);
-    free(p);
+    HONE_TRY(check_call(p, false, count));
+    HONE_TRY(check_size(height, width, channels));
+    const hone_preprocess *pre = hone_model_preprocess(p->saved.model);
+    size_t image = (size_t)height * (size_t)width * (size_t)channels;
+    uint8_t *fitted = room_for(p, count);
+    hone_status status = fitted ? HONE_OK : HONE_ERR_MEMORY;
+    for (int k = 0; k < count && status == HONE_OK; k++) {
+        hone_image in = {height, width, channels, 1, (uint8_t *)pixels + (size_t)k * image};
+        status = hone_image_fit(&in, pre->height, pre->width, pre->channels, pre->resize,
+                                fitted + (size_t)k * hone_pass_sample_bytes(pre));
+    }
+    if (status == HONE_OK) status = hone_predictor_run(p, fitted, count, probability);
+    free(fitted);
+    return status;
+}
+
+/* By insertion: `count` is a few. A NaN is no better than anything, and anything is better than a NaN. */
+int hone_predictor_top(const float *probability, int classes, int count, int *best)
+{
+    int filled = 0;
+    for (int c = 0; c < classes && count > 0; c++) {
+        float x = probability[c];
+        int at = filled;
+        for (; at > 0; at--) {
+            float before = probability[best[at - 1]];
+            if (!(x > before || (before != before && x == x))) break;
+        }
+        if (at == count) continue;
+        if (filled < count) filled++;
+        memmove(best + at + 1, best + at, (size_t)(filled - 1 - at) * sizeof *best);
+        best[at] = c;
+    }
+    return filled;
 }

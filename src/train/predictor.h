@@ -1,14 +1,18 @@
-/* predictor.h - the text side of a predictor (predict_text.c), for predictor.c alone. */
+/* predictor.h - the text side of a lane of a predictor (predict_text.c), for engine.c alone. */
 #ifndef HONE_TRAIN_PREDICTOR_H
 #define HONE_TRAIN_PREDICTOR_H
 
-#include "hone/train.h"
+#include "hone/predictor.h"
 #include "train/saved.h"
 
 typedef struct hone_text_predictor hone_text_predictor;
 
-/* `saved` and `b` are the predictor's and outlive it. Errors: DATA where the tokenizer is missing or does not fit. */
-hone_status hone_text_predictor_open(hone_saved *saved, hone_backend *b, hone_text_predictor **out) HONE_MUST_USE;
+/* `saved` and `b` are the lane's and outlive it. `first` (may be NULL) lends parameters and tokenizer, and outlives it,
+ * too. Errors: DATA where the tokenizer is missing or does not fit. */
+hone_status hone_text_predictor_open(hone_saved *saved, hone_backend *b, const hone_text_predictor *first,
+                                     hone_text_predictor **out) HONE_MUST_USE;
+/* The program whose parameters it uses: its own, or that of `first`. */
+hone_program *hone_text_predictor_owner(const hone_text_predictor *t);
 /* As hone_predictor_texts. */
 hone_status hone_text_predictor_run(hone_text_predictor *t, const char *const *text, const size_t *bytes, int count,
                                     float *probability) HONE_MUST_USE;
