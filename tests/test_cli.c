@@ -253,6 +253,46 @@ static void examples_of_help_are_valid(void **state)
         }
 }
 
+/* --- completion ------------------------------------------------------------------------------------------------- */
+/* What bash offers for the last of `words` (shell words, hone first) after it has read the script. */
+static void assert_offers(const char *words, int last, const char *offered)
+{
+    char line[1024], answer[4096] = "";
+    snprintf(line, sizeof line,
+             "bash -c 'source <(" HONE_BINARY
+             " completion bash); COMP_WORDS=(%s); COMP_CWORD=%d; _hone; echo ${COMPREPLY[*]}'",
+             words, last);
+    FILE *f = popen(line, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(answer, sizeof answer, f));
+    assert_int_equal(pclose(f), 0);
+    answer[strcspn(answer, "\n")] = 0;
+    assert_string_equal(answer, offered);
+}
+
+static void completion_in_bash(void **state)
+{
+    (void)state;
+    assert_offers("hone comp", 1, "compare completion");
+    assert_offers("hone train page.yaml train.optimizer.mom", 3, "train.optimizer.momentum=");
+    assert_offers("hone eval --spl", 2, "--split");
+    assert_offers("hone eval --thr", 2, "--threads");
+    assert_offers("hone eval train.optimizer.mom", 2, ""); /* eval takes no overrides */
+    assert_offers("hone help doc", 2, "doctor");
+    outcome o = run("completion fish");
+    assert_int_equal(o.code, HONE_ERR_USAGE);
+    done(&o);
+}
+
+static void exit_codes_page(void **state)
+{
+    (void)state;
+    outcome o = run("help exit-codes");
+    assert_int_equal(o.code, 0);
+    assert_non_null(strstr(o.out, "75  interrupted and saved"));
+    done(&o);
+}
+
 /* --- did you mean --------------------------------------------------------------------------------------------- */
 /* Every deletion and swap of neighbours in `word`; `fits` is told by the message. */
 static void try_typos(const char *word, size_t from, const char *const *before, int before_count, const char *what)
@@ -418,6 +458,8 @@ int main(void)
         cmocka_unit_test(errors_have_a_fix_line),
         cmocka_unit_test(every_command_has_a_help_page),
         cmocka_unit_test(examples_of_help_are_valid),
+        cmocka_unit_test(completion_in_bash),
+        cmocka_unit_test(exit_codes_page),
         cmocka_unit_test(typos_of_commands_and_flags),
         cmocka_unit_test(json_results_are_objects),
         cmocka_unit_test(bench_has_its_figures),

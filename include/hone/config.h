@@ -144,6 +144,9 @@ char       *hone_config_resolved(const hone_config *c);
 /* `config explain KEY` (type, range, default, help; a prefix lists its keys), `config schema` (JSON Schema). */
 hone_status hone_config_explain(const char *key, char **text) HONE_MUST_USE;
 char       *hone_config_schema_json(void);
+/* Keys that a page or an override may set, "train.batch", in the order of the table; NULL behind the last. A key with
+ * a default per kind comes once a row. */
+const char *hone_config_key(int index);
 
 #ifdef __cplusplus
 }

@@ -82,9 +82,9 @@ const char *hone_cli_bytes(double bytes, char *text, size_t text_bytes);
 extern const hone_cli_command *const hone_cli_commands[]; /* ends with NULL: commands.c */
 const hone_cli_command *hone_cli_find(const char *name);  /* NULL if there is none      */
 
-extern const hone_cli_command hone_cli_bench_command, hone_cli_compare_command, hone_cli_config_command,
-    hone_cli_data_command, hone_cli_doctor_command, hone_cli_eval_command, hone_cli_export_command, hone_cli_help_row,
-    hone_cli_init_command, hone_cli_plan_command, hone_cli_predict_command, hone_cli_tokenizer_command,
-    hone_cli_train_command;
+extern const hone_cli_command hone_cli_bench_command, hone_cli_compare_command, hone_cli_completion_command,
+    hone_cli_config_command, hone_cli_data_command, hone_cli_doctor_command, hone_cli_eval_command,
+    hone_cli_export_command, hone_cli_help_row, hone_cli_init_command, hone_cli_plan_command, hone_cli_predict_command,
+    hone_cli_tokenizer_command, hone_cli_train_command;
 
 #endif

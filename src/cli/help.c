@@ -54,14 +54,33 @@ void hone_cli_help_all(FILE *f)
     print_flags(f, hone_cli_global_flags);
     fprintf(f, "\nexit codes: 0 ok, 1 run-time error, 2 usage or config, 3 data, 4 out of memory, 5 diverged,\n"
                "6 device or driver, 7 verification failed, 75 interrupted and resumable, 130 second Ctrl-C\n"
-               "\n`hone help COMMAND` shows flags and examples of one.\n");
+               "(hone help exit-codes)\n\n`hone help COMMAND` shows flags and examples of one.\n");
 }
+
+/* For scripts and job files: what each code promises, and what to do about it. */
+static const char exit_codes[] =
+    "exit codes of every command\n\n"
+    "    0  ok\n"
+    "    1  run-time error: a file could not be written, a limit of the system was met; the message names it\n"
+    "    2  usage or config: the command line or the page is wrong; nothing was started\n"
+    "    3  data: a file is missing, cut, damaged or does not fit; the message names file and place\n"
+    "    4  out of memory: a smaller train.batch, or `hone plan CONFIG` for the largest that fits\n"
+    "    5  diverged: no finite gradients; the last good checkpoint is there\n"
+    "    6  device or driver: `hone doctor` tells what is missing\n"
+    "    7  verification failed: a file that did not prove itself was not left behind\n"
+    "   75  interrupted and saved: the same command goes on (SIGTERM, SIGINT, SIGUSR1)\n"
+    "  130  second Ctrl-C: ended at once; the checkpoint before is there\n"
+    "\nin a job: restart on 75 (Kubernetes: restartPolicy OnFailure; Slurm: --requeue --signal=USR1@90 with srun)\n";
 
 /* The same page as `hone COMMAND --help`. */
 static int help_run(const hone_cli *cli)
 {
     if (cli->arg_count == 0) {
         hone_cli_help_all(stdout);
+        return HONE_OK;
+    }
+    if (strcmp(cli->arg[0], "exit-codes") == 0) {
+        fputs(exit_codes, stdout);
         return HONE_OK;
     }
     const hone_cli_command *c = hone_cli_find(cli->arg[0]);
@@ -74,9 +93,9 @@ static int help_run(const hone_cli *cli)
 const hone_cli_command hone_cli_help_row = {
     .name = "help",
     .run = help_run,
-    .arguments = "[COMMAND]",
-    .summary = "shows what can be typed",
+    .arguments = "[COMMAND|exit-codes]",
+    .summary = "shows what can be typed, and what exit codes mean",
     .least = 0,
     .most = 1,
-    .examples = "hone help\nhone help train\nhone train --help",
+    .examples = "hone help\nhone help train\nhone help exit-codes\nhone train --help",
 };

@@ -166,3 +166,11 @@ char *hone_config_schema_json(void)
     json_decref(root);
     return text;
 }
+
+/* Groups are no keys of their own. */
+const char *hone_config_key(int index)
+{
+    for (int k = 0; k < hone_schema_count; k++)
+        if (hone_schema[k].type != HONE_TYPE_GROUP && index-- == 0) return hone_schema[k].key;
+    return NULL;
+}
