@@ -21,8 +21,9 @@ USES = {
     "model": {"compile", "graph", "config", "io", "core"}, "data": {"config", "io", "core"},
     "report": {"io", "core"},
     "train": {"model", "compile", "graph", "data", "text", "report", "config", "io", "core"},
-    "export": {"train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
-    "cli": {"export", "train", "report", "text", "model", "compile", "graph", "data", "config", "io", "core"},
+    "onnx": {"train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
+    "export": {"onnx", "train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
+    "cli": {"export", "onnx", "train", "report", "text", "model", "compile", "graph", "data", "config", "io", "core"},
 }
 # Files that may hold #if besides include guards and extern "C": where the platform and libraries are told apart.
 MAY_IF = {"kernels/registry.c", "src/core/thread.c", "include/hone/status.h", "include/hone/philox.h"}

@@ -55,6 +55,11 @@ static const hone_cli_flag flags[] = {
     {"-o", "PATH", "where it goes"},
     {"--dtype", "fp32|fp16|bf16", "safetensors: type of the weights, default fp32"},
     {"--max-bytes", "N", "small: the file is no larger, default 10000000"},
+    {"--opset", "N", "onnx: 13 to 21, default 17"},
+    {"--no-fold", NULL, "onnx: batch norms stay nodes of their own"},
+    {"--with-preprocess", NULL, "onnx: uint8 images (N,h,w,C) of any size go in"},
+    {"--fp16", NULL, "onnx: weights stored in 16 bits"},
+    {"--int8", NULL, "onnx: 8-bit products, calibrated on the validation split"},
     {NULL, NULL, NULL},
 };
 
@@ -66,12 +71,13 @@ const hone_cli_command hone_cli_export_command = {
     .least = 1,
     .most = 1,
     .flag = flags,
-    .details = "MODEL is a run directory or a model file in it.\n"
-               "safetensors  a folder (RUN/export/safetensors without -o): weights by the names of torchvision, timm\n"
-               "             and Hugging Face with config.json, labels.txt, a model card; hone reads it as MODEL\n"
-               "small        one file (RUN/small.safetensors without -o) of a bag of n-grams: the rows that matter, in 8\n"
-               "             or 4 bits a number; prints the accuracy before and after; eval and predict read it as MODEL",
-    .examples = "hone export runs/fashion-cnn --to onnx\n"
+    .details =
+        "MODEL is a run directory or a model file in it.\n"
+        "safetensors  a folder (RUN/export/safetensors without -o): weights by the names of torchvision, timm\n"
+        "             and Hugging Face with config.json, labels.txt, a model card; hone reads it as MODEL\n"
+        "small        one file (RUN/small.safetensors without -o) of a bag of n-grams: the rows that matter, in 8\n"
+        "             or 4 bits a number; prints the accuracy before and after; eval and predict read it as MODEL",
+    .examples = "hone export runs/fashion-cnn --to onnx --with-preprocess -o shoes/model.onnx\n"
                 "hone export runs/fashion-cnn --to safetensors --dtype bf16 -o shoes\n"
                 "hone export runs/sections-bag --to small --max-bytes 10000000 -o sections.safetensors\n",
 };

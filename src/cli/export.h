@@ -15,7 +15,7 @@ typedef struct hone_cli_export {
     hone_status (*run)(const hone_cli *cli, const char *out);
 } hone_cli_export;
 
-extern const hone_cli_export hone_cli_export_safetensors, hone_cli_export_small;
+extern const hone_cli_export hone_cli_export_onnx, hone_cli_export_safetensors, hone_cli_export_small;
 extern const hone_cli_export *const hone_cli_exports[]; /* ends with NULL: export_table.c */
 
 #endif

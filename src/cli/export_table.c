@@ -5,5 +5,6 @@
 const hone_cli_export *const hone_cli_exports[] = {
     &hone_cli_export_safetensors,
     &hone_cli_export_small,
+    &hone_cli_export_onnx,
     NULL,
 };

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes starting corpora for the fuzz targets: the files of tests/golden/images.bin, small IDX sets, tokenizer files.
 
-usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/, fuzz_idx/ and fuzz_tokenizer/
+usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/, fuzz_idx/, fuzz_tokenizer/ and fuzz_onnx/
 """
 import gzip
 import json
@@ -10,7 +10,7 @@ import struct
 import sys
 
 root = pathlib.Path(sys.argv[1])
-for name in ("fuzz_image", "fuzz_idx", "fuzz_tokenizer"):
+for name in ("fuzz_image", "fuzz_idx", "fuzz_tokenizer", "fuzz_onnx"):
     (root / name).mkdir(parents=True, exist_ok=True)
 data = (pathlib.Path(__file__).parent.parent / "golden" / "images.bin").read_bytes()
 at = 8
@@ -48,3 +48,23 @@ ngram = {"model": {"type": "hone-ngram", "words": [1, 3], "chars": [2, 3], "buck
 chars = {"model": {"type": "hone-char", "vocab": ["[PAD]", "[UNK]", "a", "é"]}}
 for name, value in (("bert", bert), ("bpe", byte_level), ("ngram", ngram), ("char", chars)):
     (root / "fuzz_tokenizer" / name).write_bytes(json.dumps(value).encode() + b"\0" + "ab Éa [SEP] b!".encode())
+
+
+# an ONNX file of one initializer and two nodes: (field, value) pairs, numbers as varints, the rest with its length
+def message(*fields):
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += bytes([number << 3]) + bytes([value])
+        else:
+            value = value.encode() if isinstance(value, str) else value
+            out += bytes([number << 3 | 2, len(value)]) + value
+    return out
+
+
+axis = message((1, message((1, message((1, 1), (2, message((1, message((2, "N"))), (1, message((1, 2))))))))))
+attr = message((1, "axis"), (3, 1)) + b"\xa0\x01\x02"
+graph = message((1, message((1, "x"), (1, "w"), (2, "a"), (3, "n"), (4, "Add"))), (1, message((1, "a"), (2, "y"), (4, "Softmax"), (5, attr))),
+                (2, "g"), (5, message((1, 2), (2, 1), (8, "w"), (9, bytes(8)))), (11, message((1, "x"), (2, axis))), (12, message((1, "y"), (2, axis))))
+model = message((1, 8), (2, "hone"), (7, graph), (8, message((2, 17))), (14, message((1, "labels"), (2, "[]"))))
+(root / "fuzz_onnx" / "small").write_bytes(model)
