@@ -34,6 +34,7 @@ typedef struct hone_param {
     bool      decay;                       /* weight decay applies: not a bias, not a norm parameter */
     bool      trainable;                   /* false when frozen                                   */
     bool      sparse;                      /* only rows that a step touches get a gradient        */
+    bool      borrowed;                    /* value is memory of an open file, not the model's    */
 } hone_param;
 
 typedef struct hone_model hone_model;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "core/memory.h"
 #include "core/text.h"
 #include "io/fault.h"
 
@@ -379,7 +380,7 @@ hone_status hone_file_read(const char *path, size_t limit, char **data, size_t *
     if (size > limit) {
         status =
             hone_fail(HONE_ERR_RUNTIME, NULL, "%s is too large: %zu bytes, at most %zu are read", path, size, limit);
-    } else if (size == SIZE_MAX || !(buffer = malloc(size + 1))) {
+    } else if (size == SIZE_MAX || !(buffer = hone_big_alloc(size + 1))) {
         status = hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for its %zu bytes", path, size);
     }
     while (status == HONE_OK && got < size) {

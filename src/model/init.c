@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/thread.h"
 #include "hone/philox.h"
 #include "model/emit.h"
@@ -147,7 +148,7 @@ hone_status hone_param_set_add(hone_param_set *s, const hone_param *p, const hon
         return hone_fail(HONE_ERR_USAGE, "make the layers smaller", "%s: the model would have over 2^31 values",
                          p->name);
     if (s->count == s->capacity && !grow(s)) return hone_fail(HONE_ERR_MEMORY, NULL, "model: memory exhausted");
-    float *value = malloc((size_t)p->count * sizeof *value);
+    float *value = hone_big_alloc((size_t)p->count * sizeof *value);
     if (!value)
         return hone_fail(HONE_ERR_MEMORY, "make the layers smaller", "%s: no memory for %lld values", p->name,
                          (long long)p->count);
@@ -169,7 +170,8 @@ int hone_param_set_find(const hone_param_set *s, const char *name)
 /* Fine on a zeroed set. */
 void hone_param_set_free(hone_param_set *s)
 {
-    for (int k = 0; k < s->count; k++) free(s->item[k].value);
+    for (int k = 0; k < s->count; k++)
+        if (!s->item[k].borrowed) free(s->item[k].value);
     free(s->item);
     free(s->fill);
     free(s->layer);

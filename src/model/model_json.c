@@ -19,7 +19,7 @@
 #include "model/json_yaml.h"
 #include "model/model_private.h"
 
-enum { FILE_MAX_BYTES = 64 << 20, IMAGE_MAX = 1 << 14, CLASSES_MAX = 1 << 20 };
+enum { FILE_MAX_BYTES = 64 << 20, IMAGE_MAX = 1 << 14, CLASSES_MAX = 1 << 20, POISON_MAX = 1 << 16 };
 
 /* --- writing ----------------------------------------------------------------------------------------------- */
 
@@ -208,7 +208,8 @@ static hone_status as_data(hone_status status)
     return hone_fail(HONE_ERR_DATA, "the file is damaged or was not written by hone", "%s", e.message);
 }
 
-/* Poison after the check: NaN logits show at once that nobody read the weights. */
+/* Poison after the check: NaN logits show at once that nobody read the weights. Its beginning is enough of a table of half
+ * a gigabyte, whose pages need not be there at all when the values come from a file's memory. */
 static hone_status assemble(const char *path, hone_model *m, const json_t *root)
 {
     if (!json_is_array(json_object_get(root, "layers"))) return bad(path, "layers", "a list");
@@ -219,7 +220,7 @@ static hone_status assemble(const char *path, hone_model *m, const json_t *root)
     HONE_TRY(status);
     HONE_TRY(check_parameters(path, m, json_object_get(root, "parameters")));
     for (int k = 0; k < m->params.count; k++)
-        for (int64_t i = 0; i < m->params.item[k].count; i++) m->params.item[k].value[i] = NAN;
+        for (int64_t i = 0; i < m->params.item[k].count && i < POISON_MAX; i++) m->params.item[k].value[i] = NAN;
     return HONE_OK;
 }
 

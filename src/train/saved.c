@@ -65,10 +65,9 @@ static hone_status load_weights(hone_saved *s)
     bool found = false;
     hone_status status;
     if (s->weights) {
-        hone_safetensors *file;
-        HONE_TRY(hone_safetensors_open(s->weights, &file));
-        status = hone_weights_load(s->model, file, s->weights, true, &report);
-        hone_safetensors_close(file);
+        HONE_TRY(hone_safetensors_open(s->weights, &s->file));
+        hone_weights_borrow(s->model, s->file);
+        status = hone_weights_load(s->model, s->file, s->weights, true, &report);
     } else {
         HONE_TRY(hone_checkpoint_latest(s->run_dir, NULL, NULL, &found, &c));
         if (!found)
@@ -134,6 +133,7 @@ hone_status hone_saved_plain_config(bool text, hone_config **out)
 void hone_saved_close(hone_saved *s)
 {
     if (s->model) hone_model_free(s->model);
+    hone_safetensors_close(s->file);
     if (s->config) hone_config_free(s->config);
     free(s->run_dir);
     free(s->weights);

@@ -6,11 +6,12 @@
 #include "hone/model.h"
 
 typedef struct hone_saved {
-    hone_model *model;   /* with the saved weights                                               */
-    hone_config *config; /* of the run; NULL where there is no resolved.yaml beside the model    */
-    char *run_dir;       /* the folder that holds it                                             */
-    char *weights;       /* path of the file that the weights came from                          */
-    char *tokenizer_json; /* of a small file, which has it inside; NULL: tokenizer.json in run_dir */
+    hone_model *model;      /* with the saved weights                                               */
+    hone_config *config;    /* of the run; NULL where there is no resolved.yaml beside the model    */
+    char *run_dir;          /* the folder that holds it                                             */
+    char *weights;          /* path of the file that the weights came from                          */
+    hone_safetensors *file; /* whose memory large parameters are; NULL: none                         */
+    char *tokenizer_json;   /* of a small file, which has it inside; NULL: tokenizer.json in run_dir */
 } hone_saved;
 
 /* Weights: the named file, else best.safetensors, else the newest good checkpoint. Errors: USAGE where
@@ -36,6 +37,8 @@ typedef struct hone_weights_report {
  * class count (only dim 0 differs, and equals the class count) too; any other shape is an error. */
 hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const char *name, bool strict,
                               hone_weights_report *report) HONE_MUST_USE;
+/* Before loading: large fp32 parameters take the file's memory instead of a copy of it. `file` then outlives the model. */
+void hone_weights_borrow(hone_model *m, const hone_safetensors *file);
 /* The model's parameters as arrays for saving, pointing into the model. free() the result; NULL: memory. */
 hone_blob *hone_weights_blobs(hone_model *m, int *count);
 

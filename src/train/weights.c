@@ -25,7 +25,9 @@ static float half_to_float(uint16_t h)
 static bool to_floats(const hone_blob *b, float *out, int64_t count)
 {
     switch (b->dtype) {
-    case HONE_F32: memcpy(out, b->data, (size_t)count * sizeof *out); return true;
+    case HONE_F32:
+        if (out != b->data) memcpy(out, b->data, (size_t)count * sizeof *out);
+        return true;
     case HONE_F64:
         for (int64_t k = 0; k < count; k++) out[k] = (float)((const double *)b->data)[k];
         return true;
@@ -117,6 +119,21 @@ static hone_status load_one(hone_model *m, hone_param *p, const hone_safetensors
                          hone_dtype_name(b->dtype));
     r->loaded++;
     return HONE_OK;
+}
+
+/* Above this a copy costs more than it is worth: fresh pages, and the pass over them. */
+enum { BORROW_FROM = 1 << 20 };
+
+void hone_weights_borrow(hone_model *m, const hone_safetensors *file)
+{
+    for (int k = 0; k < hone_model_param_count(m); k++) {
+        hone_param *p = hone_model_param(m, k);
+        const hone_blob *b = hone_safetensors_find(file, p->name);
+        if (!b || b->dtype != HONE_F32 || p->count < BORROW_FROM || !same_shape(p, b, 0) || p->borrowed) continue;
+        free(p->value);
+        p->value = (float *)(uintptr_t)b->data;
+        p->borrowed = true;
+    }
 }
 
 /* A file that fits nothing at all is another model's, strict or not. */
