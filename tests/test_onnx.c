@@ -80,6 +80,41 @@ static void forms_are_exported(void **state)
         }
 }
 
+/* 8 bits: the reader, the walk and the size; on data that a moment of training suffices for. Without data they are
+ * refused, for there is nothing to calibrate on. */
+static void eight_bits_are_judged(void **state)
+{
+    (void)state;
+    static const char page[] = "data: {synthetic: {shape: [12, 12, 1], classes: 4, samples: 400}}\n"
+                               "model: {layers: [conv: {out: 16}, relu, conv: {out: 24, stride: 2}, batchnorm, relu,\n"
+                               "  flatten, linear: 48, relu, linear: classes]}\n"
+                               "train: {epochs: 2, batch: 20, optimizer: {name: sgd, lr: 0.05}}\n";
+    hone_config *c = NULL;
+    hone_train_opts t = {.device = "cpu", .threads = 2, .out = in_dir("run")};
+    hone_onnx_export_opts o = plain(17);
+    hone_onnx_report full, small;
+    assert_int_equal(hone_config_read_text("page", page, NULL, 0, &c), HONE_OK);
+    if (hone_train(c, &t, NULL) != HONE_OK) fail_msg("%s", hone_error_message());
+    hone_config_free(c);
+    if (hone_onnx_export(in_dir("run"), in_dir("full.onnx"), &o, &full) != HONE_OK)
+        fail_msg("%s", hone_error_message());
+    assert_non_null(strstr(full.source, "16 samples of val"));
+    o.int8 = true;
+    if (hone_onnx_export(in_dir("run"), in_dir("small.onnx"), &o, &small) != HONE_OK)
+        fail_msg("%s", hone_error_message());
+    assert_true(small.judged > 20 && small.accuracy_before > 0.9);
+    assert_true(small.accuracy_after >= small.accuracy_before - 0.05);
+    if (small.bytes * 100 > full.bytes * 35)
+        fail_msg("%llu bytes of %llu", (unsigned long long)small.bytes, (unsigned long long)full.bytes);
+    assert_int_equal(try_export(row_of("lenet"), &o, &small), HONE_ERR_DATA);
+    /* 16 bits: half the file, close answers */
+    o.int8 = false;
+    o.fp16 = true;
+    if (hone_onnx_export(in_dir("run"), in_dir("half.onnx"), &o, &small) != HONE_OK)
+        fail_msg("%s", hone_error_message());
+    assert_true(small.bytes * 100 < full.bytes * 60 && small.difference < 2e-3);
+}
+
 /* --- planted mistakes --------------------------------------------------------------------------------------------- */
 
 static void mistakes_are_refused(void **state)
@@ -364,8 +399,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zoo_is_exported),           cmocka_unit_test(forms_are_exported),
-        cmocka_unit_test(mistakes_are_refused),      cmocka_unit_test(files_come_back),
-        cmocka_unit_test(broken_files_are_survived), cmocka_unit_test(hostile_files_are_refused),
+        cmocka_unit_test(eight_bits_are_judged),     cmocka_unit_test(mistakes_are_refused),
+        cmocka_unit_test(files_come_back),           cmocka_unit_test(broken_files_are_survived),
+        cmocka_unit_test(hostile_files_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

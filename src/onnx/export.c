@@ -8,12 +8,16 @@
 #include <unistd.h>
 
 #include "io/file.h"
+#include "onnx/quantize.h"
 
-enum { SAMPLES = 16 };
+enum { SAMPLES = 16, CALIBRATION = 512, JUDGED = 10000 };
 
 /* Rounding differs between kernels by some 1e-7 of a probability; anything a mistake does is larger. 16-bit weights
  * are other weights. */
 static const double TOLERANCE = 1e-5, TOLERANCE_FP16 = 2e-2, ROUNDING = 1e-3;
+
+/* Quantisation that costs more than this is a mistake, or of no use. */
+static const double WORST_LOSS = 0.05;
 
 static hone_status no_memory(void) { return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory"); }
 
@@ -90,6 +94,36 @@ static hone_status write_and_try(const hone_onnx *m, const place *p, const char 
     return hone_onnx_verify(p->file, s, tolerance, o->threads, report);
 }
 
+/* The checked graph in 8 bits, over the file of the same place: calibrated on samples of val, judged on all of them. */
+static hone_status quantise(hone_onnx *m, const place *p, const hone_saved *saved, const char *model_path,
+                            const hone_onnx_export_opts *o, hone_onnx_report *report)
+{
+    hone_onnx_samples s;
+    float *ranges = NULL;
+    HONE_TRY(hone_onnx_samples_open(saved, model_path, JUDGED, o->threads, &s));
+    hone_status status = HONE_OK;
+    if (!s.label)
+        status = hone_fail(HONE_ERR_DATA, "export it where its data are, or without --int8",
+                           "--int8 is calibrated on the validation split: %s", s.source);
+    if (status == HONE_OK) status = hone_onnx_ranges(m, &s, CALIBRATION, o->threads, &ranges);
+    if (status == HONE_OK) status = hone_onnx_int8(m, ranges);
+    if (status == HONE_OK)
+        status = hone_onnx_write(m, p->file, o->external_over ? o->external_over : hone_onnx_external_over);
+    if (status == HONE_OK) status = hone_onnx_accuracy(p->file, &s, o->threads, &report->accuracy_after);
+    if (status == HONE_OK) {
+        report->accuracy_before = hone_onnx_expected_accuracy(&s);
+        report->judged = s.count;
+        report->nodes = m->node_count;
+    }
+    if (status == HONE_OK && !(report->accuracy_after >= report->accuracy_before - WORST_LOSS))
+        status = hone_fail(HONE_ERR_VERIFY, "export it without --int8",
+                           "8 bits cost too much: accuracy %.4f before, %.4f after, on %s", report->accuracy_before,
+                           report->accuracy_after, s.source);
+    free(ranges);
+    hone_onnx_samples_close(&s);
+    return status;
+}
+
 /* The order is that of what is cheapest to refuse: a layer without a place in ONNX before any sample is read, and
  * all of it before a name changes on disk. The folder goes away whatever happened. */
 static hone_status export_saved(hone_saved *s, const char *model_path, const char *path, const hone_onnx_export_opts *o,
@@ -101,10 +135,12 @@ static hone_status export_saved(hone_saved *s, const char *model_path, const cha
     hone_status status;
     HONE_GOTO(status, hone_onnx_lower(s->model, &o->lower, &m), done);
     HONE_GOTO(status, hone_onnx_describe(s, o, &m), done);
+    if (o->fp16) HONE_GOTO(status, hone_onnx_half(&m), done);
     HONE_GOTO(status, hone_onnx_samples_open(s, model_path, o->samples ? o->samples : SAMPLES, o->threads, &samples),
               done);
     HONE_GOTO(status, open_place(path, &p), done);
     status = write_and_try(&m, &p, model_path, &samples, o, report);
+    if (status == HONE_OK && o->int8) status = quantise(&m, &p, s, model_path, o, report);
     if (status == HONE_OK) report->bytes = file_bytes(p.file) + file_bytes(p.data);
     if (status == HONE_OK) status = move_in(&p, path);
     /* taking the folder away must not hide why the export failed */

@@ -34,6 +34,12 @@ hone_status hone_onnx_export(const char *model_path, const char *path, const hon
 /* Labels, preprocessing, task, fingerprint and figures of the run into the file's metadata. */
 hone_status hone_onnx_describe(const hone_saved *s, const hone_onnx_export_opts *o, hone_onnx *m) HONE_MUST_USE;
 
+/* Reads `path` and walks it on all samples with the cpu dialect: the share whose likeliest class is the label. */
+hone_status hone_onnx_accuracy(const char *path, const hone_onnx_samples *s, int threads,
+                               double *accuracy) HONE_MUST_USE;
+/* The share of samples whose likeliest class, by the predictor, is the label. */
+double hone_onnx_expected_accuracy(const hone_onnx_samples *s);
+
 /* Reads `path` and compares its probabilities with those of `s`; VERIFY beyond `tolerance`. */
 hone_status hone_onnx_verify(const char *path, const hone_onnx_samples *s, double tolerance, int threads,
                              hone_onnx_report *report) HONE_MUST_USE;

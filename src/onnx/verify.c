@@ -142,3 +142,47 @@ hone_status hone_onnx_verify(const char *path, const hone_onnx_samples *s, doubl
     hone_onnx_free(&m);
     return status;
 }
+
+/* --- accuracy ----------------------------------------------------------------------------------------------------- */
+
+/* Rows of p (count, classes) whose first largest entry is the label. */
+static int64_t hits(const float *p, const int32_t *label, int64_t count, int classes)
+{
+    int64_t found = 0;
+    for (int64_t n = 0; n < count; n++, p += classes) {
+        int best = 0;
+        for (int k = 1; k < classes; k++)
+            if (p[k] > p[best]) best = k;
+        found += best == label[n];
+    }
+    return found;
+}
+
+double hone_onnx_expected_accuracy(const hone_onnx_samples *s)
+{
+    return (double)hits(s->expected, s->label, s->count, s->classes) / (double)s->count;
+}
+
+/* Larger batches than in a check: what counts here is the number of samples. */
+hone_status hone_onnx_accuracy(const char *path, const hone_onnx_samples *s, int threads, double *accuracy)
+{
+    enum { MANY = 64 };
+    hone_onnx m;
+    hone_backend *b = NULL;
+    hone_onnx_run *r = NULL;
+    int64_t right = 0;
+    HONE_TRY(hone_onnx_read(path, &m));
+    hone_status status = hone_backend_open("cpu", threads, &b);
+    if (status == HONE_OK) status = hone_onnx_run_open(&m, b, &r);
+    for (int64_t at = 0, n; at < s->count && status == HONE_OK; at += n) {
+        n = s->count - at < MANY ? s->count - at : MANY;
+        status = hone_onnx_samples_run(s, at, n, r);
+        const hone_onnx_array *p = status == HONE_OK ? hone_onnx_run_value(r, "probabilities") : NULL;
+        if (p && p->count == n * s->classes) right += hits(p->data, s->label + at, n, s->classes);
+    }
+    *accuracy = (double)right / (double)s->count;
+    hone_onnx_run_close(r);
+    hone_backend_close(b);
+    hone_onnx_free(&m);
+    return status;
+}
