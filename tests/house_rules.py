@@ -23,7 +23,8 @@ USES = {
     "train": {"model", "compile", "graph", "data", "text", "report", "config", "io", "core"},
     "onnx": {"train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
     "export": {"onnx", "train", "text", "model", "compile", "graph", "data", "config", "io", "core"},
-    "cli": {"export", "onnx", "train", "report", "text", "model", "compile", "graph", "data", "config", "io", "core"},
+    "import": {"export", "train", "model", "compile", "graph", "config", "io", "core"},
+    "cli": {"import", "export", "onnx", "train", "report", "text", "model", "compile", "graph", "data", "config", "io", "core"},
 }
 # Files that may hold #if besides include guards and extern "C": where the platform and libraries are told apart.
 MAY_IF = {"kernels/registry.c", "src/core/thread.c", "include/hone/status.h", "include/hone/philox.h"}

@@ -47,6 +47,7 @@ static hone_status say(const hone_cli *cli, const hone_saved *saved, const char 
     return HONE_OK;
 }
 
+/* Flags are checked before the model is loaded; -o names the folder itself. */
 static hone_status run(const hone_cli *cli, const char *out)
 {
     hone_saved saved;

@@ -24,6 +24,8 @@ static bool is_body(const hone_architecture *a, const char *name)
     return strcmp(name, a->first) != 0 && strncmp(name, a->head, layer) != 0 && strcmp(name, "pos_embed") != 0;
 }
 
+/* Number of arrays and of learned elements, and the first kernel: ResNet-18 with a CIFAR stem has the same names and
+ * another net. */
 static bool same_parameters(const hone_architecture *a, hone_model *m)
 {
     const hone_param *first = hone_model_find_param(m, a->first), *head = hone_model_find_param(m, a->head);
@@ -64,6 +66,7 @@ static bool same_operations(const hone_architecture *a, const hone_graph *g)
     return acts == a->acts;
 }
 
+/* Images only: a text model has no entry in the table. The graph of one image shows what the names do not. */
 hone_status hone_architecture_find(const hone_model *m, const hone_architecture **out)
 {
     const hone_preprocess *pre = hone_model_preprocess(m);
@@ -82,4 +85,47 @@ hone_status hone_architecture_find(const hone_model *m, const hone_architecture 
         if (same_parameters(&table[k], (hone_model *)m) && same_operations(&table[k], g)) *out = &table[k];
     hone_graph_free(g);
     return HONE_OK;
+}
+
+/* `name` is longer than `tail`: a bare ".running_mean" has no layer. */
+static bool ends_in(const char *name, const char *tail)
+{
+    size_t n = strlen(name), m = strlen(tail);
+    return n > m && strcmp(name + n - m, tail) == 0;
+}
+
+/* Arrays that a model would have, and the elements of those in the body that are learned. */
+static bool same_arrays(const hone_architecture *a, const hone_safetensors *file)
+{
+    const hone_blob *first = hone_safetensors_find(file, a->first);
+    int64_t body = 0;
+    int arrays = 0;
+    if (!first || !hone_safetensors_find(file, a->head) || first->rank != 4 || first->dim[2] != a->first_kernel)
+        return false;
+    for (int k = 0; k < hone_safetensors_count(file); k++) {
+        const hone_blob *b = hone_safetensors_blob(file, k);
+        if (ends_in(b->name, ".num_batches_tracked")) continue;
+        arrays++;
+        if (ends_in(b->name, ".running_mean") || ends_in(b->name, ".running_var") || !is_body(a, b->name)) continue;
+        body += (int64_t)(b->bytes / hone_dtype_bytes(b->dtype));
+    }
+    return arrays == a->arrays && body == a->body;
+}
+
+/* A file shows names and shapes only. The likeliest net is the first that has the head's name. */
+hone_status hone_architecture_of_file(const hone_safetensors *file, const char *name, const hone_architecture **out)
+{
+    const char *like = NULL;
+    *out = NULL;
+    for (size_t k = 0; k < sizeof table / sizeof *table && !*out; k++) {
+        if (same_arrays(&table[k], file)) *out = &table[k];
+        if (hone_safetensors_find(file, table[k].head) && !like) like = table[k].name;
+    }
+    if (*out) return HONE_OK;
+    return hone_fail(
+        HONE_ERR_DATA,
+        "hone imports resnet18, resnet34, resnet50 and mobilenet_v2 of torchvision, resnet18/34/50, "
+        "vit_tiny_patch16 and vit_small_patch16 of timm; for others write a page and name the file in train.init",
+        "%s: its %d arrays are of no net that hone knows%s%s%s", name, hone_safetensors_count(file),
+        like ? " (some names are those of " : "", like ? like : "", like ? ")" : "");
 }

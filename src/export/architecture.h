@@ -5,6 +5,7 @@
 #ifndef HONE_EXPORT_ARCHITECTURE_H
 #define HONE_EXPORT_ARCHITECTURE_H
 
+#include "hone/io.h"
 #include "hone/model.h"
 
 typedef struct hone_architecture {
@@ -22,5 +23,8 @@ typedef struct hone_architecture {
 
 /* *out NULL where the model is none of them. */
 hone_status hone_architecture_find(const hone_model *m, const hone_architecture **out) HONE_MUST_USE;
+/* The same of a file of weights: by names and shapes alone. DATA where they belong to no net, naming the likeliest. */
+hone_status hone_architecture_of_file(const hone_safetensors *file, const char *name,
+                                      const hone_architecture **out) HONE_MUST_USE;
 
 #endif

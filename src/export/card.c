@@ -46,6 +46,7 @@ static void add_metrics(hone_text *t, const json_t *report, const json_t *run)
     add_figure(t, report, "loss", "loss (mean cross entropy)");
 }
 
+/* What the weights were made from: enough to tell two runs apart, nothing that names a person or a machine. */
 static void add_training(hone_text *t, const json_t *run)
 {
     const json_t *fingerprint = json_object_get(run, "data_fingerprint");
@@ -106,6 +107,7 @@ static void add_input(hone_text *t, const hone_preprocess *pre)
     hone_text_add(t, ".\n");
 }
 
+/* The YAML in front is what model hubs read; a card without a run around it has fewer sections. */
 hone_status hone_export_card(const hone_saved *s, const hone_architecture *a, const char *folder)
 {
     json_t *run = read_page(s->run_dir, "run.json"), *report = read_page(s->run_dir, "eval/report.json");

@@ -10,6 +10,7 @@
 
 #include "export/export.h"
 
+/* (count) as a list. */
 static json_t *floats(const float *x, int count)
 {
     json_t *list = json_array();
@@ -61,6 +62,7 @@ static void put_labels(json_t *root, const hone_model *m)
     json_object_set_new(root, "label2id", label2id);
 }
 
+/* Takes `root` over; NULL is out of memory. */
 static hone_status write_json(const char *folder, const char *name, json_t *root)
 {
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
@@ -91,6 +93,7 @@ static json_t *processor(const hone_preprocess *pre)
     return root;
 }
 
+/* num_classes and labels are written in any case: they are true whatever the net is called. */
 hone_status hone_export_config(const hone_model *m, const hone_architecture *a, const char *folder)
 {
     const hone_preprocess *pre = hone_model_preprocess(m);

@@ -8,6 +8,7 @@
 
 enum { COPY_LIMIT_BYTES = 1 << 30 };
 
+/* Replaced atomically, like all small files. */
 hone_status hone_export_file(const char *folder, const char *name, const char *text)
 {
     char *path = text ? hone_io_join(folder, name) : NULL;
@@ -17,6 +18,7 @@ hone_status hone_export_file(const char *folder, const char *name, const char *t
     return status;
 }
 
+/* Byte for byte: the reader of the copy must see what the run's reader sees. */
 hone_status hone_export_copy(const char *run_dir, const char *folder, const char *name)
 {
     char *from = hone_io_join(run_dir, name), *to = hone_io_join(folder, name), *data = NULL;

@@ -21,6 +21,7 @@ static const char MEAN[] = ".running_mean", COUNTER[] = "num_batches_tracked";
 /* PyTorch reads the counter only where a batch norm has no momentum, which hone does not make. */
 static const int64_t no_batches = 0;
 
+/* Also of a half-made one. */
 static void free_arrays(arrays *a)
 {
     for (int k = 0; k < a->count && a->converted; k++) free(a->converted[k]);
@@ -58,6 +59,7 @@ static hone_status convert(arrays *a, int k, hone_dtype dtype)
     return HONE_OK;
 }
 
+/* Parameters first, then a counter for each running mean: at most twice as many. */
 static hone_status make_arrays(hone_model *m, hone_dtype dtype, arrays *a)
 {
     int count = hone_model_param_count(m);
@@ -89,6 +91,7 @@ static hone_status write_weights(hone_model *m, hone_dtype dtype, const char *fo
     return status;
 }
 
+/* Weights come last: whoever watches the folder finds it whole. */
 hone_status hone_export_safetensors(hone_saved *s, hone_dtype dtype, const char *folder, size_t *bytes)
 {
     char *json = hone_io_join(folder, "model.json");

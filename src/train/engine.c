@@ -78,6 +78,7 @@ static hone_status open_images(hone_engine *e)
     return e->backend->alloc(e->backend, pixels, &e->pool);
 }
 
+/* Everything slow or fallible happens here; a prediction only computes. */
 hone_status hone_engine_open(hone_saved *saved, const hone_predictor_opts *o, const hone_engine *first,
                              hone_engine **out)
 {
@@ -96,6 +97,7 @@ hone_status hone_engine_open(hone_saved *saved, const hone_predictor_opts *o, co
     return status;
 }
 
+/* A device of its own memory has one queue, and a 16-bit copy of the parameters is refreshed by steps: both take turns. */
 bool hone_engine_can_lend(const hone_engine *e)
 {
     hone_program *owner = e->text ? hone_text_predictor_owner(e->text) : e->many;
@@ -133,6 +135,7 @@ hone_status hone_engine_images(hone_engine *e, const uint8_t *pixels, int count,
     return HONE_OK;
 }
 
+/* In chunks of its own. */
 hone_status hone_engine_texts(hone_engine *e, const char *const *text, const size_t *bytes, int count,
                               float *probability)
 {

@@ -50,6 +50,7 @@ static hone_engine *take(hone_predictor *p)
     }
 }
 
+/* One lane, one waiter woken. */
 static void give(hone_predictor *p, hone_engine *e)
 {
     pthread_mutex_lock(&p->lock);
@@ -60,6 +61,7 @@ static void give(hone_predictor *p, hone_engine *e)
 
 /* --- opening ----------------------------------------------------------------------------------------------- */
 
+/* The first lane is made by the opener, so that a model that can't run is told at once. */
 static hone_status open_first(hone_predictor *p, const char *model_path)
 {
     HONE_TRY(hone_saved_open(model_path, &p->saved));
@@ -73,6 +75,7 @@ static hone_status open_first(hone_predictor *p, const char *model_path)
     return HONE_OK;
 }
 
+/* A failed opening leaves nothing behind, and *out NULL. */
 hone_status hone_predictor_open_with(const char *model_path, const hone_predictor_opts *o, hone_predictor **out)
 {
     *out = NULL;
@@ -89,6 +92,7 @@ hone_status hone_predictor_open_with(const char *model_path, const hone_predicto
     return status;
 }
 
+/* The short form: as many lanes as cores, made as they are needed. */
 hone_status hone_predictor_open(const char *model_path, const char *device, int threads, hone_predictor **out)
 {
     hone_predictor_opts o = {.device = device, .threads = threads};
@@ -115,6 +119,7 @@ const hone_model *hone_predictor_model(const hone_predictor *p) { return p->save
 int hone_predictor_classes(const hone_predictor *p) { return hone_model_classes(p->saved.model); }
 bool hone_predictor_takes_text(const hone_predictor *p) { return hone_model_preprocess(p->saved.model)->vocab > 0; }
 
+/* Checked, unlike hone_model_class_name: the number may come over a wire. */
 const char *hone_predictor_label(const hone_predictor *p, int k)
 {
     return k >= 0 && k < hone_predictor_classes(p) ? hone_model_class_name(p->saved.model, k) : NULL;
@@ -131,6 +136,7 @@ static hone_status check_call(const hone_predictor *p, bool text, int count)
     return hone_fail(HONE_ERR_USAGE, "give it texts", "the model labels texts, not images");
 }
 
+/* Tokenized in the lane, whose threads do it. */
 hone_status hone_predictor_texts(hone_predictor *p, const char *const *text, const size_t *bytes, int count,
                                  float *probability)
 {
@@ -142,6 +148,7 @@ hone_status hone_predictor_texts(hone_predictor *p, const char *const *text, con
     return status;
 }
 
+/* The one way into an image lane; the other two forms end here. */
 hone_status hone_predictor_run(hone_predictor *p, const uint8_t *pixels, int count, float *probability)
 {
     HONE_TRY(check_call(p, false, count));
@@ -189,6 +196,7 @@ static hone_status check_size(int height, int width, int channels)
     return HONE_OK;
 }
 
+/* Resized in the caller's thread, one picture after the other. */
 hone_status hone_predictor_pixels(hone_predictor *p, const uint8_t *pixels, int height, int width, int channels,
                                   int count, float *probability)
 {

@@ -28,13 +28,14 @@ hone_status hone_saved_plain_config(bool text, hone_config **out) HONE_MUST_USE;
 /* What `hone_weights_load` met. Text for people; free(). */
 typedef struct hone_weights_report {
     int loaded, params; /* parameters that got a value, and all of the model                     */
-    int unused;         /* arrays of the file that the model has no place for                    */
-    char *notes;        /* a line for each parameter that was left as it was; "" if none          */
+    int unused;         /* arrays of the file that the model has no place for, counters aside     */
+    char *notes;        /* a line for each parameter and array that did not simply match; "" if none */
 } hone_weights_report;
 
 /* File -> model by name. `strict`: every parameter must be there and fit (DATA names the first that
  * does not, and the closest name). Otherwise missing ones keep their values, and a head of another
- * class count (only dim 0 differs, and equals the class count) too; any other shape is an error. */
+ * class count (only dim 0 differs, and equals the class count) too; filters for RGB are summed where the model sees
+ * grey; any other shape is an error. */
 hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const char *name, bool strict,
                               hone_weights_report *report) HONE_MUST_USE;
 /* Before loading: large fp32 parameters take the file's memory instead of a copy of it. `file` then outlives the model. */

@@ -298,56 +298,9 @@ hone_status hone_setup_open(hone_trainer *t)
 
 /* --- starting weights ------------------------------------------------------------------------------------------------ */
 
-/* What came from the file, and line by line what did not. */
-static void say_init(hone_trainer *t, const char *path, const hone_weights_report *r)
-{
-    hone_trainer_say(t, "note", "init: %d of %d parameters loaded from %s, %d of its arrays unused", r->loaded,
-                     r->params, path, r->unused);
-    for (char *line = r->notes, *end; line && *line; line = end + 1) {
-        end = strchr(line, '\n');
-        if (!end) break;
-        hone_trainer_say(t, "note", "init: %.*s", (int)(end - line), line);
-    }
-}
-
-/* The weights of a run directory: best.safetensors, else the newest good checkpoint. */
-static hone_status load_init(hone_trainer *t, const char *path)
-{
-    hone_weights_report report = {0};
-    hone_safetensors *file = NULL;
-    hone_checkpoint checkpoint = {0};
-    struct stat s;
-    hone_text name = {0};
-    hone_status status;
-    bool found = false;
-    hone_text_add(&name, "%s", path);
-    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
-        hone_text_add(&name, "/best.safetensors");
-        if (!name.failed && stat(name.data, &s) != 0) {
-            status = hone_checkpoint_latest(path, NULL, NULL, &found, &checkpoint);
-            if (status == HONE_OK && !found)
-                status = hone_fail(HONE_ERR_USAGE, "name a safetensors file or a run directory",
-                                   "train.init: %s holds no weights", path);
-            if (status != HONE_OK) goto done;
-        }
-    }
-    if (name.failed) status = hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    else status = found ? HONE_OK : hone_safetensors_open(name.data, &file);
-    if (status == HONE_OK)
-        status = hone_weights_load(t->model, found ? checkpoint.model : file, name.data, false, &report);
-    if (status == HONE_OK) say_init(t, name.data, &report);
-    else hone_error_context("train.init");
-done:
-    free(report.notes);
-    hone_text_free(&name);
-    hone_safetensors_close(file);
-    hone_checkpoint_free(&checkpoint);
-    return status;
-}
-
 /* Uploading also starts the moving averages, at what was loaded: as torch.optim.swa_utils.AveragedModel does. */
 hone_status hone_setup_initial_weights(hone_trainer *t)
 {
-    if (t->config->train.init) HONE_TRY(load_init(t, t->config->train.init));
+    if (t->config->train.init) HONE_TRY(hone_init_load(t, t->config->train.init));
     return hone_model_upload(t->model, t->train.full.program);
 }

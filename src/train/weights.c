@@ -1,5 +1,6 @@
 /* weights.c - between a model's named parameters and arrays of a file (saved.h): by name, checked by
  * shape, never by position. It converts F16, BF16 and F64 to float and reports all that it left out. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,17 +76,32 @@ static hone_status fail_shape(const char *name, const hone_param *p, const hone_
     return HONE_ERR_DATA;
 }
 
-/* Names what is closest, for files whose names have a prefix or a typo. */
-static hone_status fail_missing(const hone_safetensors *file, const char *name, const hone_param *p)
+/* The array of the file that most likely means parameter `name`: a typo away, or with a prefix ("module.fc.weight").
+ * Arrays that are parameters by their own names mean those. */
+static const char *closest_in_file(hone_model *m, const hone_safetensors *file, const char *name)
 {
-    int count = hone_safetensors_count(file);
-    const char **names = malloc(((size_t)count + 1) * sizeof *names);
-    for (int k = 0; k < count && names; k++) names[k] = hone_safetensors_blob(file, k)->name;
-    const char *close = names ? hone_did_you_mean(p->name, names, count) : NULL;
-    hone_fail(HONE_ERR_DATA, "the file belongs to another model", "%s: no array %s%s%s%s", name, p->name,
-              close ? " (is it " : "", close ? close : "", close ? "?)" : "");
-    free(names);
-    return HONE_ERR_DATA;
+    int count = hone_safetensors_count(file), free_count = 0;
+    const char **names = malloc(((size_t)count + 1) * sizeof *names), *close = NULL;
+    size_t n = strlen(name);
+    for (int k = 0; k < count && names; k++) {
+        const char *other = hone_safetensors_blob(file, k)->name;
+        if (!hone_model_find_param(m, other)) names[free_count++] = other;
+    }
+    if (names) close = hone_did_you_mean(name, names, free_count);
+    for (int k = 0; k < free_count && !close; k++) {
+        size_t length = strlen(names[k]);
+        if (length > n && names[k][length - n - 1] == '.' && strcmp(names[k] + length - n, name) == 0) close = names[k];
+    }
+    free(names); /* what it pointed at is the file's */
+    return close;
+}
+
+/* Names what is closest, for files whose names have a prefix or a typo. */
+static hone_status fail_missing(hone_model *m, const hone_safetensors *file, const char *name, const hone_param *p)
+{
+    const char *close = closest_in_file(m, file, p->name);
+    return hone_fail(HONE_ERR_DATA, "the file belongs to another model", "%s: no array %s%s%s%s", name, p->name,
+                     close ? " (is it " : "", close ? close : "", close ? "?)" : "");
 }
 
 /* A head of another class count is set anew; nothing else may differ in shape. */
@@ -95,14 +111,69 @@ static bool is_other_head(const hone_model *m, const hone_param *p, const hone_b
            same_shape(p, b, 1);
 }
 
+/* A first convolution for RGB where the model sees grey: (O, 3, kh, kw) against (O, 1, kh, kw). */
+static bool is_colour(const hone_param *p, const hone_blob *b)
+{
+    return p->rank == 4 && b->rank == 4 && p->dim[1] == 1 && b->dim[1] == 3 && p->dim[0] == b->dim[0] &&
+           p->dim[2] == b->dim[2] && p->dim[3] == b->dim[3];
+}
+
+/* Grey is R = G = B, whose answer is the sum of the three filters: what timm does, too. */
+static hone_status sum_colours(hone_param *p, const hone_blob *b, const char *name)
+{
+    int64_t window = p->dim[2] * p->dim[3];
+    float *all = malloc((size_t)p->count * 3 * sizeof *all); /* (O, 3, kh, kw) */
+    if (!all) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for %s", name, p->name);
+    bool real = to_floats(b, all, 3 * p->count);
+    for (int64_t k = 0; k < p->count && real; k++) {
+        const float *rgb = all + k / window * 3 * window + k % window;
+        p->value[k] = rgb[0] + rgb[window] + rgb[2 * window];
+    }
+    free(all);
+    return real ? HONE_OK
+                : hone_fail(HONE_ERR_DATA, "weights are F32, F64, F16 or BF16", "%s: %s has dtype %s", name, p->name,
+                            hone_dtype_name(b->dtype));
+}
+
+/* Whether all of `count` values are numbers: their exponents are not all ones. No branch, so that the compiler makes a
+ * pass at the speed of memory of it; tables have billions of values. */
+static bool all_finite(const float *x, int64_t count)
+{
+    uint32_t bad = 0;
+    for (int64_t k = 0; k < count; k++) {
+        uint32_t bits;
+        memcpy(&bits, &x[k], sizeof bits);
+        bad |= (bits & 0x7F800000u) == 0x7F800000u;
+    }
+    return !bad;
+}
+
+/* A net with a value that is not a number answers with such: better told here, by the place. */
+static hone_status check_finite(const hone_param *p, const char *name)
+{
+    if (all_finite(p->value, p->count)) return HONE_OK;
+    int64_t k = 0;
+    while (isfinite(p->value[k])) k++;
+    return hone_fail(HONE_ERR_DATA, "the run diverged or the file is damaged; take an earlier one",
+                     "%s: %s holds %f at element %lld", name, p->name, (double)p->value[k], (long long)k);
+}
+
 /* One parameter: loaded, left with a note, or an error. */
 static hone_status load_one(hone_model *m, hone_param *p, const hone_safetensors *file, const char *name, bool strict,
                             hone_weights_report *r, hone_text *notes)
 {
     const hone_blob *b = hone_safetensors_find(file, p->name);
-    if (!b && strict) return fail_missing(file, name, p);
+    if (!b && strict) return fail_missing(m, file, name, p);
     if (!b) {
-        hone_text_add(notes, "%s is not in the file: set anew\n", p->name);
+        const char *close = closest_in_file(m, file, p->name);
+        hone_text_add(notes, "%s is not in the file%s%s%s: set anew\n", p->name, close ? " (is it " : "",
+                      close ? close : "", close ? "?)" : "");
+        return HONE_OK;
+    }
+    if (!strict && is_colour(p, b)) {
+        HONE_TRY(sum_colours(p, b, name));
+        hone_text_add(notes, "%s has filters for RGB in the file: summed for grey\n", p->name);
+        r->loaded++;
         return HONE_OK;
     }
     if (!same_shape(p, b, 0)) {
@@ -118,7 +189,57 @@ static hone_status load_one(hone_model *m, hone_param *p, const hone_safetensors
         return hone_fail(HONE_ERR_DATA, "weights are F32, F64, F16 or BF16", "%s: %s has dtype %s", name, p->name,
                          hone_dtype_name(b->dtype));
     r->loaded++;
-    return HONE_OK;
+    return check_finite(p, name);
+}
+
+/* The parameter that `name` was likely meant to be, of those that the file lacks; NULL where none is near. */
+static const char *closest_in_model(hone_model *m, const hone_safetensors *file, const char *name)
+{
+    int count = hone_model_param_count(m), free_count = 0;
+    const char **names = malloc(((size_t)count + 1) * sizeof *names);
+    for (int k = 0; k < count && names; k++) {
+        const char *other = hone_model_param(m, k)->name;
+        if (!hone_safetensors_find(file, other)) names[free_count++] = other;
+    }
+    const char *close = names ? hone_did_you_mean(name, names, free_count) : NULL;
+    free(names); /* what it pointed at is the model's */
+    return close;
+}
+
+/* Arrays of the file that no parameter has the name of; the first LISTED by name, with what they may be. Step counters
+ * of batch norms are no weights and do not count. Returns the first of the others, or NULL. */
+static const char *note_unused(hone_model *m, const hone_safetensors *file, hone_weights_report *r, hone_text *notes)
+{
+    enum { LISTED = 20 };
+    static const char counter[] = ".num_batches_tracked";
+    int listed = 0, more = 0;
+    const char *first = NULL;
+    for (int k = 0; k < hone_safetensors_count(file); k++) {
+        const char *name = hone_safetensors_blob(file, k)->name;
+        size_t n = strlen(name), tail = sizeof counter - 1;
+        if (hone_model_find_param(m, name)) continue;
+        if (n > tail && strcmp(name + n - tail, counter) == 0) continue;
+        r->unused++;
+        if (!first) first = name;
+        if (listed == LISTED) {
+            more++;
+            continue;
+        }
+        const char *close = closest_in_model(m, file, name);
+        hone_text_add(notes, "%s of the file has no place in the model%s%s%s\n", name, close ? " (did you mean " : "",
+                      close ? close : "", close ? "?)" : "");
+        listed++;
+    }
+    if (more > 0) hone_text_add(notes, "%d more arrays of the file have no place in the model\n", more);
+    return first;
+}
+
+/* A file that holds more than the model is another model's. */
+static hone_status fail_stranger(hone_model *m, const hone_safetensors *file, const char *name, const char *stranger)
+{
+    const char *close = closest_in_model(m, file, stranger);
+    return hone_fail(HONE_ERR_DATA, "the file belongs to another model", "%s: the model has no parameter %s%s%s%s",
+                     name, stranger, close ? " (did you mean " : "", close ? close : "", close ? "?)" : "");
 }
 
 /* Above this a copy costs more than it is worth: fresh pages, and the pass over them. */
@@ -142,18 +263,15 @@ hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const
 {
     hone_text notes = {0};
     hone_status status = HONE_OK;
-    int found = 0;
     *report = (hone_weights_report){.params = hone_model_param_count(m)};
     for (int k = 0; k < report->params && status == HONE_OK; k++)
         status = load_one(m, hone_model_param(m, k), file, name, strict, report, &notes);
-    for (int k = 0; k < hone_safetensors_count(file) && status == HONE_OK; k++)
-        found += hone_model_find_param(m, hone_safetensors_blob(file, k)->name) != NULL;
-    /* counters such as num_batches_tracked and heads of other tasks end up here */
-    report->unused = hone_safetensors_count(file) - found;
+    const char *stranger = status == HONE_OK ? note_unused(m, file, report, &notes) : NULL; /* heads of other tasks */
+    if (stranger && strict) status = fail_stranger(m, file, name, stranger);
     report->notes = hone_text_take(&notes);
     if (status == HONE_OK && !report->notes) status = hone_fail(HONE_ERR_MEMORY, NULL, "%s: out of memory", name);
     if (status == HONE_OK && report->loaded == 0 && report->params > 0)
-        status = fail_missing(file, name, hone_model_param(m, 0));
+        status = fail_missing(m, file, name, hone_model_param(m, 0));
     if (status != HONE_OK) {
         free(report->notes);
         report->notes = NULL;

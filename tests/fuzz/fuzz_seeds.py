@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes starting corpora for the fuzz targets: the files of tests/golden/images.bin, small IDX sets, tokenizer files.
 
-usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/, fuzz_idx/, fuzz_tokenizer/ and fuzz_onnx/
+usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/, fuzz_idx/, fuzz_safetensors/, fuzz_tokenizer/, fuzz_onnx/
 """
 import gzip
 import json
@@ -10,7 +10,7 @@ import struct
 import sys
 
 root = pathlib.Path(sys.argv[1])
-for name in ("fuzz_image", "fuzz_idx", "fuzz_tokenizer", "fuzz_onnx"):
+for name in ("fuzz_image", "fuzz_idx", "fuzz_safetensors", "fuzz_tokenizer", "fuzz_onnx"):
     (root / name).mkdir(parents=True, exist_ok=True)
 data = (pathlib.Path(__file__).parent.parent / "golden" / "images.bin").read_bytes()
 at = 8
@@ -68,3 +68,11 @@ graph = message((1, message((1, "x"), (1, "w"), (2, "a"), (3, "n"), (4, "Add")))
                 (2, "g"), (5, message((1, 2), (2, 1), (8, "w"), (9, bytes(8)))), (11, message((1, "x"), (2, axis))), (12, message((1, "y"), (2, axis))))
 model = message((1, 8), (2, "hone"), (7, graph), (8, message((2, 17))), (14, message((1, "labels"), (2, "[]"))))
 (root / "fuzz_onnx" / "small").write_bytes(model)
+for k, header in enumerate((
+        {"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "b": {"dtype": "BF16", "shape": [1], "data_offsets": [24, 26]}},
+        {"__metadata__": {"format": "pt"}, "x.weight": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}},
+        {"s": {"dtype": "I64", "shape": [], "data_offsets": [0, 8]}, "e": {"dtype": "U8", "shape": [0, 9], "data_offsets": [8, 8]}},
+        {})):
+    text = json.dumps(header).encode()
+    size = max((v["data_offsets"][1] for n, v in header.items() if n != "__metadata__"), default=0)
+    (root / "fuzz_safetensors" / str(k)).write_bytes(struct.pack("<Q", len(text)) + text + bytes(range(size)))
