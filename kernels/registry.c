@@ -15,17 +15,17 @@
 
 enum {
     ALIGN_BYTES = 64, /* a cache line, and the widest vector */
-    HUGE_PAGE_BYTES = 2 << 20,
-    HUGE_FROM_BYTES = 8 << 20
+    HUGE_PAGE_BYTES = 2 << 20
 };
 
 /* --- host memory ------------------------------------------------------------------------------- */
-/* Reading rows of a large table at random misses the TLB with pages of 4 KiB, not with 2 MiB. A wish only: where the
- * system has no such pages nothing changes but the time. */
+/* Reading rows of a large table at random, or columns of a matrix, misses the TLB with pages of 4 KiB, not with 2 MiB.
+ * The last page too if half of it is used; else it would only cost memory. A wish: where the system has no such pages
+ * nothing changes but the time. */
 static void ask_for_huge_pages(void *memory, size_t bytes)
 {
 #ifdef MADV_HUGEPAGE
-    (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    (void)madvise(memory, (bytes + HUGE_PAGE_BYTES / 2) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE);
 #else
     (void)memory;
     (void)bytes;
@@ -36,7 +36,7 @@ static void ask_for_huge_pages(void *memory, size_t bytes)
  * threads first touch them, not all by one thread here. What calloc gave stands before the block. */
 static hone_status host_alloc(hone_backend *b, size_t bytes, void **out)
 {
-    size_t align = bytes >= HUGE_FROM_BYTES ? HUGE_PAGE_BYTES : ALIGN_BYTES;
+    size_t align = bytes >= HUGE_PAGE_BYTES ? HUGE_PAGE_BYTES : ALIGN_BYTES;
     size_t rounded = bytes <= SIZE_MAX - 2 * align ? (bytes + align) / align * align : 0;
     char *base = rounded ? calloc(1, rounded + align) : NULL; /* 0 bytes get a line too: never NULL */
     *out = NULL;
@@ -45,7 +45,7 @@ static hone_status host_alloc(hone_backend *b, size_t bytes, void **out)
                          b->name, bytes);
     char *block = base + (align - (uintptr_t)base % align); /* at least 16 bytes on: malloc's own alignment */
     memcpy(block - sizeof base, &base, sizeof base);
-    if (align == HUGE_PAGE_BYTES) ask_for_huge_pages(block, rounded);
+    if (align == HUGE_PAGE_BYTES) ask_for_huge_pages(block, bytes);
     *out = block;
     return HONE_OK;
 }

@@ -249,7 +249,7 @@ static void linear_shapes(void **unused)
  * program only predicts, and not where gradients are added up. */
 static void linear_halves(void **unused)
 {
-    static const int64_t size[][3] = {{258, 262, 290}, {256, 258, 600}};
+    static const int64_t size[][3] = {{258, 262, 290}, {256, 258, 600}, {1022, 256, 258}};
     (void)unused;
     for (int s = 0; s < (int)(sizeof size / sizeof size[0]); s++) {
         const int64_t *d = size[s];

@@ -62,6 +62,7 @@ void hone_cpu_product_plan(hone_cpu_product *p, int parts)
         cut(p, p->m / 2, hone_cpu_halves_columns(p) / 2 / g->cols);
         int64_t floats = hone_cpu_halves_floats(p);
         if (floats > p->own_floats) p->own_floats = floats;
+        p->shared_floats = hone_cpu_halves_shared(p);
     } else {
         cut(p, p->m, panels);
     }
@@ -70,7 +71,7 @@ void hone_cpu_product_plan(hone_cpu_product *p, int parts)
 
 size_t hone_cpu_product_bytes(const hone_cpu_product *p)
 {
-    return (size_t)p->parts * (size_t)p->own_floats * sizeof(float);
+    return ((size_t)p->parts * (size_t)p->own_floats + (size_t)p->shared_floats) * sizeof(float);
 }
 
 hone_cpu_epilogue hone_cpu_epilogue_at(const hone_cpu_product *p, const float *c)
@@ -134,26 +135,53 @@ static void sum_part(const hone_cpu_product *p, int part)
     p->gemm->add_columns(p->k, m, p->a + i, p->m, p->column_sum + i);
 }
 
-/* One rectangle of the grid; in halves, that of each quarter, and a share of the columns that are left over. */
+/* Where the work that all parts share begins */
+static float *shared_work(const hone_cpu_product *p) { return p->work + p->parts * p->own_floats; }
+
+static void sum_quarters(void *arg, int part, int parts)
+{
+    const hone_cpu_product *p = arg;
+    hone_cpu_halves_sums(p, part, parts, shared_work(p));
+}
+
+/* What the grid leaves over: a share of the sums of columns of a, and in halves of the last columns. */
+static void rest_of_part(const hone_cpu_product *p, int part, float *own)
+{
+    int64_t i, i_end;
+    if (p->column_sum) sum_part(p, part);
+    if (!p->halved) return;
+    hone_cpu_share(p->m, part, p->parts, &i, &i_end);
+    hone_cpu_product_block(p, i, i_end, hone_cpu_halves_columns(p), p->n, own);
+}
+
+/* One rectangle of the grid; in halves, that of each quarter, within the block of rows. */
 static void multiply_part(void *arg, int part, int parts)
 {
     const hone_cpu_product *p = arg;
     float *own = p->work + part * p->own_floats;
-    int64_t cols = p->gemm->cols, covered = p->halved ? hone_cpu_halves_columns(p) : p->n, i, i_end, q, q_end;
-    if (p->column_sum) sum_part(p, part);
-    hone_cpu_share(p->halved ? p->m / 2 : p->m, part / p->column_parts, p->row_parts, &i, &i_end);
-    hone_cpu_share(panel_count(p->gemm, p->halved ? covered / 2 : p->n), part % p->column_parts, p->column_parts, &q,
-                   &q_end);
-    if (!p->halved) {
-        hone_cpu_product_block(p, i, i_end, q * cols, min64(q_end * cols, p->n), own);
-        return;
+    int64_t cols = p->gemm->cols, n = p->halved ? hone_cpu_halves_columns(p) / 2 : p->n, i, i_end, q, q_end;
+    (void)parts;
+    if (p->block == 0) rest_of_part(p, part, own);
+    hone_cpu_share(p->halved ? p->block_rows : p->m, part / p->column_parts, p->row_parts, &i, &i_end);
+    hone_cpu_share(panel_count(p->gemm, n), part % p->column_parts, p->column_parts, &q, &q_end);
+    if (p->halved)
+        hone_cpu_halves_block(p, p->block + i, p->block + i_end, q * cols, q_end * cols, shared_work(p), own);
+    else hone_cpu_product_block(p, i, i_end, q * cols, min64(q_end * cols, p->n), own);
+}
+
+/* Halves go by blocks of rows, so that the sums of quarters of a take bounded memory and stay near. */
+static void run_halves(const hone_backend *b, hone_cpu_product *p)
+{
+    int64_t rows = hone_cpu_halves_rows(p);
+    for (p->block = 0; p->block < p->m / 2; p->block += rows) {
+        p->block_rows = min64(rows, p->m / 2 - p->block);
+        hone_cpu_parallel(b, p->parts, sum_quarters, p);
+        hone_cpu_parallel(b, p->parts, multiply_part, p);
     }
-    hone_cpu_halves_block(p, i, i_end, q * cols, q_end * cols, own);
-    hone_cpu_share(p->m, part, parts, &i, &i_end);
-    hone_cpu_product_block(p, i, i_end, covered, p->n, own);
 }
 
 void hone_cpu_product_run(const hone_backend *b, hone_cpu_product *p)
 {
-    hone_cpu_parallel(b, p->parts, multiply_part, p);
+    if (p->halved) run_halves(b, p);
+    else hone_cpu_parallel(b, p->parts, multiply_part, p);
 }

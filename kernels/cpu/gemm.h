@@ -25,8 +25,14 @@ typedef struct hone_cpu_sum {
     int64_t ld;
 } hone_cpu_sum;
 
+/* What is packed after a product, fetched into L2 while it runs: (rows, columns) of each term of a sum */
+typedef struct hone_cpu_ahead {
+    hone_cpu_sum sum;
+    int64_t rows, columns;
+} hone_cpu_ahead;
+
 /* Where a product goes: c = from + a b and, where twin is not NULL, twin = twin_from + a b as well. All lie in one
- * matrix of row stride ld; from NULL: nothing is added. */
+ * matrix of row stride ld; from NULL: nothing is added, and there is no twin. */
 typedef struct hone_cpu_target {
     float *c;
     const float *from;
@@ -34,6 +40,7 @@ typedef struct hone_cpu_target {
     const float *twin_from;
     int64_t ld;
     const hone_cpu_epilogue *epilogue; /* applied to c afterwards, not to the twin; NULL: nothing */
+    const hone_cpu_ahead *ahead;       /* NULL: nothing is fetched                                */
 } hone_cpu_target;
 
 typedef struct hone_cpu_gemm {
@@ -58,8 +65,10 @@ typedef struct hone_cpu_gemm {
     void (*pack_turned)(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld, float *panels);
     /* one panel of `cols` whole columns of a sum: b (k, cols), or (cols, k) if turned */
     void (*pack_sum)(bool turned, int64_t k, const hone_cpu_sum *b, float *panel);
-    /* out (m, n) without gaps = the sum */
-    void (*add_up)(int64_t m, int64_t n, const hone_cpu_sum *a, float *out);
+    /* The four sums of quarters of a (gemm_halves.c), each (m, n) without gaps, `apart` floats apart in out. The quarters
+     * are (m, n) of row stride ld from a, a + right, a + down and a + down + right. */
+    void (*half_sums)(int64_t m, int64_t n, const float *a, int64_t down, int64_t right, int64_t ld, float *out,
+                      int64_t apart);
     /* applies e to c (m, n), row stride ldc; e->below has the same stride */
     void (*finish)(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, int64_t ldc);
     /* sum (n) += column sums of a (m, n), row stride lda */
@@ -84,7 +93,9 @@ typedef struct hone_cpu_product {
     /* from here on set by hone_cpu_product_plan: a grid of parts over the rows and panels of c or of its halves */
     int parts, row_parts, column_parts;
     bool halved;
-    int64_t own_floats; /* of work, for each part */
+    int64_t own_floats;        /* of work, for each part      */
+    int64_t shared_floats;     /* of work, after all of those */
+    int64_t block, block_rows; /* halved: the rows of each quarter of c that are being made; set by the run */
 } hone_cpu_product;
 
 /* Cuts the product for `parts` threads, by its shape and kind alone. */
@@ -105,9 +116,15 @@ hone_cpu_epilogue hone_cpu_epilogue_at(const hone_cpu_product *p, const float *c
 bool hone_cpu_halves_fit(const hone_cpu_product *p);
 /* Columns of c that it covers, a multiple of 2 * cols; the others are an ordinary product. */
 int64_t hone_cpu_halves_columns(const hone_cpu_product *p);
-/* Work of one part */
+/* Rows of each quarter of c that all parts make at a time */
+int64_t hone_cpu_halves_rows(const hone_cpu_product *p);
+/* Work of one part, and what all share */
 int64_t hone_cpu_halves_floats(const hone_cpu_product *p);
-/* Rows [i, i_end) and columns [j, j_end) of each of the four quarters of c, with `own` work. */
-void hone_cpu_halves_block(const hone_cpu_product *p, int64_t i, int64_t i_end, int64_t j, int64_t j_end, float *own);
+int64_t hone_cpu_halves_shared(const hone_cpu_product *p);
+/* A part's share of the sums of quarters of a for p's block of rows, into `shared`: before its parts begin. */
+void hone_cpu_halves_sums(const hone_cpu_product *p, int part, int parts, float *shared);
+/* Rows [i, i_end), of p's block, and columns [j, j_end) of each of the four quarters of c, with `own` work. */
+void hone_cpu_halves_block(const hone_cpu_product *p, int64_t i, int64_t i_end, int64_t j, int64_t j_end,
+                           const float *shared, float *own);
 
 #endif

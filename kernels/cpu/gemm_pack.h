@@ -10,6 +10,7 @@ void SIMD(hone_cpu_pack)(int64_t first, int64_t last, int64_t n, int64_t k, cons
 void SIMD(hone_cpu_pack_turned)(int64_t first, int64_t last, int64_t n, int64_t k, const float *b, int64_t ld,
                                 float *panels);
 void SIMD(hone_cpu_pack_sum)(bool turned, int64_t k, const hone_cpu_sum *b, float *panel);
-void SIMD(hone_cpu_add_up)(int64_t m, int64_t n, const hone_cpu_sum *a, float *out);
+void SIMD(hone_cpu_half_sums)(int64_t m, int64_t n, const float *a, int64_t down, int64_t right, int64_t ld, float *out,
+                              int64_t apart);
 
 #endif

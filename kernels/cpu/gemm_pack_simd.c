@@ -108,23 +108,30 @@ void SIMD(hone_cpu_pack_sum)(bool turned, int64_t k, const hone_cpu_sum *b, floa
     }
 }
 
-/* Row by row; the last vector of a row may be short. */
-SIMD_INLINE void add_up(const int count, int64_t m, int64_t n, const hone_cpu_sum *a, float *restrict out)
+/* The four sums at one place of the quarters, n lanes of it */
+SIMD_INLINE void four_sums(const float *a, int64_t down, int64_t right, const int whole, int64_t n, float *out,
+                           int64_t apart)
 {
-    const hone_cpu_sum s = *a;
-    for (int64_t i = 0; i < m; i++, out += n) {
-        int64_t j = 0, at = i * s.ld;
+    vfloat a11 = whole ? v_load(a) : v_load_some(a, n), a12 = whole ? v_load(a + right) : v_load_some(a + right, n);
+    const float *below = a + down;
+    vfloat a21 = whole ? v_load(below) : v_load_some(below, n);
+    vfloat a22 = whole ? v_load(below + right) : v_load_some(below + right, n);
+    vfloat s1 = a21 + a22, s2 = s1 - a11;
+    const vfloat sum[4] = {s1, s2, a11 - a21, a12 - s2};
 #pragma GCC unroll 4
-        for (; j + LANES <= n; j += LANES) v_store(out + j, load_sum(&s, count, 1, at + j, LANES));
-        if (j < n) v_store_some(out + j, load_sum(&s, count, 0, at + j, n - j), n - j);
+    for (int t = 0; t < 4; t++) {
+        if (whole) v_store(out + t * apart, sum[t]);
+        else v_store_some(out + t * apart, sum[t], n);
     }
 }
 
-void SIMD(hone_cpu_add_up)(int64_t m, int64_t n, const hone_cpu_sum *a, float *out)
+/* Row by row, one pass over all quarters; the last vector of a row may be short. */
+void SIMD(hone_cpu_half_sums)(int64_t m, int64_t n, const float *a, int64_t down, int64_t right, int64_t ld, float *out,
+                              int64_t apart)
 {
-    switch (a->count) {
-    case 2: add_up(2, m, n, a, out); break;
-    case 3: add_up(3, m, n, a, out); break;
-    default: add_up(a->count, m, n, a, out); break;
+    for (int64_t i = 0; i < m; i++, a += ld, out += n) {
+        int64_t j = 0;
+        for (; j + LANES <= n; j += LANES) four_sums(a + j, down, right, 1, LANES, out + j, apart);
+        if (j < n) four_sums(a + j, down, right, 0, n - j, out + j, apart);
     }
 }

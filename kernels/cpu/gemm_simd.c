@@ -14,28 +14,56 @@
 #include "cpu/gemm_pack.h"
 
 /* Strides of one tile: k runs over `outer` pieces of `inner`, a jumps by `jump` from piece to piece. The distances
- * of hone_cpu_target's other three from c, in floats; add: there is a `from`, twice: there is a twin. */
+ * of what hone_cpu_target names beside c, in floats; add: there is a `from`, twice: a twin, ends: a `below`. */
 typedef struct walk {
     int64_t outer, inner, jump, lda, step, ldc;
-    int64_t from, twin, twin_from;
-    int add, twice;
+    int64_t from, twin, twin_from, below;
+    int add, twice, ends;
+    const hone_cpu_ahead *ahead; /* NULL: nothing is asked for */
 } walk;
 
 typedef void tile_fn(const walk *k, const float *a, const float *b, float *c, int64_t n);
 
-/* One vector of sums, of which n lanes exist, to memory */
-SIMD_INLINE void put(vfloat x, const walk *k, float *c, int64_t n)
+/* One vector of sums, of which n lanes exist, to memory; `whole` (all lanes exist), add and twice are constants where
+ * this is expanded. */
+SIMD_INLINE void put(vfloat x, const walk *k, const int whole, const int add, const int twice, float *c, int64_t n)
 {
-    if (k->twice) v_store_some(c + k->twin, v_load_some(c + k->twin_from, n) + x, n);
-    if (k->add) x += v_load_some(c + k->from, n);
-    v_store_some(c, x, n);
+    if (twice) {
+        const float *from = c + k->twin_from;
+        vfloat y = x + (whole ? v_load(from) : v_load_some(from, n));
+        if (whole) v_store(c + k->twin, y);
+        else v_store_some(c + k->twin, y, n);
+    }
+    if (add) x += whole ? v_load(c + k->from) : v_load_some(c + k->from, n);
+    if (whole) v_store(c, x);
+    else v_store_some(c, x, n);
 }
 
-/* A row of a tile: whole vectors, or one that ends at n. */
-SIMD_INLINE void put_row(vfloat first, vfloat second, const int nv, const walk *k, float *c, int64_t n)
+/* All sums of a tile: the questions are asked once, not for each vector. */
+SIMD_INLINE void put_tile(vfloat (*acc)[2], const int mr, const int nv, const walk *k, const int whole, const int add,
+                          const int twice, float *c, int64_t n)
 {
-    put(first, k, c, n);
-    if (nv > 1) put(second, k, c + LANES, n - LANES);
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++, c += k->ldc) {
+        put(acc[i][0], k, whole, add, twice, c, n);
+        if (nv > 1) put(acc[i][1], k, whole, add, twice, c + LANES, n - LANES);
+    }
+}
+
+/* Asks for the lines that put_tile and finish read and write, so that they come while k is walked: up to 24 lines at
+ * distances that no prefetcher of a CPU guesses. */
+SIMD_INLINE void fetch_target(const int mr, const int nv, const walk *k, const float *c)
+{
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++, c += k->ldc) {
+#pragma GCC unroll 2
+        for (int v = 0; v < nv * LANES; v += 16) {
+            __builtin_prefetch(c + v, 1);
+            if (k->add) __builtin_prefetch(c + v + k->from, 0);
+            if (k->twice) __builtin_prefetch(c + v + k->twin, 1);
+            if (k->ends) __builtin_prefetch(c + v + k->below, 0);
+        }
+    }
 }
 
 /* Distances of rows that one register each and the scales of an address reach: seven rows from a pointer. The
@@ -70,9 +98,11 @@ SIMD_INLINE void tile(const int mr, const int nv, const int turned, const walk *
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++) acc[i][v] = (vfloat){0};
+    fetch_target(mr, nv, k, c);
     const rows_at at = rows_of(lda);
     for (int64_t r = 0; r < k->outer; r++, a += k->jump) {
         const float *ap = a, *aq = a + 7 * lda;
+#pragma GCC unroll 4 /* a quarter of the branches; short ends are peeled */
         for (int64_t p = 0; p < inner; p++, b += step) {
             /* two vectors of b serve all rows; each a is broadcast once and used twice */
             vfloat b0 = v_load(b), b1 = nv > 1 ? v_load(b + LANES) : b0;
@@ -86,8 +116,13 @@ SIMD_INLINE void tile(const int mr, const int nv, const int turned, const walk *
             else ap++, aq++;
         }
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < mr; i++) put_row(acc[i][0], acc[i][nv - 1], nv, k, c + i * k->ldc, n);
+    if (n < nv * LANES) {
+        if (k->twice) put_tile(acc, mr, nv, k, 0, 1, 1, c, n);
+        else if (k->add) put_tile(acc, mr, nv, k, 0, 1, 0, c, n);
+        else put_tile(acc, mr, nv, k, 0, 0, 0, c, n);
+    } else if (k->twice) put_tile(acc, mr, nv, k, 1, 1, 1, c, n);
+    else if (k->add) put_tile(acc, mr, nv, k, 1, 1, 0, c, n);
+    else put_tile(acc, mr, nv, k, 1, 0, 0, c, n);
 }
 
 /* X(1) .. X(TILE_ROWS): one function for every height of tile, width and side of a */
@@ -113,6 +148,18 @@ EACH_ROW(TILE_ROWS)
     static tile_fn *const rows_tile[TILE_ROWS][2] = {EACH_ROW(TILE_ROWS)(ROWS_ENTRY)};
 static tile_fn *const cols_tile[TILE_ROWS][2] = {EACH_ROW(TILE_ROWS)(COLS_ENTRY)};
 
+/* A share of the lines of what is packed next, into L2: a burst per tile. */
+static void fetch_ahead(const hone_cpu_ahead *x, int64_t share, int64_t shares)
+{
+    const int64_t floats = 16, lines = (x->columns + floats - 1) / floats, all = x->rows * lines;
+    int64_t at = all * share / shares, end = all * (share + 1) / shares, row = at / lines, line = at % lines;
+    for (; at < end; at++) {
+        int64_t place = row * x->sum.ld + line * floats;
+        for (int t = 0; t < x->sum.count; t++) __builtin_prefetch(x->sum.at[t] + place, 0, 2);
+        if (++line == lines) line = 0, row++;
+    }
+}
+
 /* Panels outside, strips of rows inside: a panel stays in L1 while a streams from L2. Strips are made of
  * equal height (13 13 13 13 rather than 14 14 14 10): low tiles are slower per row. */
 SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, const walk *k, int64_t m, int64_t n,
@@ -125,6 +172,7 @@ SIMD_INLINE void by_panels(tile_fn *const (*table)[2], int64_t row_step, const w
         int wide = nj > LANES;
         for (int64_t s = 0, i = 0; s < strips; s++) {
             int64_t height = (m - i) / (strips - s);
+            if (k->ahead) fetch_ahead(k->ahead, s, strips);
             table[height - 1][wide](k, a + i * row_step, b, c + i * k->ldc + j, nj);
             i += height;
         }
@@ -153,9 +201,10 @@ static void finish(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, i
 static void to_target(bool turned, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
                       const hone_cpu_target *to)
 {
-    walk w = {.outer = 1, .inner = k, .lda = lda, .step = TILE_COLS, .ldc = to->ld};
+    walk w = {.outer = 1, .inner = k, .lda = lda, .step = TILE_COLS, .ldc = to->ld, .ahead = to->ahead};
     if (to->from) w.add = 1, w.from = to->from - to->c;
     if (to->twin) w.twice = 1, w.twin = to->twin - to->c, w.twin_from = to->twin_from - to->c;
+    if (to->epilogue && to->epilogue->below) w.ends = 1, w.below = to->epilogue->below - to->c;
     by_panels(turned ? cols_tile : rows_tile, turned ? 1 : lda, &w, m, n, a, b, k * TILE_COLS, to->c);
     if (to->epilogue) finish(to->epilogue, m, n, to->c, to->ld);
 }
@@ -264,7 +313,7 @@ const hone_cpu_gemm SIMD(hone_cpu_gemm) = {
     .pack = SIMD(hone_cpu_pack),
     .pack_turned = SIMD(hone_cpu_pack_turned),
     .pack_sum = SIMD(hone_cpu_pack_sum),
-    .add_up = SIMD(hone_cpu_add_up),
+    .half_sums = SIMD(hone_cpu_half_sums),
     .finish = finish,
     .add_columns = add_columns,
 };
