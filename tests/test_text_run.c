@@ -173,6 +173,34 @@ static void test_stdin(void **state)
     free(out);
 }
 
+/* What a table of two million buckets costs under plain SGD is itself: no gradient of its size, no moments. */
+static void test_plan(void **state)
+{
+    char command[900], page[1200], *out;
+    size_t bytes;
+    write_all(*state);
+    int n = snprintf(page, sizeof page,
+                     "task: text\ndata: {train: %s}\ntext: {ngram: {words: [1, 2], buckets: 2000000}}\n"
+                     "model: {layers: [embedding_bag: {dim: 2}, linear: classes]}\n"
+                     "train: {optimizer: {name: sgd, lr: 1, momentum: 0, weight_decay: 0}}\n",
+                     path_in(*state, "train.tsv"));
+    assert_int_equal(hone_file_write(path_in(*state, "page.yaml"), page, (size_t)n), HONE_OK);
+    snprintf(command, sizeof command, HONE_BINARY " plan %s --device cpu > %s", path_in(*state, "page.yaml"),
+             path_in(*state, "plan"));
+    assert_int_equal(system(command), 0);
+    assert_int_equal(hone_file_read(path_in(*state, "plan"), 1 << 20, &out, &bytes), HONE_OK);
+    const char *param = strstr(out, "\nparam "), *grad = strstr(out, "\ngrad ");
+    assert_true(param && strtoll(param + 7, NULL, 10) > 2000000LL * 2 * 4);
+    assert_true(grad && strtoll(grad + 6, NULL, 10) < 1024);
+    assert_null(strstr(out, "\nopt "));
+    free(out);
+    /* momentum asks for a slot a row, and the same line says so */
+    snprintf(command, sizeof command,
+             HONE_BINARY " plan %s train.optimizer.momentum=0.9 --device cpu | grep -q '^opt '",
+             path_in(*state, "page.yaml"));
+    assert_int_equal(system(command), 0);
+}
+
 /* A model file without its tokenizer, or with another's, is refused by name. */
 static void test_tokenizer_missing(void **state)
 {
@@ -190,7 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SCRATCH(test_learns),   WITH_SCRATCH(test_threads), WITH_SCRATCH(test_resumes),
         WITH_SCRATCH(test_predict),  WITH_SCRATCH(test_stdin),   WITH_SCRATCH(test_tokenizer_missing),
-        WITH_SCRATCH(test_mistakes),
+        WITH_SCRATCH(test_mistakes), WITH_SCRATCH(test_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
