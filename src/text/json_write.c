@@ -14,13 +14,16 @@
 static void add_string(hone_text *j, const char *s, size_t bytes)
 {
     /* everything from 0x80 on is well-formed UTF-8 already */
+    size_t plain = 0; /* where the stretch begins that needs no escape: copied whole, vocabularies are long */
     hone_text_append(j, "\"", 1);
     for (size_t k = 0; k < bytes; k++) {
         uint8_t c = (uint8_t)s[k];
-        if (c == '"' || c == '\\') hone_text_add(j, "\\%c", c);
-        else if (c < 0x20) hone_text_add(j, "\\u%04x", c);
-        else hone_text_append(j, s + k, 1);
+        if (c != '"' && c != '\\' && c >= 0x20) continue;
+        hone_text_append(j, s + plain, k - plain);
+        hone_text_add(j, c < 0x20 ? "\\u%04x" : "\\%c", c);
+        plain = k + 1;
     }
+    hone_text_append(j, s + plain, bytes - plain);
     hone_text_append(j, "\"", 1);
 }
 
