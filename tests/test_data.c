@@ -166,7 +166,7 @@ static void test_folder_refusals(void **state)
     mkdir(scratch_path(root, "hollow/a"), 0777);
     refused(scratch_path(root, "hollow"), "1 class folders, but no images", "hollow");
     scratch_text(root, "table/data.csv", "path,label\n");
-    refused(scratch_path(root, "table"), "tables", "table");
+    refused(scratch_path(root, "table"), "no training split", "table"); /* a header, and no row */
 }
 
 /* I31, I32: odd names and things that are no files. */

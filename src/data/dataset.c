@@ -23,7 +23,8 @@ hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want,
     d->count = n;
     d->item = malloc((size_t)n * sizeof *d->item + 1); /* + 1: an empty set is no failed allocation */
     d->label = malloc((size_t)n * sizeof *d->label + 1);
-    if (!d->item || !d->label) {
+    if (source->weight) d->weight = malloc((size_t)n * sizeof *d->weight + 1);
+    if (!d->item || !d->label || (source->weight && !d->weight)) {
         hone_dataset_free(d);
         return hone_no_memory("a data set's index", (size_t)n * sizeof *d->item);
     }
@@ -31,7 +32,14 @@ hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want,
     for (int64_t i = 0; i < source->count; i++) {
         if (in_val && in_val[i] != want) continue;
         d->item[n] = (int32_t)i;
+        if (d->weight) d->weight[n] = source->weight[i];
         d->label[n++] = source->label[i];
+    }
+    /* rows that were left out belong to no sample, so the view that is not cut out tells them */
+    for (int k = 0; k < source->skipped.count && !(in_val && want); k++) {
+        if (hone_names_add(&d->skipped, source->skipped.item[k]) == HONE_OK) continue;
+        hone_dataset_free(d);
+        return HONE_ERR_MEMORY;
     }
     *out = d;
     return HONE_OK;
@@ -55,10 +63,10 @@ int64_t hone_dataset_count(const hone_dataset *d) { return d->count; }
 const int32_t *hone_dataset_labels(const hone_dataset *d) { return d->label; }
 const uint8_t *hone_dataset_pixels(const hone_dataset *d) { return d->pixels; }
 
-/* No image format carries weights; tables of text may. */
+/* Tables may carry weights, of pictures and of texts. */
 const float *hone_dataset_weights(const hone_dataset *d) { return d->weight; }
 
-/* Empty until hone_dataset_load, and with on_error: stop. */
+/* Broken pictures show in hone_dataset_load, broken rows of a table before; empty with on_error: stop. */
 int hone_dataset_skipped(const hone_dataset *d, const char *const **reasons)
 {
     if (reasons) *reasons = (const char *const *)d->skipped.item;

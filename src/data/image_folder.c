@@ -8,18 +8,12 @@
  * Names may be any bytes. Links are followed, but only regular files are opened: FIFOs, devices and
  * dangling links are left out and noted, as are files with other endings. Folders inside a class
  * folder are not searched. */
-#define XXH_INLINE_ALL
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <xxhash.h>
 
 #include "core/text.h"
-#include "core/thread.h"
-#include "data/source.h"
-
-/* Content enters the fingerprint up to this many bytes in all; larger sets by names and sizes. */
-enum { HASH_CONTENT_BYTES_MAX = 256 << 20, FILE_BYTES_MAX = 1 << 30 };
+#include "data/source_hash.h"
 
 static const char *const split_folder[HONE_SPLIT_COUNT][3] = {
     {"train", NULL}, {"val", "valid", "validation"}, {"test", NULL}};
@@ -83,10 +77,10 @@ bool hone_folder_looks(const char *path)
 /* What was met on the way through a source. */
 typedef struct scan {
     hone_source *source;
-    int64_t capacity, total_bytes;
+    int64_t capacity;
     int64_t odd; /* entries left out                                                        */
     char first_odd[HONE_SHOWN];
-    XXH3_state_t hash;
+    hone_source_hash hash;
 } scan;
 
 /* Doubling growth: a million labels cost twenty reallocations. */
@@ -116,10 +110,7 @@ static hone_status add_entry(scan *s, const char *below, int label)
         if (s->odd++ == 0) hone_quote(below, s->first_odd, sizeof s->first_odd);
         return HONE_OK;
     }
-    /* the NUL goes in, so that names can't run into each other */
-    XXH3_64bits_update(&s->hash, below, strlen(below) + 1);
-    XXH3_64bits_update(&s->hash, &bytes, sizeof bytes);
-    s->total_bytes += bytes;
+    hone_source_hash_file(&s->hash, below, bytes);
     HONE_TRY(hone_names_add(&s->source->files, below));
     return add_label(s, label);
 }
@@ -168,48 +159,11 @@ static hone_status list_classes(hone_source *d, const char *prefix)
     return status;
 }
 
-typedef struct hash_work {
-    const hone_source *source;
-    uint64_t *hash; /* (count) */
-} hash_work;
-
-/* Files are hashed in parallel into places of their own; the order of the list makes the digest. */
-static hone_status hash_file(void *arg, int64_t i)
-{
-    const hash_work *w = arg;
-    uint8_t *data = NULL;
-    size_t bytes = 0;
-    char *path = hone_path_join(w->source->root, w->source->files.item[i]);
-    if (!path) return hone_no_memory("a path", 0);
-    /* unreadable files are the decoder's to report, under data.on_error */
-    w->hash[i] = hone_bytes_read(path, FILE_BYTES_MAX, &data, &bytes) == HONE_OK ? XXH3_64bits(data, bytes) : 0;
-    free(data);
-    free(path);
-    return HONE_OK;
-}
-
-/* Names and sizes are in already; small sets add their content. */
-static hone_status finish_hash(scan *s, int threads)
-{
-    hone_source *d = s->source;
-    hone_status status = HONE_OK;
-    /* Reading hundreds of gigabytes before the first step is no option; D14 of a large set shows in sizes. */
-    if (s->total_bytes <= HASH_CONTENT_BYTES_MAX) {
-        hash_work w = {d, malloc((size_t)d->count * sizeof *w.hash)};
-        if (!w.hash) return hone_no_memory("hashes", (size_t)d->count * sizeof *w.hash);
-        status = hone_parallel_for(threads, d->count, hash_file, &w);
-        XXH3_64bits_update(&s->hash, w.hash, (size_t)d->count * sizeof *w.hash);
-        free(w.hash);
-    }
-    d->hash = XXH3_64bits_digest(&s->hash);
-    return status;
-}
-
 /* Classes first, then their files class by class, so that sample ids are sorted by (class, name). */
 static hone_status build(scan *s, const char *prefix, int threads)
 {
     hone_source *d = s->source;
-    XXH3_64bits_reset(&s->hash);
+    HONE_TRY(hone_source_hash_begin(&s->hash));
     HONE_TRY(list_classes(d, prefix));
     for (int k = 0; k < d->classes.count; k++) HONE_TRY(scan_class(s, prefix, k));
     if (d->count == 0)
@@ -218,7 +172,7 @@ static hone_status build(scan *s, const char *prefix, int threads)
     if (s->odd)
         HONE_TRY(hone_names_addf(&d->notes, "%s: left out %lld entries that are no image files (first: %s)",
                                  hone_shown(d->name), (long long)s->odd, s->first_odd));
-    return finish_hash(s, threads);
+    return hone_source_hash_end(&s->hash, d, threads);
 }
 
 /* ROOT/train, ROOT/val, ROOT/test where any of them holds class folders; else ROOT is one set, which is
@@ -240,6 +194,7 @@ hone_status hone_folder_open(const char *path, hone_split split, bool whole, int
     if (status == HONE_OK) status = build(s, prefix, threads);
     if (status == HONE_OK) *out = s->source;
     else hone_source_free(s->source);
+    hone_source_hash_free(&s->hash);
     free(s);
     return status;
 }

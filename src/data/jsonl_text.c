@@ -393,13 +393,13 @@ static hone_status take_row(const walk *w)
 static void set_names(walk *w)
 {
     static const char *const usual[MEMBER_COUNT][3] = {
-        {"text", "sentence", "review"}, {"label", "target", "class"}, {NULL}, {"weight"}, {NULL}};
+        {NULL}, {"label", "target", "class"}, {NULL}, {"weight"}, {NULL}};
     const hone_config *c = w->job->config;
     const char *given[MEMBER_COUNT] = {c->data.columns.input, c->data.columns.label, c->data.columns.second,
                                        c->data.columns.weight, c->data.columns.split};
     for (member k = 0; k < MEMBER_COUNT; k++) {
         if (given[k]) w->name[k][0] = given[k];
-        else memcpy(w->name[k], usual[k], sizeof usual[k]);
+        else memcpy(w->name[k], k == MEMBER_INPUT ? hone_input_names(c) : usual[k], sizeof usual[k]);
         w->must[k] = given[k] || k == MEMBER_INPUT || k == MEMBER_LABEL;
     }
     /* each line must have it then, or it is refused */

@@ -19,6 +19,7 @@
 #include "core/thread.h"
 #include "data/dataset.h"
 #include "data/image.h"
+#include "data/image_table.h"
 #include "data/open_text.h"
 #include "data/order.h"
 
@@ -79,11 +80,12 @@ static hone_status find_format(const hone_config *c, const char *path, hone_form
     if (*out == HONE_FORMAT_AUTO)
         return hone_fail(
             HONE_ERR_DATA,
-            "known: IDX (train-images-idx3-ubyte), CIFAR (data_batch_1.bin, train.bin), folders (train/CLASS/IMAGE)",
+            "known: IDX (train-images-idx3-ubyte), CIFAR (data_batch_1.bin, train.bin), folders (train/CLASS/IMAGE), "
+            "tables (train.csv with path,label)",
             "%s: no data set of a known format", hone_shown(path));
-    if (*out != HONE_FORMAT_IDX && *out != HONE_FORMAT_CIFAR && *out != HONE_FORMAT_FOLDER)
-        return hone_fail(HONE_ERR_DATA, "put images into folders: train/CLASS/IMAGE",
-                         "%s: tables (CSV, TSV, JSONL, fastText) are not read as image data", hone_shown(path));
+    if (*out == HONE_FORMAT_FASTTEXT)
+        return hone_fail(HONE_ERR_DATA, "name pictures in a table: path,label",
+                         "%s: data.format: fasttext holds texts, not pictures", hone_shown(path));
     return HONE_OK;
 }
 
@@ -134,6 +136,36 @@ static void find_places(opening *o, const char *path)
         o->whole[k] = explicit_path || (o->unsplit && k == HONE_SPLIT_TRAIN);
         if (!explicit_path && o->unsplit && k != HONE_SPLIT_TRAIN) o->path[k] = NULL;
     }
+}
+
+static bool is_table(hone_format f) { return f == HONE_FORMAT_CSV || f == HONE_FORMAT_TSV || f == HONE_FORMAT_JSONL; }
+
+/* Whether the splits lie in tables. Some in tables and some not would need two readers for one class list. */
+static hone_status find_tables(const opening *o, bool *tables)
+{
+    int found = 0, places = 0;
+    for (int k = 0; k < HONE_SPLIT_COUNT && !o->c->data.synthetic.given; k++) {
+        hone_format format;
+        if (!o->path[k]) continue;
+        HONE_TRY(find_format(o->c, o->path[k], &format));
+        places++;
+        found += is_table(format);
+    }
+    *tables = found > 0;
+    if (found && found < places)
+        return hone_fail(HONE_ERR_USAGE, "give all splits as tables, or none",
+                         "data.train, data.val, data.test: some are tables and some are not");
+    return HONE_OK;
+}
+
+/* All splits of what the page (or `path`) names. Tables are read together: one may hold rows of several splits. */
+static hone_status open_sources(opening *o, const char *path)
+{
+    bool tables;
+    HONE_TRY(find_tables(o, &tables));
+    if (tables) return hone_image_tables_open(o->c, path, o->threads, o->source, &o->unsplit);
+    /* the error of the first split in order is the one reported, whichever thread met its own first */
+    return hone_parallel_for(o->threads, HONE_SPLIT_COUNT, open_split, o);
 }
 
 /* Drops the references of the opening; data sets that were made keep theirs. */
@@ -372,8 +404,7 @@ hone_status hone_data_open(const hone_config *c, const hone_image_spec *spec, ho
     find_places(&o, NULL);
     hone_data *d = calloc(1, sizeof *d);
     if (!d) return hone_no_memory("a data set", sizeof *d);
-    /* the error of the first split in order is the one reported, whichever thread met its own first */
-    hone_status s = hone_parallel_for(o.threads, HONE_SPLIT_COUNT, open_split, &o);
+    hone_status s = open_sources(&o, NULL);
     if (s == HONE_OK) s = build_data(&o, spec, d);
     close_sources(&o); /* the data sets hold their own references */
     if (s != HONE_OK) {
@@ -449,7 +480,7 @@ hone_status hone_data_open_eval(const char *path, const char *split, const hone_
     }
     opening o = {.c = &other, .threads = c->data.decode_threads > 0 ? c->data.decode_threads : hone_cpu_count()};
     find_places(&o, path);
-    hone_status s = hone_parallel_for(o.threads, HONE_SPLIT_COUNT, open_split, &o);
+    hone_status s = open_sources(&o, path);
     hone_dataset *d = NULL;
     if (s == HONE_OK) s = choose_split(&o, wanted, &d);
     if (s == HONE_OK) s = check_class_names(d->source);

@@ -83,6 +83,7 @@ static hone_status drop_broken(load_work *w)
         }
         d->item[kept] = d->item[i];
         d->label[kept] = d->label[i];
+        if (d->weight) d->weight[kept] = d->weight[i];
         if (w->pixels && kept != i) memcpy(w->pixels + (size_t)kept * bytes, w->pixels + (size_t)i * bytes, bytes);
         kept++;
     }

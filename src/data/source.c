@@ -40,10 +40,12 @@ void hone_source_free(hone_source *s)
     if (!s || --s->refs > 0) return;
     hone_names_free(&s->classes);
     hone_names_free(&s->notes);
+    hone_names_free(&s->skipped);
     hone_names_free(&s->files);
     free(s->name);
     free(s->root);
     free(s->label);
+    free(s->weight);
     free(s->raw);
     free(s);
 }

@@ -21,12 +21,14 @@ typedef struct hone_source {
     int64_t count;
     int32_t *label;              /* (count) index into classes                                     */
     hone_names classes;          /* sorted (folders) or as the data's list has them                */
+    float *weight;               /* (count), or NULL: all 1                                        */
     hone_names notes;            /* odd but harmless findings, sentences                           */
+    hone_names skipped;          /* rows of a table that were left out: "file:line: reason"        */
     uint8_t *raw;                /* (count, height, width, channels), or NULL                      */
     int height, width, channels; /* of raw                                                         */
     int raw_users;               /* data sets that may still read raw; the last one to copy frees it */
     char *root;                  /* folders: where `files` start                                   */
-    hone_names files;            /* folders: (count) "train/cats/7.jpg", below root                */
+    hone_names files;            /* folders, tables: (count) "train/cats/7.jpg", below root        */
     uint64_t hash;               /* xxh3 of names, sizes and content                               */
 } hone_source;
 

@@ -19,7 +19,7 @@ typedef enum role { ROLE_INPUT, ROLE_LABEL, ROLE_SECOND, ROLE_WEIGHT, ROLE_SPLIT
 static const struct {
     const char *key, *usual[3];
     bool must;
-} role_info[ROLE_COUNT] = {{"input", {"text", "sentence", "review"}, true},
+} role_info[ROLE_COUNT] = {{"input", {NULL}, true}, /* hone_input_names */
                            {"label", {"label", "target", "class"}, true},
                            {"second", {NULL}, false},
                            {"weight", {"weight"}, false},
@@ -41,6 +41,12 @@ static const char *wished(const reading *r, role k)
     const char *name[ROLE_COUNT] = {c->data.columns.input, c->data.columns.label, c->data.columns.second,
                                     c->data.columns.weight, c->data.columns.split};
     return name[k];
+}
+
+/* Names of a role where the page says nothing (3). */
+static const char *const *usual(const reading *r, role k)
+{
+    return k == ROLE_INPUT ? hone_input_names(r->job->config) : role_info[k].usual;
 }
 
 /* Position of a name in the first row: -1 none, -2 more than one. */
@@ -105,7 +111,7 @@ static hone_status no_column(const reading *r, role k, const char *name)
              role_info[k].key, "label: 1, input: 2");
     hone_status s =
         separated
-            ? hone_text_fail(r->job, r->t.row, 0, "the table needs a column for the label and one for the text",
+            ? hone_text_fail(r->job, r->t.row, 0, "the table needs a column for the label and one for the text or path",
                              "one column only, \"%s\"; it seems separated by %s", hone_span_shown(r->t.field[0]),
                              separated)
             : hone_text_fail(r->job, r->t.row, 0, hint, "no column \"%s\" for data.columns.%s; the columns are %s",
@@ -120,15 +126,15 @@ static hone_status find_role(reading *r, role k)
     const char *name = wished(r, k);
     /* a name that the page gives is the only one; the usual ones are tried best first */
     int at = name ? find_column(r, name) : -1;
-    for (int i = 0; !name && at == -1 && i < 3 && role_info[k].usual[i]; i++) {
-        at = find_column(r, role_info[k].usual[i]);
-        if (at == -2) name = role_info[k].usual[i];
+    for (int i = 0; !name && at == -1 && i < 3 && usual(r, k)[i]; i++) {
+        at = find_column(r, usual(r, k)[i]);
+        if (at == -2) name = usual(r, k)[i];
     }
     if (at == -2)
         return hone_text_fail(r->job, r->t.row, 0, "rename one of them", "two columns are called \"%s\"",
                               hone_shown(name));
     /* a column that was asked for must be there, even one that is optional */
-    if (at == -1 && (name || role_info[k].must)) return no_column(r, k, name ? name : role_info[k].usual[0]);
+    if (at == -1 && (name || role_info[k].must)) return no_column(r, k, name ? name : usual(r, k)[0]);
     r->column[k] = at;
     return HONE_OK;
 }

@@ -277,3 +277,10 @@ bool hone_weight_parse(hone_span s, float *out)
     *out = (float)v; /* losses are summed in float, where 1e30 rows of weight 1 are infinite anyway */
     return true;
 }
+
+/* `file_name` is that of Hugging Face's imagefolder. */
+const char *const *hone_input_names(const hone_config *c)
+{
+    static const char *const text[3] = {"text", "sentence", "review"}, *const image[3] = {"path", "file_name", "image"};
+    return c->task == HONE_TASK_IMAGE ? image : text;
+}

@@ -92,6 +92,8 @@ hone_status hone_fasttext_read(hone_text_job *job) HONE_MUST_USE;
 /* ROOT/prefix/CLASS/FILE, each file one text, sorted (prefix: "" or "train"). */
 hone_status hone_text_folder_read(hone_text_job *job, const char *root, const char *prefix, size_t limit) HONE_MUST_USE;
 
+/* Names that are looked for where data.columns.input says nothing, best first (3). */
+const char *const *hone_input_names(const hone_config *c);
 /* "train", "val", "valid", "validation", "dev", "test"; COUNT for others. */
 hone_split hone_split_parse(const char *name, size_t bytes);
 /* A weight: a finite number >= 0, nothing around it. */
