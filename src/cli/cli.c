@@ -84,7 +84,11 @@ int hone_cli_main(int argc, char **argv)
     hone_cli cli = {.argc = argc, .argv = argv, .device = "auto"};
     cli.log_format = isatty(STDERR_FILENO) ? HONE_LOG_TTY : HONE_LOG_PLAIN;
     cli.arg = calloc((size_t)argc + 1, sizeof *cli.arg);
-    if (!cli.arg) return HONE_ERR_MEMORY;
+    if (!cli.arg) {
+        hone_status no_memory = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the command line");
+        hone_cli_print_error(no_memory);
+        return no_memory;
+    }
     int status = dispatch(&cli);
     free(cli.arg);
     return finish_stdout(status);

@@ -14,6 +14,7 @@
 #include "core/text.h"
 #include "io/checkpoint.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 
 /* The one place that knows how a step becomes a folder name. */
@@ -88,7 +89,9 @@ hone_status hone_checkpoint_list(const char *run_dir, int64_t **steps, int *coun
 static hone_status explain_manifest(const char *path, const char *text, const hone_manifest_entry *found)
 {
     json_error_t error;
-    json_t *m = json_loads(text, JSON_REJECT_DUPLICATES, &error), *files = json_object_get(m, "files");
+    json_t *m;
+    HONE_TRY(hone_json_parse(text, strlen(text), JSON_REJECT_DUPLICATES, &m, &error));
+    const json_t *files = json_object_get(m, "files");
     json_int_t version = json_integer_value(json_object_get(m, "version"));
     hone_status status = HONE_OK;
     /* from the most general to the most particular reason */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/text.h"
+#include "io/json.h"
 
 enum { HEADER_LIMIT_BYTES = 100000000, COMMA_LIMIT = 4000000, RANK_LIMIT = 8 };
 
@@ -163,7 +164,7 @@ static hone_status parse_header(const char *file, const char *text, size_t bytes
     if (bytes == 0 || text[0] != '{') return BROKEN("%s: the header does not begin with {", file);
     for (size_t k = 0; k < bytes; k++) commas += text[k] == ',';
     if (commas > COMMA_LIMIT) return BROKEN("%s: the header holds over %d values", file, COMMA_LIMIT);
-    *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    HONE_TRY(hone_json_parse(text, bytes, JSON_REJECT_DUPLICATES, out, &error));
     if (!*out) return BROKEN("%s: the header is not valid JSON: %s at byte %d", file, error.text, error.position);
     return HONE_OK;
 }

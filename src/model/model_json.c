@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "hone/io.h"
+#include "io/json.h"
 #include "model/json_yaml.h"
 #include "model/model_private.h"
 
@@ -254,7 +255,8 @@ hone_status hone_model_parse_json(const char *path, const char *text, size_t byt
 {
     json_error_t error;
     *out = NULL;
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    json_t *root;
+    HONE_TRY(hone_json_parse(text, bytes, JSON_REJECT_DUPLICATES, &root, &error));
     if (!root)
         return hone_fail(HONE_ERR_DATA, "the file is damaged or was not written by hone", "%s:%d:%d: not JSON: %s",
                          path, error.line, error.column, error.text);

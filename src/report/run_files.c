@@ -3,8 +3,10 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io/file.h"
+#include "io/json.h"
 
 enum { LIMIT = 512 << 20 }; /* metrics.jsonl of a million lines is a fifth of that */
 
@@ -26,9 +28,9 @@ hone_status hone_run_json(const char *run_dir, const char *name, json_t **out)
     *out = NULL;
     HONE_TRY(hone_run_text(run_dir, name, &text));
     if (!text) return HONE_OK;
-    *out = json_loads(text, 0, &why);
+    hone_status status = hone_json_parse(text, strlen(text), 0, out, &why);
     free(text);
-    if (*out) return HONE_OK;
+    if (status != HONE_OK || *out) return status;
     return hone_fail(HONE_ERR_DATA, "train or evaluate again: it is written anew", "%s/%s:%d: %s", run_dir, name,
                      why.line, why.text);
 }

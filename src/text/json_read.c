@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "text/json_parts.h"
+#include "io/json.h"
 
 #define READS "hone reads WordPiece and byte-level BPE; `hone tokenizer train` makes one from your texts"
 
@@ -278,7 +279,8 @@ hone_status hone_tokenizer_parse(const char *name, const char *json, size_t byte
 {
     json_error_t error;
     *out = NULL;
-    json_t *root = json_loadb(json, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *root;
+    HONE_TRY(hone_json_parse(json, bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &root, &error));
     if (!root)
         return hone_fail(HONE_ERR_DATA, "a tokenizer.json of the `tokenizers` package is needed",
                          "%s:%d:%d: no JSON: %s", name, error.line, error.column, error.text);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "io/file.h"
+#include "io/json.h"
 #include "text/json_parts.h"
 
 enum { FILE_LIMIT = 512 << 20 };
@@ -89,7 +90,8 @@ static hone_status read_config(const char *path, hone_norm *norm)
     if (status == HONE_OK && stat(file, &st) == 0) {
         json_t *o = NULL;
         status = hone_file_read(file, 16 << 20, &text, &bytes);
-        if (status == HONE_OK && !(o = json_loadb(text, bytes, 0, NULL)))
+        if (status == HONE_OK) status = hone_json_parse(text, bytes, 0, &o, NULL);
+        if (status == HONE_OK && !o)
             status = hone_fail(HONE_ERR_DATA, "repair or remove it", "%s: no JSON", file);
         bool chinese = norm->chinese_chars;
         if (status == HONE_OK) status = hone_json_flag(file, o, "do_lower_case", norm->lowercase, &norm->lowercase);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "train/text.h"
+#include "io/json.h"
 #include "train/trainer.h"
 
 /* Absent texts compare equal to the word none. */
@@ -167,7 +168,9 @@ static const char *shown(const json_t *v)
 /* Keys on either side count: a key that a run did not have is a difference too. */
 hone_status hone_identity_check(const hone_trainer *t, const char *text)
 {
-    json_t *state = json_loads(text, JSON_REJECT_DUPLICATES, NULL), *was = json_object_get(state, "identity");
+    json_t *state;
+    HONE_TRY(hone_json_parse(text, strlen(text), JSON_REJECT_DUPLICATES, &state, NULL));
+    json_t *was = json_object_get(state, "identity");
     json_t *now = identity(t), *value;
     const char *key, *different = NULL;
     hone_status status = HONE_OK;

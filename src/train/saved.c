@@ -10,27 +10,51 @@
 #include "io/file.h"
 #include "train/small.h"
 
-/* True when dir/name is a regular file; *path is it then, else NULL. */
-static bool exists(const char *dir, const char *name, char **path)
+/* *path is dir/name where that is a regular file, else NULL. Errors: MEMORY, which must not read as "not there". */
+static hone_status find_file(const char *dir, const char *name, char **path)
 {
     struct stat s;
     *path = hone_io_join(dir, name);
-    if (*path && stat(*path, &s) == 0 && S_ISREG(s.st_mode)) return true;
+    if (!*path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    if (stat(*path, &s) == 0 && S_ISREG(s.st_mode)) return HONE_OK;
     free(*path);
     *path = NULL;
-    return false;
+    return HONE_OK;
 }
 
-/* The folder with model.json: `dir`, or the run of a checkpoint's folder two levels up. */
-static char *find_run_dir(const char *dir)
+/* A copy of `dir` where model.json is in it, else NULL. */
+static hone_status holds_model(const char *dir, char **found)
 {
-    char *path, *up = hone_path_parent(dir), *top = up ? hone_path_parent(up) : NULL, *found = NULL;
-    if (exists(dir, "model.json", &path)) found = hone_strdup(dir);
-    else if (top && strstr(dir, "checkpoints/step-") && exists(top, "model.json", &path)) found = hone_strdup(top);
+    char *path;
+    HONE_TRY(find_file(dir, "model.json", &path));
+    *found = path ? hone_strdup(dir) : NULL;
+    bool there = path != NULL;
     free(path);
+    return there && !*found ? hone_fail(HONE_ERR_MEMORY, NULL, "out of memory") : HONE_OK;
+}
+
+/* The folder with model.json: `dir`, or the run of a checkpoint's folder two levels up; NULL: none of them. */
+static hone_status find_run_dir(const char *dir, char **found)
+{
+    HONE_TRY(holds_model(dir, found));
+    if (*found || !strstr(dir, "checkpoints/step-")) return HONE_OK;
+    char *up = hone_path_parent(dir), *top = up ? hone_path_parent(up) : NULL;
+    hone_status status = top ? holds_model(top, found) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     free(up);
     free(top);
-    return found;
+    return status;
+}
+
+/* The weights that MODEL means: itself where it is a file of weights, else the best, else those of a checkpoint's
+ * folder; NULL: the newest checkpoint. */
+static hone_status find_weights(const char *given, bool folder, const char *dir, char **weights)
+{
+    if (!folder && strlen(given) > 12 && strcmp(given + strlen(given) - 12, ".safetensors") == 0) {
+        *weights = hone_strdup(given);
+        return *weights ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    }
+    HONE_TRY(find_file(dir, "best.safetensors", weights));
+    return *weights ? HONE_OK : find_file(dir, "model.safetensors", weights);
 }
 
 /* MODEL -> run directory and, where a weights file is meant, its path. */
@@ -46,12 +70,10 @@ static hone_status locate(const char *given, hone_saved *out)
     size_t n = strlen(dir);
     while (n > 1 && dir[n - 1] == '/') dir[--n] = '\0';
     /* the folder decides what the model is, the file only which weights */
-    out->run_dir = find_run_dir(dir);
-    if (!folder && strlen(given) > 12 && strcmp(given + strlen(given) - 12, ".safetensors") == 0)
-        out->weights = hone_strdup(given);
-    else if (!exists(dir, "best.safetensors", &out->weights)) exists(dir, "model.safetensors", &out->weights);
+    hone_status status = find_run_dir(dir, &out->run_dir);
+    if (status == HONE_OK) status = find_weights(given, folder, dir, &out->weights);
     free(dir);
-    if (out->run_dir) return HONE_OK;
+    if (status != HONE_OK || out->run_dir) return status;
     return hone_fail(HONE_ERR_USAGE,
                      "MODEL is a run directory or a file in one; a run that has not begun to train has no model",
                      "there is no model.json at %s", given);
@@ -80,18 +102,24 @@ static hone_status load_weights(hone_saved *s)
     return status;
 }
 
+/* What the run was made from, where its page lies beside the model. */
+static hone_status read_run_config(hone_saved *s)
+{
+    char *file;
+    HONE_TRY(find_file(s->run_dir, "resolved.yaml", &file));
+    hone_status status = file ? hone_config_read(file, NULL, 0, &s->config) : HONE_OK;
+    free(file);
+    return status;
+}
+
 /* A small file stands alone; in the folder of a run it also finds the run's data. */
 static hone_status open_small(const char *path, hone_saved *out)
 {
-    char *file = NULL;
     out->run_dir = hone_path_parent(path);
     out->weights = hone_strdup(path);
     hone_status status =
         out->run_dir && out->weights ? hone_small_open(path, out) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    if (status == HONE_OK && exists(out->run_dir, "resolved.yaml", &file))
-        status = hone_config_read(file, NULL, 0, &out->config);
-    free(file);
-    return status;
+    return status == HONE_OK ? read_run_config(out) : status;
 }
 
 /* model.json makes the model, the weights fill it, resolved.yaml says where its data are. */
@@ -112,8 +140,7 @@ hone_status hone_saved_open(const char *path, hone_saved *out)
     }
     HONE_GOTO(status, hone_model_load_json(file, &out->model), done);
     HONE_GOTO(status, load_weights(out), done);
-    free(file);
-    if (exists(out->run_dir, "resolved.yaml", &file)) status = hone_config_read(file, NULL, 0, &out->config);
+    status = read_run_config(out);
 done:
     free(file);
     if (status != HONE_OK) hone_saved_close(out);

@@ -13,6 +13,7 @@
 
 #include "core/thread.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "train/saved.h"
 #include "train/trainer.h"
 
@@ -136,8 +137,9 @@ char *hone_run_state_json(const hone_run_state *s, const char *identity_json)
 hone_status hone_run_state_parse(const char *text, hone_run_state *out)
 {
     json_error_t error;
-    json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    json_t *o;
     hone_status status = HONE_OK;
+    HONE_TRY(hone_json_parse(text, strlen(text), JSON_REJECT_DUPLICATES, &o, &error));
     if (!o) return hone_fail(HONE_ERR_DATA, NULL, "state.json is not valid JSON: %s", error.text);
     if (json_integer_value(json_object_get(o, "version")) != STATE_VERSION)
         status = hone_fail(HONE_ERR_DATA, "go on with the hone that wrote it, or give another --out",
