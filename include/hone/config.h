@@ -104,6 +104,7 @@ typedef struct hone_config {
         int     vocab_size;
         bool    lowercase;
         int     max_length;               /* tokens                                                */
+        bool    cache;                    /* token ids are kept beside the data                    */
     } text;
     struct {
         hone_yaml *tree;                  /* the `model:` value: a map with file|layers, with, blocks */
@@ -113,14 +114,16 @@ typedef struct hone_config {
         int64_t max_steps;                /* 0 = off                                               */
         double  max_time;                 /* seconds; 0 = off                                      */
         int     batch, accumulate;
+        int64_t batch_tokens;             /* 0 = off                                               */
         struct { char *name; double lr, momentum; bool nesterov; double weight_decay, beta1, beta2, eps; bool decay_all; } optimizer;
-        struct { hone_schedule_kind name; double warmup, final, step_every, gamma; int plateau_patience; } schedule;
+        struct { hone_schedule_kind name; double warmup, warmup_fraction, final, step_every, gamma; int plateau_patience; } schedule;
         struct { double label_smoothing; hone_class_weights class_weights; hone_string_list weight_class; double *weight_value; } loss;
         double  clip_norm, ema;
         struct { char *metric; int patience; } early_stop;
         int     max_bad_steps;            /* non-finite steps in a row that end the run            */
         char   *init;                     /* NULL = none                                           */
         hone_string_list freeze;
+        double  layer_decay;              /* 1 = off                                               */
         bool    shuffle, deterministic;
         hone_precision precision;
         double  loss_scale;

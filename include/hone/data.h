@@ -61,9 +61,10 @@ hone_status    hone_dataset_moments(hone_dataset *d, float mean[4], float std[4]
 bool           hone_dataset_is_text(const hone_dataset *d);
 bool           hone_dataset_has_pairs(const hone_dataset *d);
 void           hone_dataset_text(const hone_dataset *d, int64_t sample, int part, const char **text, size_t *bytes);
-/* Ids of all samples, one after the other, that a loader is to give out; the caller keeps both arrays:
- * token (offset[count]), offset (count + 1). */
-void           hone_dataset_set_tokens(hone_dataset *d, const int32_t *token, const int64_t *offset);
+/* Ids of all samples, one after the other, that a loader is to give out; the caller keeps the arrays: token
+ * (offset[count]), offset (count + 1), second (count) ids of a sample before its second segment, or NULL. */
+void           hone_dataset_set_tokens(hone_dataset *d, const int32_t *token, const int64_t *offset,
+                                       const int32_t *second);
 const int64_t *hone_dataset_token_offsets(const hone_dataset *d); /* NULL before that, and for images */
 
 /* One image file for predict: decoded and preprocessed into out (H, W, C) of `pre`. */
@@ -81,6 +82,7 @@ typedef struct hone_batch {
     const uint8_t *pixels;    /* NULL when resident; else (count,H,W,C)                           */
     const int32_t *token;     /* text: (tokens) ids of the samples, one after the other           */
     const int32_t *offset;    /* text: (count + 1) where a sample's begin; offset[count] = tokens  */
+    const int32_t *type;      /* pairs: (tokens) 0 of the first segment, 1 of the second; else NULL */
     int64_t        tokens;
 } hone_batch;
 
@@ -89,6 +91,10 @@ typedef struct hone_loader_opts {
     int      batch, threads, prefetch;
     bool     shuffle;         /* a permutation of the epoch = f(seed, epoch); else file order     */
     uint64_t seed;
+    int64_t  batch_tokens;    /* text, above 0: a batch ends before it has more ids than this, and `batch` is the
+                                 most samples it has; label, weight and offset are filled up to `batch` with
+                                 samples of no ids and weight 0. Which samples share a batch is then a function of
+                                 the seed, the order of batches one of (seed, epoch): all epochs have as many */
 } hone_loader_opts;
 hone_status hone_loader_open(hone_dataset *d, const hone_loader_opts *o, hone_loader **out) HONE_MUST_USE;
 /* Goes to a batch of an epoch (resume); the next call of hone_loader_next returns it. */

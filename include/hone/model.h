@@ -22,6 +22,7 @@ typedef struct hone_preprocess {
     float       mean[HONE_MAX_CHANNELS], std[HONE_MAX_CHANNELS];
     int64_t     vocab;                     /* > 0: a text model; token ids are below it, and of the above nothing counts */
     int         max_length;                /* text: tokens, what is longer is cut; 0 = no limit      */
+    bool        pairs;                     /* text: a sample is two texts                            */
 } hone_preprocess;
 
 typedef struct hone_param {
@@ -35,6 +36,7 @@ typedef struct hone_param {
     bool      trainable;                   /* false when frozen                                   */
     bool      sparse;                      /* only rows that a step touches get a gradient        */
     bool      borrowed;                    /* value is memory of an open file, not the model's    */
+    float     lr_scale;                    /* share of the learning rate that it learns with      */
 } hone_param;
 
 typedef struct hone_model hone_model;
@@ -46,6 +48,7 @@ typedef struct hone_model_io {
     hone_tid image, logits, probability;   /* (N,H,W,C), (N,C), (N,C) (EVAL)                      */
     hone_tid loss, row_loss;               /* (1), (N)                                            */
     hone_tid token, offset;                /* text: i32 (tokens), i32 (N + 1); see embedding_bag in ops.def */
+    hone_tid type;                         /* i32 (tokens) 0 or 1: segments, where a layer reads them */
 } hone_model_io;
 
 typedef struct hone_model_opts { /* what a build needs beyond the layers */
@@ -79,6 +82,11 @@ const hone_preprocess *hone_model_preprocess(const hone_model *m);
 /* Marks parameters whose name matches a pattern (fnmatch) as frozen; a pattern that matches none is a
  * USAGE error that names the closest parameter. */
 hone_status hone_model_freeze(hone_model *m, const hone_string_list *patterns) HONE_MUST_USE;
+
+/* Layer-wise rates (Clark et al. 2020, ELECTRA): the last of L blocks learns with `decay` of the rate, each one before
+ * it with `decay` of its successor's, and what stands before the blocks as one more; what stands behind them has the
+ * full rate. A block is what a numbered path component holds ("layer.3"). USAGE where the model has none. */
+hone_status hone_model_layer_decay(hone_model *m, double decay) HONE_MUST_USE;
 
 /* Host values -> program (all of PARAM and STATE), and back. With `ema`, back reads the average. */
 hone_status hone_model_upload(hone_model *m, hone_program *p) HONE_MUST_USE;

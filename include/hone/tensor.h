@@ -71,6 +71,7 @@ typedef struct hone_tensor {
     uint32_t    flags;
     int32_t     rank;
     int64_t     dim[HONE_MAX_RANK];
+    float       lr_scale; /* PARAM: its learning rate as a share of the step's; 0 means 1          */
     int32_t     hwc[3];   /* LAYOUT_FLATTEN: H, W, C of the image that was flattened              */
     hone_nid    producer; /* node that writes it, HONE_NONE for inputs and parameters             */
     hone_tid    alias;    /* tensor whose memory this one is (reshape, in place), or HONE_NONE     */

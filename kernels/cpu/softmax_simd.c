@@ -65,7 +65,7 @@ typedef struct entropy {
     const int32_t *label;                   /* (N)                        */
     const float *row_weight, *class_weight; /* (N), (C); NULL means ones  */
     float *row_loss, *dx;                   /* (N), (N, C); may be NULL   */
-    int64_t N, C, correct;
+    int64_t N, C, samples, correct;
     double smoothing, total, all, grad_scale; /* total = sum r_n w[t_n], all = sum w_c */
     double hard, smooth;                      /* the two sums of the loss   */
 } entropy;
@@ -116,7 +116,8 @@ static void row_loss(entropy *e, int64_t n, row_facts f)
     e->hard += r * weight(e->class_weight, t) * own;
     if (e->smoothing > 0) e->smooth += r * even_loss(e, x, f, log_sum);
     if (e->row_loss) e->row_loss[n] = (float)own;
-    e->correct += is_hit(x, e->C, t, f);
+    e->samples += r != 0; /* rows of weight 0 fill a batch up */
+    e->correct += r != 0 && is_hit(x, e->C, t, f);
 }
 
 /* d loss / d x[n,c] = r_n/W ((1-s) w[t_n] (p_c - [c = t_n]) + s/C (p_c sum_k w_k - w_c)). */
@@ -149,8 +150,8 @@ static void publish(const hone_launch *l, const entropy *e)
     float *loss_out = l->out[0];
     double s = e->smoothing, loss = ((1 - s) * e->hard + s / (double)e->C * e->smooth) / e->total;
     if (loss_out) *loss_out = (float)loss;
-    step->loss_sum += loss * (double)e->N;
-    step->samples += e->N;
+    step->loss_sum += loss * (double)e->samples;
+    step->samples += e->samples;
     step->correct += e->correct;
 }
 

@@ -120,20 +120,23 @@ template <typename T> __device__ static void xent_row(const xent<T> &a, int64_t 
 template <typename T> __device__ static void xent_finish(const xent<T> &a, float weight, float *scratch, double *wide)
 {
     double hard = 0, even = 0;
-    int hits = 0;
+    int hits = 0, samples = 0; /* rows of weight 0 are no samples */
     for (int64_t n = threadIdx.x; n < a.rows; n += blockDim.x) {
         hard += a.row_terms[3 * n];
         even += a.row_terms[3 * n + 1];
-        hits += (int)a.row_terms[3 * n + 2];
+        const bool counts = !a.row_weight || a.row_weight[n] != 0;
+        hits += counts ? (int)a.row_terms[3 * n + 2] : 0;
+        samples += counts ? 1 : 0;
     }
     hard = block_reduce<sum_op>(hard, wide);
     even = block_reduce<sum_op>(even, wide);
     hits = block_reduce<sum_op>(hits, (int *)scratch);
+    samples = block_reduce<sum_op>(samples, (int *)scratch);
     if (threadIdx.x != 0) return;
     double loss = ((1 - (double)a.smoothing) * hard + (double)a.smoothing / a.classes * even) / (double)weight;
     if (a.loss) *a.loss = (float)loss;
-    a.step->loss_sum += loss * (double)a.rows;
-    a.step->samples += a.rows;
+    a.step->loss_sum += loss * (double)samples;
+    a.step->samples += samples;
     a.step->correct += hits;
 }
 

@@ -51,8 +51,8 @@ static int is_hit(const real *x, int64_t C, int64_t label)
     return best == label;
 }
 
-/* The formula above; row_loss[n] is the plain -log p[n,t_n], whatever the weights. */
-static void cross_entropy(const hone_launch *l, double *loss, real *row_loss, int64_t *correct)
+/* The formula above; row_loss[n] is the plain -log p[n,t_n], whatever the weights. Rows of weight 0 are no samples. */
+static void cross_entropy(const hone_launch *l, double *loss, real *row_loss, int64_t *samples, int64_t *correct)
 {
     const real *x = l->in[0];        /* (N, C) */
     const real *r = l->in[2];        /* (N) or NULL */
@@ -67,7 +67,8 @@ static void cross_entropy(const hone_launch *l, double *loss, real *row_loss, in
         hard += weight(r, n) * weight(w, label[n]) * own;
         smooth += weight(r, n) * even;
         if (row_loss) row_loss[n] = (real)own;
-        *correct += is_hit(row, C, label[n]);
+        *samples += weight(r, n) != 0;
+        *correct += weight(r, n) != 0 && is_hit(row, C, label[n]);
     }
     *loss = ((1 - s) * hard + s / (double)C * smooth) / total_weight(label, r, w, N);
 }
@@ -79,11 +80,11 @@ void REF(softmax_xent)(hone_backend *b, const hone_launch *l)
     hone_step *step = l->in[4]; /* the step block */
     real *loss_out = l->out[0]; /* (1) or NULL */
     double loss;
-    int64_t correct = 0, N = l->in_desc[0]->dim[0];
-    cross_entropy(l, &loss, l->out[1], &correct);
+    int64_t samples = 0, correct = 0;
+    cross_entropy(l, &loss, l->out[1], &samples, &correct);
     if (loss_out) *loss_out = (real)loss;
-    step->loss_sum += loss * (double)N;
-    step->samples += N;
+    step->loss_sum += loss * (double)samples;
+    step->samples += samples;
     step->correct += correct;
 }
 

@@ -37,6 +37,8 @@ typedef struct hone_sparse {
     bool direct;               /* plain SGD: no rows between gradient and update  */
 } hone_sparse;
 
+enum { HONE_SEGMENTS_MAX = 256 }; /* runs of equal decay and rate: two a block of the net and layer-wise rates */
+
 /* What a compiled graph owns. Passes fill it in their order; a step only reads it. */
 struct hone_program {
     hone_graph *graph;
@@ -54,7 +56,7 @@ struct hone_program {
     int64_t sparse_begin, sparse_bytes; /* where sparse tables lie in PARAM, in bytes         */
     hone_sparse sparse[HONE_SPARSE_MAX];
     int sparse_count;
-    hone_segment segment[2];
+    hone_segment segment[HONE_SEGMENTS_MAX]; /* ascending, without gaps */
     int segment_count;
     hone_tid segment_tensor;
     hone_tid step;

@@ -8,7 +8,7 @@
  *
  * Why flat: one launch over K elements replaces one a parameter (161 in a ResNet-50), the global norm is
  * one reduction, and a later all-reduce is one message. What differs between parameters (decay, learning
- * rate scale) is a table of segments, at most two here. Slot k begins at k * K elements of OPT. */
+ * rate scale) is a table of segments: two, and two a block under layer-wise rates. Slot k begins at k * K elements of OPT. */
 #include <stdio.h>
 #include <string.h>
 
@@ -51,6 +51,35 @@ static hone_status place_state(hone_program *p)
     return HONE_OK;
 }
 
+/* Of the step's learning rate. */
+static float rate_of(const hone_tensor *t) { return t->lr_scale != 0 ? t->lr_scale : 1.0f; }
+
+/* Bytes [begin, end) of PARAM with one rule; joins the segment before where that has the same. Both parts are walked
+ * in the order of the layers, so a block's tensors stand together. */
+static hone_status add_segment(hone_program *p, int64_t begin, int64_t end, bool decay, float rate)
+{
+    int64_t size = (int64_t)hone_dtype_bytes(real_of(p));
+    hone_segment *last = p->segment_count ? &p->segment[p->segment_count - 1] : NULL;
+    if (last && last->decay == decay && last->lr_scale == rate && last->begin + last->count == begin / size) {
+        last->count += (end - begin) / size;
+        return HONE_OK;
+    }
+    if (p->segment_count == HONE_SEGMENTS_MAX)
+        return hone_fail(HONE_ERR_USAGE, "set train.layer_decay: 1", "compile: more than %d groups of parameters",
+                         HONE_SEGMENTS_MAX);
+    p->segment[p->segment_count++] = (hone_segment){begin / size, (end - begin) / size, decay, rate};
+    return HONE_OK;
+}
+
+/* What the parameter at `begin` needs of the table; rows of sparse tables are updated apart, by the step's rate. */
+static hone_status give_rule(hone_program *p, const hone_tensor *x, int part, int64_t end)
+{
+    if (part < 2) return add_segment(p, x->offset, end, part == 0, rate_of(x));
+    if (part == 3 || rate_of(x) == 1.0f) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "set sparse: false on the embedding, or train.layer_decay: 1",
+                     "compile: the rows of sparse parameter '%s' have no learning rate of their own", x->name);
+}
+
 /* Offsets in bytes for an owner. */
 static hone_status place_params(hone_program *p)
 {
@@ -63,16 +92,13 @@ static hone_status place_params(hone_program *p)
             HONE_TRY(check_dtype(p, x));
             x->offset = at;
             at = hone_align_up(at + (int64_t)hone_tensor_bytes(x));
+            HONE_TRY(give_rule(p, x, part, at));
         }
     }
     int64_t size = (int64_t)hone_dtype_bytes(real_of(p));
     p->flat_count = begin[2] / size;
     p->sparse_begin = begin[2];
     p->sparse_bytes = begin[3] - begin[2];
-    for (int part = 0; part < 2; part++) {
-        hone_segment s = {begin[part] / size, (begin[part + 1] - begin[part]) / size, part == 0, 1.0f};
-        if (s.count > 0) p->segment[p->segment_count++] = s;
-    }
     return HONE_OK;
 }
 

@@ -18,6 +18,7 @@ struct hone_dataset {
     float *weight;         /* (count), or NULL: all 1                                                     */
     const int32_t *token;  /* text, (offset[count]): ids, the caller's; NULL before they are set */
     const int64_t *offset; /* text, (count + 1): where the ids of a sample begin                 */
+    const int32_t *second; /* text, (count): ids before the second segment; NULL: no pairs       */
     hone_text_rows *texts; /* rows of text; then item, pixels and the shape are not there                */
     int height, width, channels;
     hone_resize resize;

@@ -8,43 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/order.h"
 #include "data/stream.h"
-
-/* The last batch may be short; it is trained too, so batches = ceil(count / batch). */
-hone_status hone_order_init(hone_order *o, int64_t count, int batch, bool shuffle, uint64_t seed)
-{
-    *o = (hone_order){.count = count, .batch = batch, .shuffle = shuffle, .seed = seed, .sample_epoch = -1};
-    o->batches = (count + batch - 1) / batch;
-    o->sample = malloc((size_t)count * sizeof *o->sample);
-    return o->sample ? HONE_OK : hone_no_memory("the order of an epoch", (size_t)count * sizeof *o->sample);
-}
-
-void hone_order_free(hone_order *o) { free(o->sample); }
-
-/* File order is the same in every epoch and is written once. */
-static void fill_epoch(hone_order *o)
-{
-    if (o->shuffle) hone_shuffle(o->seed, o->epoch, o->count, o->sample);
-    else if (o->sample_epoch < 0)
-        for (int64_t i = 0; i < o->count; i++) o->sample[i] = (int32_t)i;
-    o->sample_epoch = o->epoch;
-}
-
-/* The permutation is made when its first batch is asked for: a seek into an epoch costs one shuffle. */
-const int32_t *hone_order_next(hone_order *o, int64_t *epoch, int64_t *index, int *count)
-{
-    if (o->sample_epoch != o->epoch) fill_epoch(o);
-    int64_t first = o->index * o->batch;
-    *epoch = o->epoch;
-    *index = o->index;
-    *count = (int)(o->count - first < o->batch ? o->count - first : o->batch);
-    if (++o->index == o->batches) {
-        o->index = 0;
-        o->epoch++;
-    }
-    return o->sample + first;
-}
 
 /* Resident data need no thread: a batch is a list of rows, and the pixels stay where they are. */
 struct hone_loader {
@@ -54,6 +18,7 @@ struct hone_loader {
     int32_t *label;  /* (batch) resident: gathered for the batch at hand */
     float *weight;   /* (batch) those of the data, else ones             */
     int32_t *token;  /* text: (token_room) ids gathered for the batch    */
+    int32_t *type;   /* pairs: (token_room) their segments               */
     int32_t *offset; /* text: (batch + 1)                                */
     int64_t token_room;
     hone_stream *stream; /* NULL when resident, or before the first batch    */
@@ -79,6 +44,7 @@ hone_status hone_loader_open(hone_dataset *d, const hone_loader_opts *o, hone_lo
     l->label = malloc((size_t)batch * sizeof *l->label);
     l->weight = malloc((size_t)batch * sizeof *l->weight);
     if (d->texts) l->offset = malloc(((size_t)batch + 1) * sizeof *l->offset);
+    if (s == HONE_OK && d->texts && o->batch_tokens > 0) s = hone_order_budget(&l->order, d->offset, o->batch_tokens);
     if (s == HONE_OK && (!l->label || !l->weight || (d->texts && !l->offset)))
         s = hone_no_memory("a batch", (size_t)batch * sizeof *l->label);
     if (s != HONE_OK) {
@@ -112,6 +78,11 @@ static hone_status room_for_tokens(hone_loader *l, int64_t tokens)
     int32_t *more = realloc(l->token, (size_t)room * sizeof *more);
     if (!more) return hone_no_memory("a batch of tokens", (size_t)room * sizeof *more);
     l->token = more;
+    if (l->d->second) {
+        if (!(more = realloc(l->type, (size_t)room * sizeof *more)))
+            return hone_no_memory("a batch of tokens", (size_t)room * sizeof *more);
+        l->type = more;
+    }
     l->token_room = room;
     return HONE_OK;
 }
@@ -131,13 +102,28 @@ static hone_status gather_tokens(hone_loader *l, hone_batch *b)
         const int64_t *o = d->offset + b->sample[i];
         l->offset[i] = at;
         memcpy(l->token + at, d->token + o[0], (size_t)(o[1] - o[0]) * sizeof *l->token);
+        for (int32_t k = 0; d->second && k < (int32_t)(o[1] - o[0]); k++)
+            l->type[at + k] = k >= d->second[b->sample[i]];
         at += (int32_t)(o[1] - o[0]);
     }
     l->offset[b->count] = at;
     b->token = l->token;
+    b->type = d->second ? l->type : NULL;
     b->offset = l->offset;
     b->tokens = at;
     return HONE_OK;
+}
+
+/* Under a budget a batch has any number of samples, a program one: the rest are empty and weigh nothing. */
+static void fill_up(hone_loader *l, const hone_batch *b)
+{
+    for (int i = 0; i < l->order.batch; i++) {
+        bool there = i < b->count;
+        if (!there) l->label[i] = 0;
+        if (!there) l->offset[i + 1] = l->offset[b->count];
+        /* the data's weights are gathered anew each time; the ones of others must come back */
+        if (!there || !l->d->weight) l->weight[i] = there ? 1.0f : 0.0f;
+    }
 }
 
 /* Resident: row = sample, and pixels stay in the pool. Streaming: the stream's slot, row 0..count-1. */
@@ -152,7 +138,9 @@ hone_status hone_loader_next(hone_loader *l, hone_batch *out)
     out->sample = out->row = hone_order_next(&l->order, &out->epoch, &out->index, &out->count);
     for (int i = 0; i < out->count; i++) l->label[i] = l->d->label[out->sample[i]];
     for (int i = 0; l->d->weight && i < out->count; i++) l->weight[i] = l->d->weight[out->sample[i]];
-    return l->d->texts ? gather_tokens(l, out) : HONE_OK;
+    if (l->d->texts) HONE_TRY(gather_tokens(l, out));
+    if (l->order.first) fill_up(l, out);
+    return HONE_OK;
 }
 
 int64_t hone_loader_batches(const hone_loader *l) { return l->order.batches; }
@@ -167,6 +155,7 @@ void hone_loader_close(hone_loader *l)
     free(l->label);
     free(l->weight);
     free(l->token);
+    free(l->type);
     free(l->offset);
     free(l);
 }

@@ -15,10 +15,11 @@ void hone_dataset_text(const hone_dataset *d, int64_t sample, int part, const ch
 bool hone_dataset_is_text(const hone_dataset *d) { return d->texts != NULL; }
 bool hone_dataset_has_pairs(const hone_dataset *d) { return d->texts && d->texts->second; }
 
-void hone_dataset_set_tokens(hone_dataset *d, const int32_t *token, const int64_t *offset)
+void hone_dataset_set_tokens(hone_dataset *d, const int32_t *token, const int64_t *offset, const int32_t *second)
 {
     d->token = token;
     d->offset = offset;
+    d->second = second;
 }
 
 const int64_t *hone_dataset_token_offsets(const hone_dataset *d) { return d->offset; }

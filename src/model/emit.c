@@ -102,7 +102,8 @@ hone_status hone_emit_drop(hone_emit *e, const hone_layer *l, hone_op op, double
 /* The record of a parameter in the shape of files. */
 static hone_param describe(const hone_tensor *t, const hone_param_spec *s)
 {
-    hone_param p = {.role = t->role, .decay = s->decay, .trainable = t->role == HONE_ROLE_PARAM, .sparse = s->sparse};
+    hone_param p = {.role = t->role, .decay = s->decay, .sparse = s->sparse, .lr_scale = 1};
+    p.trainable = t->role == HONE_ROLE_PARAM;
     int64_t dim[HONE_MAX_RANK];
     int32_t rank;
     snprintf(p.name, sizeof p.name, "%s", t->name);
@@ -133,6 +134,7 @@ hone_status hone_emit_param(hone_emit *e, const hone_layer *l, const hone_param_
     if (p && p->role == HONE_ROLE_PARAM)
         t->flags |= (p->trainable ? HONE_TENSOR_TRAINABLE : 0) | (p->decay ? HONE_TENSOR_DECAY : 0) |
                     (p->sparse ? HONE_TENSOR_SPARSE : 0);
+    if (p && p->role == HONE_ROLE_PARAM) t->lr_scale = p->lr_scale;
     return HONE_OK;
 }
 

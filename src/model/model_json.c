@@ -2,7 +2,7 @@
  *
  *   {"format": "hone-model", "version": 1, "task": "image", "classes": [names],
  *    "preprocess": {"height", "width", "channels", "resize", "mean": [...], "std": [...]},
- *                  or of text {"vocab", "max_length", "tokenizer": "tokenizer.json"},
+ *                  or of text {"vocab", "max_length", "pairs", "tokenizer": "tokenizer.json"},
  *    "layers": [expanded layers in the page's language], "parameters": {name: [shape in files]}}
  *
  * Reading treats every byte as hostile: each field is checked, and the layers go through the same
@@ -36,8 +36,8 @@ static json_t *floats(const float *x, int count)
 static json_t *preprocess_json(const hone_preprocess *p)
 {
     if (p->vocab > 0)
-        return json_pack("{s:I, s:i, s:s}", "vocab", (json_int_t)p->vocab, "max_length", p->max_length, "tokenizer",
-                         "tokenizer.json");
+        return json_pack("{s:I, s:i, s:b, s:s}", "vocab", (json_int_t)p->vocab, "max_length", p->max_length, "pairs",
+                         p->pairs, "tokenizer", "tokenizer.json");
     return json_pack("{s:i, s:i, s:i, s:s, s:o, s:o}", "height", p->height, "width", p->width, "channels", p->channels,
                      "resize", p->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch", "mean",
                      floats(p->mean, p->channels), "std", floats(p->std, p->channels));
@@ -131,6 +131,7 @@ static hone_status read_text_preprocess(const char *path, const json_t *p, hone_
     HONE_TRY(read_int(path, p, "vocab", 1, INT_MAX, &vocab));
     HONE_TRY(read_int(path, p, "max_length", 0, INT_MAX, &out->max_length));
     out->vocab = vocab;
+    out->pairs = json_is_true(json_object_get(p, "pairs")); /* older models have none */
     return HONE_OK;
 }
 

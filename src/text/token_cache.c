@@ -191,3 +191,25 @@ hone_status hone_token_cache_get(const char *path, uint64_t data_fingerprint, co
         snprintf(note, note_bytes, "token cache not written: %s", hone_error_message());
     return HONE_OK;
 }
+
+/* The texts as they are given out, not the files: which rows a split has also depends on seeds and columns. Hashing
+ * runs at memory speed, so that asking costs next to nothing. */
+hone_status hone_texts_fingerprint(const hone_texts *texts, uint64_t *out)
+{
+    XXH3_state_t *state = XXH3_createState();
+    if (!state) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    XXH3_64bits_reset(state);
+    XXH3_64bits_update(state, &texts->parts, sizeof texts->parts);
+    for (int64_t i = 0; i < texts->count; i++)
+        for (int part = 0; part < texts->parts; part++) {
+            const char *text = NULL;
+            size_t bytes = 0;
+            texts->at(texts->arg, i, part, &text, &bytes);
+            uint64_t length = text ? bytes : 0;
+            XXH3_64bits_update(state, &length, sizeof length);
+            if (length) XXH3_64bits_update(state, text, bytes);
+        }
+    *out = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return HONE_OK;
+}

@@ -28,5 +28,7 @@ hone_status hone_token_cache_write(const char *path, const hone_token_key *key, 
 hone_status hone_token_cache_get(const char *path, uint64_t data_fingerprint, const hone_tokenizer *t,
                                  const hone_texts *texts, int64_t max_length, int threads, hone_token_set *out,
                                  char *note, size_t note_bytes) HONE_MUST_USE;
+/* XXH3 over all texts, their lengths and their order: a data field that no change of the data escapes. */
+hone_status hone_texts_fingerprint(const hone_texts *texts, uint64_t *out) HONE_MUST_USE;
 
 #endif

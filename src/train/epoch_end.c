@@ -231,10 +231,13 @@ hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out)
     HONE_TRY(load_best(t));
     if (t->data->test) {
         int threads = t->backend->threads > 0 ? t->backend->threads : 1;
-        if (t->text) HONE_TRY(hone_text_encode(t->text, set, t->config->text.max_length, threads));
+        if (t->text)
+            HONE_TRY(hone_text_encode(t->text, set, t->config->text.max_length, threads,
+                                      hone_text_beside(t->config, "test"), "test"));
         else HONE_TRY(hone_dataset_load(set, threads, t->opts->stop));
-        HONE_TRY(hone_eval_pass_open(t->backend, t->model, set, t->config->train.batch, t->config->data.decode_threads,
-                                     HONE_PRECISION_AUTO, t->train.full.program, t->opts->stop, &pass));
+        hone_loader_opts loader = hone_eval_loader(t->config, t->config->data.decode_threads);
+        HONE_TRY(hone_eval_pass_open(t->backend, t->model, set, t->config->train.batch, &loader, HONE_PRECISION_AUTO,
+                                     t->train.full.program, t->opts->stop, &pass));
     } else { /* best.safetensors already holds the average, where there is one */
         HONE_TRY(use_average(t, false));
     }

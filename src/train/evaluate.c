@@ -10,16 +10,25 @@
 #include "train/saved.h"
 #include "train/text.h"
 
+enum { EVAL_TOKENS = 1 << 14 }; /* activations of a transformer are kilobytes a token */
+
 /* Four batches of prefetch: evaluation has no backward pass to hide decoding behind. */
-hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch, int threads,
-                                hone_precision precision, hone_program *share, const volatile int *stop, hone_pass *out)
+hone_loader_opts hone_eval_loader(const hone_config *c, int threads)
+{
+    int64_t tokens = c && c->train.batch_tokens > 0 ? c->train.batch_tokens : EVAL_TOKENS;
+    return (hone_loader_opts){.threads = threads, .prefetch = 4, .batch_tokens = tokens};
+}
+
+hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch,
+                                const hone_loader_opts *loader, hone_precision precision, hone_program *share,
+                                const volatile int *stop, hone_pass *out)
 {
     hone_pass_opts o = {.backend = b,
                         .model = m,
                         .data = data,
                         .mode = HONE_MODE_EVAL,
                         .batch = batch,
-                        .loader = {.threads = threads, .prefetch = 4},
+                        .loader = *loader,
                         .build = {.accumulate = 1},
                         .compile = {.loss = HONE_NONE, .share = share, .precision = precision},
                         .stop = stop};
@@ -37,13 +46,15 @@ static int32_t arg_max(const float *row, int classes)
     return best;
 }
 
-/* Results of one batch into the rows from `at` on. `probability` (count, classes) is scratch. */
+/* Results of one batch into the rows from `at` on. `probability` (batch, classes + 1) is scratch. */
 static hone_status collect(const hone_pass_program *w, const hone_batch *b, float *probability, int64_t at,
                            hone_evaluation *e)
 {
-    size_t rows = (size_t)b->count, classes = (size_t)e->classes;
+    size_t rows = (size_t)w->batch, classes = (size_t)e->classes;
+    float *loss = probability + rows * classes; /* (batch): what fills a batch up has one, too */
     HONE_TRY(hone_program_read(w->program, w->io.probability, probability, rows * classes * sizeof(float)));
-    HONE_TRY(hone_program_read(w->program, w->io.row_loss, e->row_loss + at, rows * sizeof(float)));
+    HONE_TRY(hone_program_read(w->program, w->io.row_loss, loss, rows * sizeof(float)));
+    memcpy(e->row_loss + at, loss, (size_t)b->count * sizeof(float));
     /* the host decides the winner, by the same rule as the kernel counts hits: first maximum */
     for (int k = 0; k < b->count; k++) {
         const float *row = probability + (size_t)k * classes;
@@ -80,7 +91,7 @@ hone_status hone_evaluation_run(hone_pass *pass, const volatile int *stop, hone_
 {
     hone_step block; /* eval adds to the sums of the shared block: they are put back */
     int classes = hone_model_classes(pass->model);
-    float *probability = malloc((size_t)pass->full.batch * (size_t)classes * sizeof *probability);
+    float *probability = malloc((size_t)pass->full.batch * ((size_t)classes + 1) * sizeof *probability);
     hone_status status, restored;
     if (!probability)
         return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %d x %d probabilities", pass->full.batch, classes);
@@ -166,7 +177,11 @@ static hone_status load_set(const hone_saved *s, hone_dataset *set, int threads,
     const hone_preprocess *pre = hone_model_preprocess(s->model);
     if (pre->vocab == 0) return hone_dataset_load(set, threads, stop);
     HONE_TRY(hone_text_load(s, text));
-    return hone_text_encode(*text, set, pre->max_length, threads);
+    if (hone_dataset_has_pairs(set) != pre->pairs)
+        return hone_fail(HONE_ERR_DATA, "set data.columns.second as it was in training",
+                         "the model was trained on %s, the data have %s",
+                         pre->pairs ? "pairs of texts" : "single texts", pre->pairs ? "single texts" : "pairs");
+    return hone_text_encode(*text, set, pre->max_length, threads, NULL, NULL);
 }
 
 /* Opens model, data, device in the order of what is cheapest to get wrong. */
@@ -176,14 +191,15 @@ hone_status hone_evaluate_saved(hone_saved *saved, const hone_eval_opts *o, hone
     hone_backend *backend = NULL;
     hone_text_side *text = NULL;
     hone_pass pass = {0};
+    hone_loader_opts loader;
     hone_status status;
     HONE_GOTO(status, open_data(saved, o, &data), done);
     HONE_GOTO(status, hone_backend_open(o->device ? o->device : "auto", o->threads, &backend), done);
     HONE_GOTO(status, load_set(saved, data.set, backend->threads > 0 ? backend->threads : 1, o->stop, &text), done);
+    loader = hone_eval_loader(saved->config, backend->threads > 0 ? backend->threads : 1);
     HONE_GOTO(status,
-              hone_eval_pass_open(backend, saved->model, data.set, o->batch > 0 ? o->batch : 256,
-                                  backend->threads > 0 ? backend->threads : 1, hone_saved_precision(saved, backend),
-                                  NULL, o->stop, &pass),
+              hone_eval_pass_open(backend, saved->model, data.set, o->batch > 0 ? o->batch : 256, &loader,
+                                  hone_saved_precision(saved, backend), NULL, o->stop, &pass),
               done);
     HONE_GOTO(status, hone_model_upload(saved->model, pass.full.program), done);
     status = hone_evaluation_run(&pass, o->stop, out);

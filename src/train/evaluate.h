@@ -7,11 +7,13 @@
 #include "train/pass.h"
 #include "train/saved.h"
 
-/* Opens an EVAL pass of `batch` over `data` (not shuffled). `share` NULL: it owns its parameters; else it computes
+/* How evaluations read their data: in file order, with a budget of tokens for texts. `c` may be NULL. */
+hone_loader_opts hone_eval_loader(const hone_config *c, int threads);
+/* Opens an EVAL pass of at most `batch` over `data`. `share` NULL: it owns its parameters; else it computes
  * in the precision of that program, and `precision` is AUTO. */
-hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch, int threads,
-                                hone_precision precision, hone_program *share, const volatile int *stop,
-                                hone_pass *out) HONE_MUST_USE;
+hone_status hone_eval_pass_open(hone_backend *b, const hone_model *m, hone_dataset *data, int batch,
+                                const hone_loader_opts *loader, hone_precision precision, hone_program *share,
+                                const volatile int *stop, hone_pass *out) HONE_MUST_USE;
 /* One round over the set. The step block of the shared arena is left as it was. `pass` must be opened
  * by hone_eval_pass_open. HONE_INTERRUPTED when *stop. */
 hone_status hone_evaluation_run(hone_pass *pass, const volatile int *stop, hone_evaluation *out) HONE_MUST_USE;

@@ -82,6 +82,7 @@ static void put_optimizer(json_t *o, const hone_config *c)
     /* of the schedule only the shape: its length is train.epochs, which may change */
     put_number(o, "train.schedule.name", c->train.schedule.name);
     put_number(o, "train.schedule.warmup", c->train.schedule.warmup);
+    put_number(o, "train.schedule.warmup_fraction", c->train.schedule.warmup_fraction);
     put_number(o, "train.schedule.final", c->train.schedule.final);
     put_number(o, "train.schedule.step_every", c->train.schedule.step_every);
     put_number(o, "train.schedule.gamma", c->train.schedule.gamma);
@@ -93,6 +94,7 @@ static void put_training(json_t *o, const hone_config *c)
 {
     char key[300];
     put_number(o, "train.batch", c->train.batch);
+    put_number(o, "train.batch_tokens", (double)c->train.batch_tokens);
     put_number(o, "train.accumulate", c->train.accumulate);
     put_number(o, "train.seed", (double)c->train.seed);
     put_number(o, "train.shuffle", c->train.shuffle);
@@ -109,6 +111,7 @@ static void put_training(json_t *o, const hone_config *c)
     put_number(o, "train.loss_scale", c->train.loss_scale);
     put_number(o, "train.deterministic", c->train.deterministic);
     put_text(o, "train.init", c->train.init);
+    put_number(o, "train.layer_decay", c->train.layer_decay);
     /* what decides about best.safetensors and the end */
     put_text(o, "train.early_stop.metric", c->train.early_stop.metric);
     put_number(o, "train.early_stop.patience", c->train.early_stop.patience);

@@ -90,8 +90,7 @@ static hone_status open_weights(const char *path, hone_text *name, hone_safetens
     if (folder && !has_file(path, "best.safetensors", name) && !has_file(path, "model.safetensors", name)) {
         HONE_TRY(hone_checkpoint_latest(path, NULL, NULL, found, c));
         if (*found) return HONE_OK;
-        return hone_fail(HONE_ERR_USAGE, "name a safetensors file or a folder that holds one",
-                         "train.init: %s holds no weights", path);
+        return hone_init_no_weights(path);
     }
     if (!folder) hone_text_add(name, "%s", path);
     if (name->failed) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
@@ -108,6 +107,7 @@ hone_status hone_init_load(hone_trainer *t, const char *path)
     bool found;
     hone_status status = open_weights(path, &name, &file, &checkpoint, &found);
     const char *shown = name.data ? name.data : path;
+    if (status == HONE_OK && strcmp(shown, path) != 0) status = hone_init_check_net(t, path);
     if (status == HONE_OK) status = hone_weights_load(t->model, found ? checkpoint.model : file, shown, false, &report);
     if (status == HONE_OK) say_init(t, shown, &report);
     else hone_error_context("train.init");

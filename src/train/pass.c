@@ -11,6 +11,16 @@ size_t hone_pass_sample_bytes(const hone_preprocess *pre)
     return (size_t)pre->height * (size_t)pre->width * (size_t)pre->channels;
 }
 
+/* Texts that are no pairs are all of the first segment: said once, as nobody writes there again. */
+static hone_status clear_types(hone_pass_program *w)
+{
+    int32_t *zero = calloc((size_t)w->tokens, sizeof *zero);
+    if (!zero) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %lld tokens", (long long)w->tokens);
+    hone_status status = hone_program_write_front(w->program, w->io.type, zero, (size_t)w->tokens * sizeof *zero);
+    free(zero);
+    return status;
+}
+
 /* Builds the graph for `batch` samples and compiles it; class weights are constants of each program. */
 static hone_status compile_one(const hone_pass_opts *o, int batch, int64_t tokens, hone_program *share,
                                hone_pass_program *out)
@@ -37,6 +47,7 @@ static hone_status compile_one(const hone_pass_opts *o, int batch, int64_t token
     out->batch = batch;
     out->tokens = tokens;
     out->loss = o->mode == HONE_MODE_TRAIN;
+    if (out->io.type != HONE_NONE) HONE_TRY(clear_types(out));
     if (o->class_weight && out->io.class_weight != HONE_NONE)
         status = hone_program_write(out->program, out->io.class_weight, o->class_weight,
                                     (size_t)hone_model_classes(o->model) * sizeof(float));
@@ -56,44 +67,11 @@ static hone_status make_pool(hone_pass *p)
     return HONE_OK;
 }
 
-/* For qsort: the longest first. */
-static int longer(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x < y) - (x > y);
-}
-
-/* Tokens of the worst batches of `batch` and of `tail` texts that an order could make, and of the usual one. */
-static hone_status token_needs(const hone_dataset *d, int batch, int tail, int64_t need[3])
-{
-    const int64_t *offset = hone_dataset_token_offsets(d);
-    int64_t count = hone_dataset_count(d);
-    int64_t *length = malloc((size_t)count * sizeof *length);
-    if (!length) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %lld lengths", (long long)count);
-    for (int64_t k = 0; k < count; k++) length[k] = offset[k + 1] - offset[k];
-    qsort(length, (size_t)count, sizeof *length, longer);
-    need[0] = need[1] = 0;
-    for (int k = 0; k < batch; k++) need[0] += length[k];
-    for (int k = 0; k < tail; k++) need[1] += length[k];
-    need[2] = offset[count] / count * batch;
-    free(length);
-    return HONE_OK;
-}
-
-/* The least power of two, or one and a half of one, that holds `tokens`: few sizes serve many sets. */
-static int64_t token_room(int64_t tokens)
-{
-    int64_t room = 64;
-    while (room < tokens) room *= 2;
-    return room > 64 && room / 4 * 3 >= tokens ? room / 4 * 3 : room;
-}
-
 /* The programs of smaller room; the owner is the largest, so that all run in its memory. */
-static hone_status open_smaller(const hone_pass_opts *o, hone_program *owner, int64_t usual, hone_pass *p)
+static hone_status open_smaller(const hone_pass_opts *o, hone_program *owner, const hone_capacities *c, hone_pass *p)
 {
-    for (int64_t room = p->full.tokens / 2; room >= usual + usual / 8 && p->smaller_count < HONE_PASS_SIZES;
-         room /= 2) {
-        HONE_TRY(compile_one(o, p->full.batch, room, owner, &p->smaller[p->smaller_count]));
+    for (int k = 0; k < c->count; k++) {
+        HONE_TRY(compile_one(o, p->full.batch, c->tokens[k], owner, &p->smaller[k]));
         p->smaller_count++;
     }
     return HONE_OK;
@@ -105,17 +83,19 @@ hone_status hone_pass_open(const hone_pass_opts *o, hone_pass *out)
     int64_t count = hone_dataset_count(o->data);
     /* a set smaller than a batch is one batch; the tail is what is left of the last round, 0 for none */
     int batch = o->batch < count ? o->batch : (int)count, tail = (int)(count % batch);
-    int64_t need[3] = {0, 0, 0};
+    bool text = hone_dataset_is_text(o->data);
+    hone_capacities room = {0};
     hone_loader_opts loader = o->loader;
     hone_status status;
     *out = (hone_pass){.backend = o->backend, .model = o->model, .data = o->data};
     loader.batch = batch;
-    bool text = hone_dataset_is_text(o->data);
-    if (text) HONE_GOTO(status, token_needs(o->data, batch, tail, need), fail);
-    HONE_GOTO(status, compile_one(o, batch, token_room(need[0]), NULL, &out->full), fail);
+    out->budget = text && loader.batch_tokens > 0;
+    if (out->budget) tail = 0;
+    if (text) HONE_GOTO(status, hone_capacities_find(o->data, &loader, &room), fail);
+    HONE_GOTO(status, compile_one(o, batch, room.most, NULL, &out->full), fail);
     hone_program *owner = o->compile.share ? o->compile.share : out->full.program;
-    if (tail) HONE_GOTO(status, compile_one(o, tail, token_room(need[1]), owner, &out->tail), fail);
-    if (text) HONE_GOTO(status, open_smaller(o, owner, need[2], out), fail);
+    if (tail) HONE_GOTO(status, compile_one(o, tail, room.tail, owner, &out->tail), fail);
+    if (text) HONE_GOTO(status, open_smaller(o, owner, &room, out), fail);
     HONE_GOTO(status, make_pool(out), fail);
     HONE_GOTO(status, hone_loader_open(o->data, &loader, &out->loader), fail);
     out->batches = hone_loader_batches(out->loader);
@@ -179,7 +159,7 @@ hone_program *hone_pass_each(const hone_pass *p, int k)
 /* The program of this many samples, and of the least room for tokens. */
 static hone_pass_program *choose(hone_pass *p, const hone_batch *b)
 {
-    hone_pass_program *w = b->count == p->full.batch ? &p->full : &p->tail;
+    hone_pass_program *w = b->count == p->full.batch || p->budget ? &p->full : &p->tail;
     for (int k = 0; w != &p->tail && !p->widest && k < p->smaller_count && p->smaller[k].tokens >= b->tokens; k++)
         w = &p->smaller[k];
     return w;
@@ -189,7 +169,9 @@ static hone_pass_program *choose(hone_pass *p, const hone_batch *b)
 static hone_status write_tokens(hone_pass_program *w, const hone_batch *b)
 {
     HONE_TRY(hone_program_write_front(w->program, w->io.token, b->token, (size_t)b->tokens * sizeof *b->token));
-    return write_input(w, w->io.offset, b->offset, b->count + 1);
+    if (w->io.type != HONE_NONE && b->type)
+        HONE_TRY(hone_program_write_front(w->program, w->io.type, b->type, (size_t)b->tokens * sizeof *b->type));
+    return write_input(w, w->io.offset, b->offset, w->batch + 1);
 }
 
 /* Which program is decided by the sizes of the batch alone. */
@@ -198,14 +180,14 @@ hone_status hone_pass_feed(hone_pass *p, hone_batch *b, hone_pass_program **whic
     HONE_TRY(hone_loader_next(p->loader, b));
     hone_pass_program *w = choose(p, b);
     /* a loader with other batches would read memory past the inputs */
-    if (b->count != w->batch || b->tokens > w->tokens)
+    if (b->count > w->batch || (b->count < w->batch && !p->budget) || b->tokens > w->tokens)
         return hone_fail(HONE_ERR_RUNTIME, NULL, "the loader gave a batch of %d, programs are for %d and %d", b->count,
                          p->full.batch, p->tail.batch);
     HONE_TRY(b->offset ? write_tokens(w, b) : bind_pixels(p, b, w));
-    HONE_TRY(write_input(w, w->io.row, b->row, b->count));
-    HONE_TRY(write_input(w, w->io.sample, b->sample, b->count));
-    HONE_TRY(write_input(w, w->io.label, b->label, b->count));
-    HONE_TRY(write_input(w, w->io.row_weight, b->weight, b->count));
+    HONE_TRY(write_input(w, w->io.row, b->row, w->batch));
+    HONE_TRY(write_input(w, w->io.sample, b->sample, w->batch));
+    HONE_TRY(write_input(w, w->io.label, b->label, w->batch));
+    HONE_TRY(write_input(w, w->io.row_weight, b->weight, w->batch));
     *which = w;
     return HONE_OK;
 }

@@ -1,13 +1,14 @@
 /* pass.h - a data set going through a model: the programs for its full and its last, short batch, its
  * loader, and the memory its pixels are read from. Training has one, each evaluation has one.
  *
- * Texts differ in length, programs don't: a full batch has programs for several numbers of tokens, each half as
- * large as the one before, and takes the smallest that holds it. They share all but their inputs. */
+ * Texts differ in length, programs don't: a full batch has programs for several numbers of tokens (capacity.h), and
+ * takes the smallest that holds it. They share all but their inputs, and give the same bits. */
 #ifndef HONE_TRAIN_PASS_H
 #define HONE_TRAIN_PASS_H
 
 #include "hone/data.h"
 #include "hone/model.h"
+#include "train/capacity.h"
 
 typedef struct hone_pass_opts {
     hone_backend *backend;
@@ -15,7 +16,7 @@ typedef struct hone_pass_opts {
     hone_dataset *data;
     hone_mode mode;
     int batch;                 /* of a full one; cut to the size of the set                       */
-    hone_loader_opts loader;   /* threads, prefetch, shuffle, seed; batch is filled in            */
+    hone_loader_opts loader;   /* threads, prefetch, shuffle, seed, batch_tokens; batch is filled in */
     hone_model_opts build;     /* loss and augmentation; batch, pool and mode are filled in       */
     hone_compile_opts compile; /* optimizer; `share` = the owner of the parameters, or NULL       */
     const float *class_weight; /* (C) or NULL                                                */
@@ -30,17 +31,15 @@ typedef struct hone_pass_program {
     bool loss;      /* compiled with a loss: step, not only forward                           */
 } hone_pass_program;
 
-enum { HONE_PASS_SIZES = 12 };
-
 typedef struct hone_pass {
     hone_backend *backend;
     const hone_model *model;
     hone_dataset *data;
     hone_loader *loader;
     hone_pass_program full, tail; /* tail.program is NULL where the set divides evenly             */
-    /* text: full batches again, each with half the room for tokens of the one before, down to the usual need */
-    hone_pass_program smaller[HONE_PASS_SIZES];
+    hone_pass_program smaller[HONE_CAPACITIES]; /* text: full batches again, with less room for tokens; descending */
     int smaller_count;
+    bool budget; /* batches have any number of samples, filled up to that of `full` */
     bool widest; /* measuring: every full batch by the largest program                     */
     void *pool;  /* device memory of ours, NULL where host memory is bound directly */
     size_t pool_bytes;

@@ -35,7 +35,8 @@ typedef struct hone_weights_report {
 /* File -> model by name. `strict`: every parameter must be there and fit (DATA names the first that
  * does not, and the closest name). Otherwise missing ones keep their values, and a head of another
  * class count (only dim 0 differs, and equals the class count) too; filters for RGB are summed where the model sees
- * grey; any other shape is an error. */
+ * grey; any other shape is an error. Names of Hugging Face models are known with and without the prefix of the body
+ * ("bert."), and by their old words gamma and beta. */
 hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const char *name, bool strict,
                               hone_weights_report *report) HONE_MUST_USE;
 /* Before loading: large fp32 parameters take the file's memory instead of a copy of it. `file` then outlives the model. */

@@ -33,7 +33,8 @@ double hone_schedule_lr(const hone_config *c, int64_t step, int64_t steps_per_ep
 {
     double lr = c->train.optimizer.lr, final = lr * c->train.schedule.final;
     double s = (double)step, total = (double)steps_total;
-    double warm = floor(c->train.schedule.warmup * (double)steps_per_epoch + 0.5);
+    double share = c->train.schedule.warmup_fraction; /* of all steps, else epochs */
+    double warm = floor((share > 0 ? share * total : c->train.schedule.warmup * (double)steps_per_epoch) + 0.5);
     if (warm > total) warm = total;
     if (c->train.schedule.name == HONE_SCHEDULE_ONECYCLE) return one_cycle(lr, final, s, warm, total);
     if (s < warm) return lr * plateau_scale * (s + 1.0) / warm;

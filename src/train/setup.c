@@ -3,11 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "core/thread.h"
 #include "io/file.h"
-#include "train/saved.h"
 #include "train/text.h"
 
 /* What this build can't do is refused before any data are read: minutes later it would be an annoyance. */
@@ -74,6 +72,7 @@ static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
 {
     const hone_config *c = t->config;
     *pre = (hone_preprocess){.vocab = t->vocab, .max_length = c->text.max_length};
+    pre->pairs = c->task == HONE_TASK_TEXT && hone_dataset_has_pairs(t->data->train);
     if (c->task == HONE_TASK_TEXT) return HONE_OK;
     /* (channels), at most RGBA */
     float mean[4] = {0}, std[4] = {1, 1, 1, 1};
@@ -100,6 +99,7 @@ hone_status hone_setup_model(hone_trainer *t)
                             (uint64_t)t->config->train.seed, &t->model));
     /* before any graph is built: frozen parameters get no gradient and no optimizer slots */
     HONE_TRY(hone_model_freeze(t->model, &t->config->train.freeze));
+    if (t->config->train.layer_decay < 1) HONE_TRY(hone_model_layer_decay(t->model, t->config->train.layer_decay));
     for (int k = 0; k < hone_model_param_count(t->model) && t->config->train.optimizer.decay_all; k++)
         hone_model_param(t->model, k)->decay = true;
     return HONE_OK;
@@ -181,7 +181,8 @@ hone_pass_opts hone_setup_train_opts(const hone_trainer *t)
                             .loader = {.threads = decode_threads(t),
                                        .prefetch = c->data.prefetch,
                                        .shuffle = c->train.shuffle,
-                                       .seed = (uint64_t)c->train.seed},
+                                       .seed = (uint64_t)c->train.seed,
+                                       .batch_tokens = c->train.batch_tokens},
                             .build = {.label_smoothing = (float)c->train.loss.label_smoothing,
                                       .class_weights = t->class_weight != NULL,
                                       .accumulate = c->train.accumulate,
@@ -289,8 +290,9 @@ hone_status hone_setup_open(hone_trainer *t)
     hone_pass_opts train = hone_setup_train_opts(t);
     HONE_TRY(hone_pass_open(&train, &t->train));
     count_steps(t);
+    hone_loader_opts loader = hone_eval_loader(t->config, decode_threads(t));
     if (t->data->val)
-        HONE_TRY(hone_eval_pass_open(t->backend, t->model, t->data->val, t->config->train.batch, decode_threads(t),
+        HONE_TRY(hone_eval_pass_open(t->backend, t->model, t->data->val, t->config->train.batch, &loader,
                                      HONE_PRECISION_AUTO, t->train.full.program, t->opts->stop, &t->val));
     count_memory(t);
     return HONE_OK;

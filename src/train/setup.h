@@ -13,6 +13,9 @@ hone_status hone_setup_initial_weights(hone_trainer *t) HONE_MUST_USE;
 
 /* init.c: the weights of train.init into t->model, said line by line. `path`: a file, a run, a folder of weights. */
 hone_status hone_init_load(hone_trainer *t, const char *path) HONE_MUST_USE;
+/* DATA where config.json of the folder states another net than the page's; and the error of a folder without weights. */
+hone_status hone_init_check_net(hone_trainer *t, const char *folder) HONE_MUST_USE;
+hone_status hone_init_no_weights(const char *folder) HONE_MUST_USE;
 
 /* Algorithms that the device chose by timing, into the run directory (tuning.txt), where a resume reads them first.
  * Nothing where the device makes no such choice or there is no run directory; a failure is only said. */

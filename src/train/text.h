@@ -18,12 +18,17 @@ typedef struct hone_text_side {
     hone_tokenizer *tokenizer;
     hone_token_set set[HONE_TEXT_SETS]; /* ids that data sets point at: freed after them */
     int set_count;
+    char note[512]; /* of a cache that could not be written; "" */
 } hone_text_side;
 
 /* Fills t->text and t->vocab: tokenizer by config.text, ids of train and val. Says what was cut. */
 hone_status hone_text_open(struct hone_trainer *t, int threads) HONE_MUST_USE;
-/* Ids of one more set, which points at them from then on. */
-hone_status hone_text_encode(hone_text_side *s, hone_dataset *d, int max_length, int threads) HONE_MUST_USE;
+/* Ids of one more set, which points at them from then on. With `beside` (a path of the data; NULL: nowhere) they are
+ * kept in a file there, where making them costs more than reading. */
+hone_status hone_text_encode(hone_text_side *s, hone_dataset *d, int max_length, int threads, const char *beside,
+                             const char *split) HONE_MUST_USE;
+/* Where the ids of a split of `c` may be kept: a path of its data, or NULL. */
+const char *hone_text_beside(const hone_config *c, const char *split);
 /* RUN/tokenizer.json. */
 hone_status hone_text_save(const hone_text_side *s, const char *run_dir) HONE_MUST_USE;
 /* The tokenizer that was saved with a model; DATA where it does not fit its rows. */

@@ -76,6 +76,52 @@ static hone_status fail_shape(const char *name, const hone_param *p, const hone_
     return HONE_ERR_DATA;
 }
 
+/* --- names of other libraries ------------------------------------------------------------------------------ */
+
+/* Without the prefix that a model with a head has and its body alone has not. */
+static const char *without_base(const char *name)
+{
+    static const char *const base[] = {"bert.", "distilbert."};
+    for (size_t k = 0; k < sizeof base / sizeof *base; k++)
+        if (strncmp(name, base[k], strlen(base[k])) == 0) return name + strlen(base[k]);
+    return name;
+}
+
+/* Old checkpoints of BERT call the weight and bias of a norm gamma and beta. */
+static bool same_name(const char *param, const char *array)
+{
+    static const char *const word[2][2] = {{".weight", ".gamma"}, {".bias", ".beta"}};
+    const char *a = without_base(param), *b = without_base(array);
+    if (strcmp(a, b) == 0) return true;
+    for (int k = 0; k < 2; k++) {
+        size_t n = strlen(a), m = strlen(b), x = strlen(word[k][0]), y = strlen(word[k][1]);
+        if (n > x && m > y && n - x == m - y && strncmp(a, b, n - x) == 0 && strcmp(a + n - x, word[k][0]) == 0 &&
+            strcmp(b + m - y, word[k][1]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The array of a parameter: of its very name, else (unless `strict`) of the name that it has elsewhere; or NULL. */
+static const hone_blob *find_array(const hone_safetensors *file, const char *param, bool strict)
+{
+    const hone_blob *b = hone_safetensors_find(file, param);
+    for (int k = 0; !b && !strict && k < hone_safetensors_count(file); k++)
+        if (same_name(param, hone_safetensors_blob(file, k)->name)) b = hone_safetensors_blob(file, k);
+    return b;
+}
+
+/* Whether an array is the one of some parameter. */
+static bool has_place(hone_model *m, const hone_safetensors *file, const char *array, bool strict)
+{
+    if (hone_model_find_param(m, array)) return true;
+    for (int k = 0; k < hone_model_param_count(m) && !strict; k++) {
+        const hone_blob *b = find_array(file, hone_model_param(m, k)->name, false);
+        if (b && strcmp(b->name, array) == 0) return true;
+    }
+    return false;
+}
+
 /* The array of the file that most likely means parameter `name`: a typo away, or with a prefix ("module.fc.weight").
  * Arrays that are parameters by their own names mean those. */
 static const char *closest_in_file(hone_model *m, const hone_safetensors *file, const char *name)
@@ -162,7 +208,7 @@ static hone_status check_finite(const hone_param *p, const char *name)
 static hone_status load_one(hone_model *m, hone_param *p, const hone_safetensors *file, const char *name, bool strict,
                             hone_weights_report *r, hone_text *notes)
 {
-    const hone_blob *b = hone_safetensors_find(file, p->name);
+    const hone_blob *b = find_array(file, p->name, strict);
     if (!b && strict) return fail_missing(m, file, name, p);
     if (!b) {
         const char *close = closest_in_file(m, file, p->name);
@@ -208,7 +254,8 @@ static const char *closest_in_model(hone_model *m, const hone_safetensors *file,
 
 /* Arrays of the file that no parameter has the name of; the first LISTED by name, with what they may be. Step counters
  * of batch norms are no weights and do not count. Returns the first of the others, or NULL. */
-static const char *note_unused(hone_model *m, const hone_safetensors *file, hone_weights_report *r, hone_text *notes)
+static const char *note_unused(hone_model *m, const hone_safetensors *file, bool strict, hone_weights_report *r,
+                               hone_text *notes)
 {
     enum { LISTED = 20 };
     static const char counter[] = ".num_batches_tracked";
@@ -217,7 +264,7 @@ static const char *note_unused(hone_model *m, const hone_safetensors *file, hone
     for (int k = 0; k < hone_safetensors_count(file); k++) {
         const char *name = hone_safetensors_blob(file, k)->name;
         size_t n = strlen(name), tail = sizeof counter - 1;
-        if (hone_model_find_param(m, name)) continue;
+        if (has_place(m, file, name, strict)) continue;
         if (n > tail && strcmp(name + n - tail, counter) == 0) continue;
         r->unused++;
         if (!first) first = name;
@@ -266,7 +313,8 @@ hone_status hone_weights_load(hone_model *m, const hone_safetensors *file, const
     *report = (hone_weights_report){.params = hone_model_param_count(m)};
     for (int k = 0; k < report->params && status == HONE_OK; k++)
         status = load_one(m, hone_model_param(m, k), file, name, strict, report, &notes);
-    const char *stranger = status == HONE_OK ? note_unused(m, file, report, &notes) : NULL; /* heads of other tasks */
+    const char *stranger =
+        status == HONE_OK ? note_unused(m, file, strict, report, &notes) : NULL; /* heads of other tasks */
     if (stranger && strict) status = fail_stranger(m, file, name, stranger);
     report->notes = hone_text_take(&notes);
     if (status == HONE_OK && !report->notes) status = hone_fail(HONE_ERR_MEMORY, NULL, "%s: out of memory", name);
