@@ -80,7 +80,7 @@ static hone_status count_rows(small *s, int threads, int32_t **out)
     int32_t *count = calloc((size_t)pre->vocab, sizeof *count);
     hone_status status = count ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     if (status == HONE_OK) status = hone_data_open(s->saved->config, &spec, &d);
-    if (status == HONE_OK) status = hone_text_encode(s->text, d->train, pre->max_length, threads);
+    if (status == HONE_OK) status = hone_text_encode(s->text, d->train, pre->max_length, threads, NULL, NULL);
     if (status == HONE_OK) {
         const hone_token_set *set = &s->text->set[0];
         for (int64_t k = 0; k < set->tokens; k++) count[set->id[k]]++;
