@@ -27,7 +27,6 @@ static int make_scratch(void **state) { return (*state = scratch_make()) ? 0 : -
 static int remove_scratch(void **state)
 {
     scratch_remove(*state);
-    free(*state);
     return 0;
 }
 
