@@ -1,5 +1,5 @@
 /* test_sequence.c - texts on their way to programs: budgets of tokens, segments of pairs, ids kept beside the data,
- * rates by layer. What a batch costs must not change what it gives.
+ * rates by layer, folders of pretrained models. What a batch costs must not change what it gives.
  * rooms: train text data model config io core */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -361,6 +361,99 @@ static void test_layer_decay(void **state)
     hone_text_free(&w.notes);
 }
 
+/* --- the folder of another library's model ------------------------------------------------------------------------------ */
+
+/* A bag under the names of a BERT: what a folder is read for does not depend on what stands between. */
+static const char named[] =
+    "{layers: [group: {name: bert, layers: [group: {name: embeddings, layers: [embedding_bag: "
+    "{name: word_embeddings, dim: 4, sparse: false}, layernorm: {name: LayerNorm, eps: 1e-12}]}]}, "
+    "gelu, linear: {name: classifier, out: classes}]}";
+
+/* Names of a body without a head, norms in the old words, a buffer, a head of another task; 8 words. */
+static void write_folder(const char *dir, const char *config)
+{
+    float table[8][4], gamma[4] = {1, 2, 3, 4}, beta[4] = {5, 6, 7, 8}, head[2] = {9, 9};
+    int64_t ids[3] = {0, 1, 2};
+    for (int k = 0; k < 32; k++) table[k / 4][k % 4] = (float)k / 32;
+    const hone_blob blob[] = {{"embeddings.word_embeddings.weight", HONE_F32, 2, {8, 4}, table, sizeof table},
+                              {"embeddings.LayerNorm.gamma", HONE_F32, 1, {4}, gamma, sizeof gamma},
+                              {"embeddings.LayerNorm.beta", HONE_F32, 1, {4}, beta, sizeof beta},
+                              {"embeddings.position_ids", HONE_I64, 1, {3}, ids, sizeof ids},
+                              {"cls.predictions.bias", HONE_F32, 1, {2}, head, sizeof head}};
+    scratch_text(dir, "folder/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nworda\nwordb\nwordc\nw\n");
+    scratch_text(dir, "folder/tokenizer_config.json", "{\"do_lower_case\": true}");
+    scratch_text(dir, "folder/config.json", config);
+    assert_int_equal(hone_safetensors_write(scratch_path(dir, "folder/model.safetensors"), blob, 5, NULL), HONE_OK);
+}
+
+static const char fits[] = "{\"model_type\": \"bert\", \"layer_norm_eps\": 1e-12, \"hidden_act\": \"gelu\"}";
+
+static void said(const watch *w, const char *text)
+{
+    if (!w->notes.data || !strstr(w->notes.data, text)) fail_msg("not said: %s; but:\n%s", text, w->notes.data);
+}
+
+static void test_folder(void **state)
+{
+    watch w = {0};
+    int64_t n;
+    hone_text more = {0};
+    write_both(*state, 64);
+    write_folder(*state, fits);
+    hone_text_add(&more, "epochs: 1, batch: 16, freeze: [\"bert.*\"], init: %s", scratch_path(*state, "folder"));
+    trained(*state, "run", "tokenizer: wordpiece", named, more.data, &w);
+    said(&w, "the tokenizer of ");
+    said(&w, "(wordpiece, 8 ids) is used");
+    said(&w, "3 of 5 parameters loaded");
+    said(&w, "2 of its arrays unused");
+    said(&w, "classifier.weight is not in the file: set anew");
+    said(&w, "cls.predictions.bias of the file has no place in the model");
+    /* frozen, so what was loaded is what was saved, under the page's names */
+    float *table = read_array(*state, "run/best.safetensors", "bert.embeddings.word_embeddings.weight", &n);
+    float *norm = read_array(*state, "run/best.safetensors", "bert.embeddings.LayerNorm.bias", &n);
+    assert_true(table[5] == 5.0f / 32 && norm[0] == 5 && norm[3] == 8);
+    free(table);
+    free(norm);
+    /* the run has the folder's tokenizer with it */
+    hone_predictor *p;
+    float probability[3];
+    const char *text = "Worda";
+    size_t length = 5;
+    if (hone_predictor_open(scratch_path(*state, "run"), "cpu", 1, &p) != HONE_OK) fail_msg("%s", hone_error_message());
+    assert_int_equal(hone_predictor_texts(p, &text, &length, 1, probability), HONE_OK);
+    assert_true(fabsf(probability[0] + probability[1] + probability[2] - 1) < 1e-5f);
+    hone_predictor_close(p);
+    hone_text_free(&more);
+    hone_text_free(&w.notes);
+}
+
+/* What shapes do not tell is refused with both values; so is a folder whose weights are in another format. */
+static void test_folder_mistakes(void **state)
+{
+    static const struct {
+        const char *config, *says;
+    } row[] = {{"{\"layer_norm_eps\": 1e-5}", "eps 1e-05, the page's 1e-12"},
+               {"{\"hidden_act\": \"relu\"}", "activation is relu, the page's gelu"},
+               {"{\"position_embedding_type\": \"relative_key\"}", "relative_key, hone has absolute"},
+               {"[1]", "no JSON object"}};
+    watch w = {0};
+    hone_text more = {0};
+    write_both(*state, 64);
+    hone_text_add(&more, "epochs: 1, init: %s", scratch_path(*state, "folder"));
+    for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
+        write_folder(*state, row[k].config);
+        assert_int_equal(train(*state, "run", "tokenizer: wordpiece", named, more.data, &w), HONE_ERR_DATA);
+        if (!strstr(hone_error_message(), row[k].says)) fail_msg("%s: %s", row[k].says, hone_error_message());
+        assert_non_null(strstr(hone_error_message(), "config.json"));
+    }
+    remove(scratch_path(*state, "folder/model.safetensors"));
+    scratch_text(*state, "folder/pytorch_model.bin", "x");
+    assert_int_equal(train(*state, "run", "tokenizer: wordpiece", named, more.data, &w), HONE_ERR_USAGE);
+    assert_non_null(strstr(hone_error_message(), "pytorch_model.bin"));
+    hone_text_free(&more);
+    hone_text_free(&w.notes);
+}
+
 /* A tenth of 40 steps rises, whatever an epoch is. */
 static void test_warmup_fraction(void **state)
 {
@@ -385,8 +478,9 @@ static void test_warmup_fraction(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SCRATCH(test_budget), WITH_SCRATCH(test_budget_off),  WITH_SCRATCH(test_budget_resumes),
-        WITH_SCRATCH(test_cache),  WITH_SCRATCH(test_layer_decay), cmocka_unit_test(test_warmup_fraction),
+        WITH_SCRATCH(test_budget),          WITH_SCRATCH(test_budget_off),          WITH_SCRATCH(test_budget_resumes),
+        WITH_SCRATCH(test_cache),           WITH_SCRATCH(test_layer_decay),         WITH_SCRATCH(test_folder),
+        WITH_SCRATCH(test_folder_mistakes), cmocka_unit_test(test_warmup_fraction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,11 @@ typedef struct facts {
 /* Read off the graph, which is what will run, whatever the page calls its layers. */
 static hone_status facts_of(const hone_model *m, facts *out)
 {
+    const hone_preprocess *pre = hone_model_preprocess(m);
     hone_model_opts o = {.batch = 1, .mode = HONE_MODE_EVAL, .accumulate = 1, .tokens = 8};
+    o.pool_rows = 1; /* pictures */
+    o.pool_h = pre->height;
+    o.pool_w = pre->width;
     hone_graph *g = NULL;
     hone_model_io io;
     *out = (facts){.act = HONE_OP_COUNT};

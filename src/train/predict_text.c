@@ -82,16 +82,34 @@ hone_status hone_text_predictor_open(hone_saved *saved, hone_backend *b, const h
     return status;
 }
 
+/* A pair is one line: the two texts with a tab between them. Half a pair is another input than what was learned. */
+static hone_status split_pair(const char *text, size_t *bytes, const char **second, size_t *second_bytes)
+{
+    const char *tab = *bytes ? memchr(text, '\t', *bytes) : NULL;
+    if (!tab)
+        return hone_fail(HONE_ERR_DATA, "write both texts with a tab between them",
+                         "the model labels pairs of texts, and the text \"%.*s\" has no tab",
+                         (int)(*bytes < 40 ? *bytes : 40), text);
+    *second = tab + 1;
+    *second_bytes = *bytes - (size_t)(tab + 1 - text);
+    *bytes = (size_t)(tab - text);
+    return HONE_OK;
+}
+
 /* The texts of part `i`, one after the other. */
 static hone_status encode_part(void *arg, int64_t i)
 {
     hone_text_predictor *t = arg;
+    const hone_preprocess *pre = hone_model_preprocess(t->model);
     hone_ids *ids = &t->ids[i];
     ids->count = 0;
     for (int64_t k = t->count * i / t->parts; k < t->count * (i + 1) / t->parts; k++) {
         hone_encoded what;
-        HONE_TRY(hone_tokenizer_encode(t->side->tokenizer, t->text[k], t->bytes[k], NULL, 0,
-                                       hone_model_preprocess(t->model)->max_length, ids, &what));
+        size_t bytes = t->bytes[k], second_bytes = 0;
+        const char *second = NULL;
+        if (pre->pairs) HONE_TRY(split_pair(t->text[k], &bytes, &second, &second_bytes));
+        HONE_TRY(hone_tokenizer_encode(t->side->tokenizer, t->text[k], bytes, second, second_bytes, pre->max_length,
+                                       ids, &what));
         t->length[k] = (int32_t)what.count;
     }
     return HONE_OK;
