@@ -22,7 +22,20 @@ static hone_tid tensor(bag_net *n, const char *name, hone_dtype type, hone_role 
     return t;
 }
 
-static void build(bag_net *n, bool sparse, int64_t capacity, bool mean)
+/* The rows of texts: a bag, or (`each`) an embedding and the mean over its rows. */
+static void add_bag(bag_net *n, bool each, const hone_attrs *attr)
+{
+    const hone_tid in[3] = {n->table, n->token, n->offset};
+    hone_tid rows;
+    if (!each) {
+        OK(hone_graph_add1(n->g, HONE_OP_embedding_bag, in, attr, &n->y));
+        return;
+    }
+    OK(hone_graph_add1(n->g, HONE_OP_embedding, in, NULL, &rows));
+    OK(hone_graph_add1(n->g, HONE_OP_ragged_mean, (hone_tid[]){rows, n->offset}, NULL, &n->y));
+}
+
+static void build(bag_net *n, bool sparse, int64_t capacity, bool mean, bool each)
 {
     hone_tid out[HONE_MAX_OUT], step, logits;
     hone_attrs attr = {.bag = {.mean = mean}, .loss = {.grad_scale = 1}};
@@ -36,7 +49,7 @@ static void build(bag_net *n, bool sparse, int64_t capacity, bool mean)
     n->offset = tensor(n, "offset", HONE_I32, HONE_ROLE_INPUT, 1, B + 1, 0);
     n->label = tensor(n, "label", HONE_I32, HONE_ROLE_INPUT, 1, B, 0);
     OK(hone_graph_step(n->g, &step));
-    OK(hone_graph_add1(n->g, HONE_OP_embedding_bag, (hone_tid[]){n->table, n->token, n->offset}, &attr, &n->y));
+    add_bag(n, each, &attr);
     OK(hone_graph_add1(n->g, HONE_OP_linear, (hone_tid[]){n->y, n->weight, n->bias}, NULL, &logits));
     OK(hone_graph_add(n->g, HONE_OP_softmax_xent, (hone_tid[]){logits, n->label, HONE_NONE, HONE_NONE, step}, &attr, 1u,
                       out));
@@ -69,7 +82,7 @@ typedef struct how {
     int threads, steps;
     hone_optimizer_kind optimizer;
     hone_update_attr update;
-    bool sparse, repeated, mean, no_fuse, spoilt;
+    bool sparse, repeated, mean, no_fuse, spoilt, each;
     int64_t capacity;
 } how;
 
@@ -80,7 +93,7 @@ static void train(const how *h, result *r)
     hone_backend *b = NULL;
     hone_program *p = NULL;
     memset(r, 0, sizeof *r);
-    build(&n, h->sparse, h->capacity ? h->capacity : LIVE, h->mean);
+    build(&n, h->sparse, h->capacity ? h->capacity : LIVE, h->mean, h->each);
     OK(hone_backend_open(h->device, h->threads ? h->threads : 1, &b));
     hone_compile_opts o = {.loss = n.loss, .optimizer = h->optimizer, .update = h->update, .no_fuse = h->no_fuse};
     OK(hone_compile(n.g, b, &o, &p));
@@ -156,6 +169,29 @@ static void test_once_is_dense(void **state)
         }
 }
 
+/* An embedding's rows, by the same updates; its mean over the text is the bag. */
+static void test_embedding_is_dense(void **state)
+{
+    (void)state;
+    static const char *const device[] = {"ref", "cpu"};
+    for (int k = 0; k < 2; k++) {
+        result bag, each;
+        how h = {.optimizer = HONE_OPT_SGD, .mean = true, .each = true};
+        same_as_dense(device[k], h);
+        h.update = (hone_update_attr){.momentum = 0.9f, .nesterov = 1};
+        same_as_dense(device[k], h);
+        h = (how){.device = device[k], .steps = 3, .optimizer = HONE_OPT_ADAMW, .mean = true, .each = true};
+        h.update = (hone_update_attr){.beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f};
+        same_as_dense(device[k], h);
+        h.sparse = h.repeated = true;
+        train(&h, &each);
+        h.each = false;
+        train(&h, &bag);
+        assert_true(difference(each.table, bag.table, V * C) < 1e-5);
+        assert_true(fabs(each.step.grad_norm - bag.step.grad_norm) < 1e-5 * bag.step.grad_norm);
+    }
+}
+
 /* The planted fault: another learning rate in one of them must be seen by the comparison above. */
 static void test_once_sees_a_fault(void **state)
 {
@@ -229,10 +265,12 @@ static void test_lazy_adamw(void **state)
 static void test_threads_and_capacity(void **state)
 {
     (void)state;
-    for (int no_fuse = 0; no_fuse < 2; no_fuse++) {
+    for (int k = 0; k < 4; k++) {
         result a, b, c;
         how h = {.device = "cpu", .steps = 3, .optimizer = HONE_OPT_SGD, .sparse = true, .repeated = true};
-        h.no_fuse = no_fuse;
+        h.no_fuse = k == 1;
+        h.each = k >= 2;
+        if (k == 3) h.sparse = false;
         train(&h, &a);
         h.threads = 3;
         train(&h, &b);
@@ -270,7 +308,7 @@ static void test_rows_are_the_gradient(void **state)
     float dense[V * C], rows[LIVE * C];
     int32_t id[LIVE], count = 0;
     for (int k = 0; k < 2; k++) {
-        build(&n[k], k == 1, LIVE, true);
+        build(&n[k], k == 1, LIVE, true, false);
         hone_compile_opts o = {.loss = n[k].loss};
         OK(hone_compile(n[k].g, b, &o, &p[k]));
         fill(&n[k], p[k], true);
@@ -308,7 +346,7 @@ static size_t bytes_of(hone_role role, hone_optimizer_kind kind, float momentum,
     hone_program *p;
     hone_memory planned;
     hone_backend *b = open_backend("cpu");
-    build(&n, sparse, LIVE, true);
+    build(&n, sparse, LIVE, true, false);
     hone_compile_opts o = {.loss = n.loss, .optimizer = kind, .update = {.momentum = momentum}};
     OK(hone_compile_plan(n.g, b, &o, &p));
     hone_program_memory(p, &planned, NULL);
@@ -336,7 +374,7 @@ static void refuse(hone_compile_opts o, const char *says)
     bag_net n;
     hone_program *p;
     hone_backend *b = open_backend("cpu");
-    build(&n, true, LIVE, true);
+    build(&n, true, LIVE, true, false);
     o.loss = n.loss;
     o.optimizer = HONE_OPT_SGD;
     assert_int_equal(hone_compile(n.g, b, &o, &p), HONE_ERR_USAGE);
@@ -356,11 +394,17 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once_is_dense), cmocka_unit_test(test_once_sees_a_fault),
-        cmocka_unit_test(test_repeats),       cmocka_unit_test(test_clip),
-        cmocka_unit_test(test_lazy_adamw),    cmocka_unit_test(test_threads_and_capacity),
-        cmocka_unit_test(test_bad_step),      cmocka_unit_test(test_rows_are_the_gradient),
-        cmocka_unit_test(test_memory),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_once_is_dense),
+        cmocka_unit_test(test_embedding_is_dense),
+        cmocka_unit_test(test_once_sees_a_fault),
+        cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_lazy_adamw),
+        cmocka_unit_test(test_threads_and_capacity),
+        cmocka_unit_test(test_bad_step),
+        cmocka_unit_test(test_rows_are_the_gradient),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

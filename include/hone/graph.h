@@ -69,6 +69,7 @@ typedef struct hone_attrs {
     struct { int32_t heads; float p; uint32_t stream; } attention;
     struct { int32_t left; } concat;
     struct { int32_t mean; } bag;                 /* 1: the mean of a text's rows, 0: their sum    */
+    struct { int32_t tokens; } ragged;            /* _dx ops of ragged rows: T, the rows of dx     */
     struct { float smoothing, grad_scale; } loss; /* grad_scale = 1/accumulate                    */
     hone_image_attr  image;
     hone_update_attr update;

@@ -1,4 +1,4 @@
-/* embedding_bag_simd.c - bags of rows of a table: forward, both gradients, and the update of touched rows.
+/* embedding_bag_simd.c - rows of a table by token, alone or as bags: forward, both gradients, the update of touched rows.
  *
  * Definitions: kernels/ref/embedding_bag.c and rows.c. A table does not fit in any cache, so a token costs one miss
  * and not much else: rows are asked for AHEAD tokens before they are read. Whatever writes rows gives each row to one
@@ -14,17 +14,27 @@ enum {
     LINE_FLOATS = 16 /* a cache line */
 };
 
-/* One launch, unpacked. */
+/* One launch, unpacked. For an embedding each live token is a text of its own: B = live, and there are no offsets. */
 typedef struct bag_job {
     float *w;              /* (V, C) */
     const int32_t *token;  /* (T) */
-    const int32_t *offset; /* (P) */
+    const int32_t *offset; /* (P), or NULL */
     float *y;              /* (B, C): forward */
     const float *dy;       /* (B, C): backward */
     int64_t B, C, live;
     float lr;
     int mean;
 } bag_job;
+
+/* Where text n begins. */
+SIMD_INLINE int32_t begin_of(const bag_job *j, int64_t n) { return j->offset ? j->offset[n] : (int32_t)n; }
+
+/* What the text's dy is divided by for each of its tokens. */
+SIMD_INLINE float divisor_of(const bag_job *j, int64_t n)
+{
+    int32_t length = begin_of(j, n + 1) - begin_of(j, n);
+    return j->mean && length > 1 ? (float)length : 1.0f;
+}
 
 /* Every line of one row. */
 SIMD_INLINE void ask_for(const float *row, int64_t C)
@@ -65,8 +75,14 @@ static void forward_range(const void *arg, int64_t begin, int64_t end)
 static bag_job unpack(const hone_launch *l, int token, int offset, int dy)
 {
     bag_job j = {.token = l->in[token], .offset = l->in[offset], .mean = l->node->attr.bag.mean};
+    hone_op op = l->node->op;
     j.B = l->in_desc[offset]->dim[0] - 1;
     j.live = j.offset[j.B];
+    if (op == HONE_OP_embedding || op == HONE_OP_embedding_dw || op == HONE_OP_embedding_rows) {
+        j.B = j.live;
+        j.offset = NULL;
+        j.mean = 0;
+    }
     if (dy < 0) return j;
     j.dy = l->in[dy];
     j.C = l->in_desc[dy]->dim[1];
@@ -80,6 +96,27 @@ void SIMD(cpu_embedding_bag)(hone_backend *b, const hone_launch *l)
     j.y = l->out[0];
     j.C = l->in_desc[0]->dim[1];
     hone_cpu_ranges(b, hone_cpu_team(b, j.live * (j.C + 8)), j.B, 1, forward_range, &j);
+}
+
+/* Rows begin..end of an embedding. */
+static void copy_range(const void *arg, int64_t begin, int64_t end)
+{
+    const bag_job *j = arg;
+    for (int64_t t = begin; t < end; t++) {
+        if (t + AHEAD < end) ask_for(j->w + j->token[t + AHEAD] * j->C, j->C);
+        memcpy(j->y + t * j->C, j->w + j->token[t] * j->C, (size_t)j->C * sizeof *j->y);
+    }
+}
+
+void SIMD(cpu_embedding)(hone_backend *b, const hone_launch *l)
+{
+    bag_job j = unpack(l, 1, 2, -1);
+    int64_t T = l->out_desc[0]->dim[0];
+    j.w = l->in[0];
+    j.y = l->out[0];
+    j.C = l->in_desc[0]->dim[1];
+    hone_cpu_ranges(b, hone_cpu_team(b, j.live * (j.C + 8)), j.live, 1, copy_range, &j);
+    memset(j.y + j.live * j.C, 0, (size_t)((T - j.live) * j.C) * sizeof *j.y);
 }
 
 /* --- writing rows ------------------------------------------------------------------------------------ */
@@ -101,9 +138,9 @@ SIMD_INLINE void change_row(float *to, const float *dy, int64_t C, float length,
 SIMD_INLINE void change_rows(const bag_job *j, int part, int parts, int subtract)
 {
     for (int64_t n = 0; n < j->B; n++) {
-        int32_t first = j->offset[n], length = j->offset[n + 1] - first;
-        float divisor = j->mean && length > 1 ? (float)length : 1.0f;
-        for (int64_t t = first; t < first + length; t++) {
+        int64_t end = begin_of(j, n + 1);
+        float divisor = divisor_of(j, n);
+        for (int64_t t = begin_of(j, n); t < end; t++) {
             if (t + AHEAD < j->live && owner(j->token[t + AHEAD], parts) == part)
                 ask_for(j->w + j->token[t + AHEAD] * j->C, j->C);
             if (owner(j->token[t], parts) != part) continue;
@@ -126,13 +163,16 @@ void SIMD(cpu_embedding_bag_sgd)(hone_backend *b, const hone_launch *l)
     hone_cpu_parallel(b, hone_cpu_team(b, j.live * (j.C + 8)), sgd_part, &j);
 }
 
-void SIMD(cpu_embedding_bag_dw)(hone_backend *b, const hone_launch *l)
+static void dense_gradient(hone_backend *b, const hone_launch *l)
 {
     bag_job j = unpack(l, 1, 2, 3);
     j.w = l->out[0];
     if (!l->node->accumulate) memset(l->out[0], 0, hone_tensor_bytes(l->out_desc[0]));
     hone_cpu_parallel(b, hone_cpu_team(b, j.live * (j.C + 8)), dw_part, &j);
 }
+
+void SIMD(cpu_embedding_bag_dw)(hone_backend *b, const hone_launch *l) { dense_gradient(b, l); }
+void SIMD(cpu_embedding_dw)(hone_backend *b, const hone_launch *l) { dense_gradient(b, l); }
 
 /* Sum over texts of |dy|^2 times what its occurrences make of it; lanes of doubles, texts in order. */
 void SIMD(cpu_embedding_bag_norm)(hone_backend *b, const hone_launch *l)
@@ -176,9 +216,7 @@ static void rows_range(const void *arg, int64_t begin, int64_t end)
         memset(to, 0, (size_t)C * sizeof *to);
         for (int32_t k = j->begin[u]; k < j->begin[u + 1]; k++) {
             int64_t n = j->sorted[k].text;
-            int32_t length = j->bag.offset[n + 1] - j->bag.offset[n];
-            float divisor = j->bag.mean && length > 1 ? (float)length : 1.0f;
-            change_row(to, j->bag.dy + n * C, C, divisor, 0, 0);
+            change_row(to, j->bag.dy + n * C, C, divisor_of(&j->bag, n), 0, 0);
         }
     }
 }
@@ -207,14 +245,14 @@ static occurrence *sort(occurrence *from, occurrence *to, int64_t n)
 }
 
 /* Work: two arrays to sort in, and where rows begin (embedding_bag.c states the bytes). */
-void SIMD(cpu_embedding_bag_rows)(hone_backend *b, const hone_launch *l)
+static void gradient_rows(hone_backend *b, const hone_launch *l)
 {
     rows_job j = {.bag = unpack(l, 0, 1, 2), .drow = l->out[1]};
     int64_t T = l->in_desc[0]->dim[0], live = j.bag.live, used = 0;
     occurrence *one = l->work;                                   /* (T) */
     int32_t *row = l->out[0], *begin = (int32_t *)(one + 2 * T); /* (T), (T + 1) */
     for (int64_t n = 0; n < j.bag.B; n++)
-        for (int64_t t = j.bag.offset[n]; t < j.bag.offset[n + 1]; t++)
+        for (int64_t t = begin_of(&j.bag, n); t < begin_of(&j.bag, n + 1); t++)
             one[t] = (occurrence){(uint32_t)j.bag.token[t], (int32_t)n};
     const occurrence *sorted = sort(one, one + T, live);
     for (int64_t k = 0; k < live; k++) {
@@ -230,6 +268,9 @@ void SIMD(cpu_embedding_bag_rows)(hone_backend *b, const hone_launch *l)
     for (int64_t u = used; u < T; u++) row[u] = -1;
     memset(j.drow + used * j.bag.C, 0, (size_t)((T - used) * j.bag.C) * sizeof *j.drow);
 }
+
+void SIMD(cpu_embedding_bag_rows)(hone_backend *b, const hone_launch *l) { gradient_rows(b, l); }
+void SIMD(cpu_embedding_rows)(hone_backend *b, const hone_launch *l) { gradient_rows(b, l); }
 
 /* --- updates of rows ------------------------------------------------------------------------------------- */
 

@@ -70,6 +70,15 @@
     X(embedding_bag_rows, hone_cpu_rows_prepare)                                                                       \
     X(embedding_bag_norm, NULL)                                                                                        \
     X(embedding_bag_sgd, NULL)                                                                                         \
+    X(embedding, NULL)                                                                                                 \
+    X(embedding_dw, NULL)                                                                                              \
+    X(embedding_rows, hone_cpu_rows_prepare)                                                                           \
+    X(ragged_mean, NULL)                                                                                               \
+    X(ragged_mean_dx, NULL)                                                                                            \
+    X(ragged_max, NULL)                                                                                                \
+    X(ragged_max_dx, NULL)                                                                                             \
+    X(ragged_first, NULL)                                                                                              \
+    X(ragged_first_dx, NULL)                                                                                           \
     X(rows_norm, NULL)                                                                                                 \
     X(sgd_rows, NULL)                                                                                                  \
     X(adamw_rows, NULL)

@@ -1,4 +1,5 @@
-/* embedding_bag.cu - bags of rows of a table: forward, dense and sparse gradient, plain SGD on touched rows.
+/* embedding_bag.cu - rows of a table by token, alone (embedding) or as bags: forward, dense and sparse gradient, plain
+ * SGD on touched rows.
  *
  * w, dw (V, C) fp32; y, dy (B, C) as stored; token i32 (T); offset i32 (P = B + 1). Definitions: kernels/ref/embedding_bag.c. No atomics on
  * floats: a row of the result belongs to the first occurrence of its id, whose block adds the others in the order of
@@ -6,6 +7,7 @@
  * deterministic, right for batches of some thousands of tokens. */
 #include "reduce.cuh"
 #include "launch.cuh"
+#include "ragged.cuh"
 
 static const int BAG_THREADS = 128;
 
@@ -14,25 +16,21 @@ template <typename S> struct bag_args {
     const S *dy;                   /* (B, C)   */
     int64_t B, C, T;
     int mean;
+    bool each; /* an embedding: dy (T, C), a row a token */
 };
 
 /* What dy[n] is divided by for each of the text's tokens. */
 template <typename S> __device__ static inline float divisor(const bag_args<S> &a, int64_t n)
 {
+    if (a.each) return 1;
     int32_t length = a.offset[n + 1] - a.offset[n];
     return a.mean && length > 1 ? (float)length : 1.0f;
 }
 
-/* The text that token t belongs to: the last one that begins at or before t. Empty texts begin there, too. */
+/* The row of dy that token t gets its gradient from. */
 template <typename S> __device__ static inline int64_t text_of(const bag_args<S> &a, int64_t t)
 {
-    int64_t low = 0, high = a.B - 1;
-    while (low < high) {
-        int64_t middle = (low + high + 1) / 2;
-        if (a.offset[middle] <= t) low = middle;
-        else high = middle - 1;
-    }
-    return low;
+    return a.each ? t : text_of_row(a.offset, a.B, t);
 }
 
 /* A block a text, a thread a column: neighbours read neighbours. */
@@ -44,6 +42,17 @@ template <typename S> HONE_KERNEL(BAG_THREADS) bag_sum_k(bag_args<S> a, const fl
             for (int64_t t = a.offset[n]; t < a.offset[n + 1]; t++) sum += w[(int64_t)a.token[t] * a.C + c];
             y[n * a.C + c] = from_float<S>(sum / divisor(a, n));
         }
+}
+
+/* y (T, C) = w[token], zero behind the live ones. */
+template <typename S> HONE_KERNEL(MAP_THREADS) embedding_k(bag_args<S> a, const float *w, S *y)
+{
+    const int64_t step = (int64_t)gridDim.x * blockDim.x;
+    const int32_t live = a.offset[a.B];
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < a.T * a.C; i += step) {
+        const int64_t t = i / a.C;
+        y[i] = from_float<S>(t < live ? w[(int64_t)a.token[t] * a.C + i % a.C] : 0);
+    }
 }
 
 /* Is there no occurrence of token t's id before it? All threads of the block get the answer. */
@@ -156,8 +165,9 @@ template <typename S> HONE_KERNEL(BAG_THREADS) bag_norm_k(bag_args<S> a, hone_st
 /* Operands of a launch by their places; dy < 0: forward. */
 template <typename S> static bag_args<S> args_of(const hone_launch *l, int token, int offset, int dy)
 {
-    bag_args<S> a = {(const int32_t *)l->in[token], (const int32_t *)l->in[offset], NULL, 0, 0, 0,
-                     l->node->attr.bag.mean};
+    bag_args<S> a = {
+        (const int32_t *)l->in[token], (const int32_t *)l->in[offset], NULL, 0, 0, 0, l->node->attr.bag.mean, false};
+    a.each = l->node->op == HONE_OP_embedding_dw || l->node->op == HONE_OP_embedding_rows;
     a.B = l->in_desc[offset]->dim[0] - 1;
     a.T = l->in_desc[token]->dim[0];
     a.C = l->in_desc[dy < 0 ? 0 : dy]->dim[1];
@@ -214,6 +224,20 @@ void cuda_embedding_bag_rows(hone_backend *b, const hone_launch *l)
         HONE_LAUNCH(b, bag_count_k, 1, BAG_THREADS, 0, (const int32_t *)first, a.T, (int32_t *)l->out[2], row);
     });
 }
+
+void cuda_embedding(hone_backend *b, const hone_launch *l)
+{
+    with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
+        using S = std::remove_pointer_t<decltype(type)>;
+        bag_args<S> a = args_of<S>(l, 1, 2, -1);
+        HONE_LAUNCH(b, embedding_k<S>, map_blocks(a.T * a.C), MAP_THREADS, 0, a, (const float *)l->in[0],
+                    (S *)l->out[0]);
+    });
+}
+
+/* The same kernels: args_of sees that each token is a row of its own. */
+void cuda_embedding_dw(hone_backend *b, const hone_launch *l) { cuda_embedding_bag_dw(b, l); }
+void cuda_embedding_rows(hone_backend *b, const hone_launch *l) { cuda_embedding_bag_rows(b, l); }
 
 void cuda_embedding_bag_norm(hone_backend *b, const hone_launch *l)
 {

@@ -38,7 +38,10 @@ static const struct {
     ROW(conv_act_maxpool), PREPARED(conv_act_maxpool_dw, conv_act_maxpool_dw), ROW(maxpool_act_dx),
     /* embedding_bag.cu, rows.cu */
     ROW(embedding_bag), ROW(embedding_bag_dw), PREPARED(embedding_bag_rows, embedding_bag_rows),
-    ROW(embedding_bag_norm), ROW(embedding_bag_sgd), ROW(rows_norm), ROW(sgd_rows), ROW(adamw_rows),
+    ROW(embedding_bag_norm), ROW(embedding_bag_sgd),
+    ROW(embedding), ROW(embedding_dw), PREPARED(embedding_rows, embedding_bag_rows), ROW(rows_norm), ROW(sgd_rows), ROW(adamw_rows),
+    /* ragged.cu */
+    ROW(ragged_mean), ROW(ragged_mean_dx), ROW(ragged_max), ROW(ragged_max_dx), ROW(ragged_first), ROW(ragged_first_dx),
     /* batchnorm.cu */
     PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),

@@ -33,7 +33,7 @@ enum { HONE_SPARSE_MAX = 8 };
 typedef struct hone_sparse {
     hone_tid table, token, offset, dy;
     hone_tid row, drow, count; /* its gradient; HONE_NONE where `direct`          */
-    hone_attrs attr;           /* of its embedding_bag                            */
+    hone_attrs attr;           /* of its embedding or embedding_bag               */
     bool direct;               /* plain SGD: no rows between gradient and update  */
 } hone_sparse;
 

@@ -1,6 +1,6 @@
 /* sparse.c - tables whose gradient is rows: what their backward and update append, and where they lie.
  *
- * A parameter flagged HONE_TENSOR_SPARSE has no GRAD. Its only reader is one embedding_bag, whose backward emits
+ * A parameter flagged HONE_TENSOR_SPARSE has no GRAD. Its only reader is one embedding or embedding_bag, whose backward emits
  * (ids, rows), and the update touches those rows alone: sgd_rows or adamw_rows, between grad_norm (which rows_norm
  * joins) and the dense update (which counts the step). Plain SGD without momentum, clip and decay needs no rows in
  * between: embedding_bag_sgd subtracts each occurrence where it lies.
@@ -29,7 +29,7 @@ static hone_status check_sparse(const hone_program *p, const hone_node *n, hone_
     if (p->sparse_count == HONE_SPARSE_MAX)
         return hone_fail(HONE_ERR_USAGE, "set sparse: false on the smaller embeddings",
                          "backward: more than %d sparse parameters", HONE_SPARSE_MAX);
-    if (n->op != HONE_OP_embedding_bag)
+    if (n->op != HONE_OP_embedding_bag && n->op != HONE_OP_embedding)
         return hone_fail(HONE_ERR_USAGE, "set sparse: false on the embedding",
                          "backward: %s makes no sparse gradient for parameter '%s'", hone_op_name(n->op), name);
     if (p->opts.accumulate > 1)
@@ -43,19 +43,19 @@ static hone_status check_sparse(const hone_program *p, const hone_node *n, hone_
 }
 
 /* No rule of this optimizer looks at a row as a whole, so occurrences may be subtracted one by one. */
-static bool is_direct(const hone_program *p, hone_tid table)
+static bool is_direct(const hone_program *p, bool bag, hone_tid table)
 {
     const hone_update_attr *a = &p->opts.update;
     bool decays = a->weight_decay > 0 && p->graph->tensor[table].flags & HONE_TENSOR_DECAY;
-    return p->opts.optimizer == HONE_OPT_SGD && a->momentum <= 0 && a->clip_norm <= 0 && !decays && !p->opts.no_fuse;
+    return bag && p->opts.optimizer == HONE_OPT_SGD && a->momentum <= 0 && a->clip_norm <= 0 && !decays &&
+           !p->opts.no_fuse;
 }
 
 /* The rows as tensors that the update, or a test, reads. */
-static hone_status append_rows(hone_program *p, hone_sparse *s)
+static hone_status append_rows(hone_program *p, hone_op op, hone_sparse *s)
 {
     hone_tid in[3] = {s->token, s->offset, s->dy}, out[HONE_MAX_OUT];
-    HONE_TRY(
-        hone_graph_append(p->graph, HONE_OP_embedding_bag_rows, HONE_PHASE_BACKWARD, in, &s->attr, ~0u, NULL, out));
+    HONE_TRY(hone_graph_append(p->graph, op, HONE_PHASE_BACKWARD, in, &s->attr, ~0u, NULL, out));
     s->row = out[0];
     s->drow = out[1];
     s->count = out[2];
@@ -70,8 +70,9 @@ hone_status hone_sparse_backward(hone_program *p, hone_nid node, hone_tid dy)
     hone_sparse s = {.table = n.in[0], .token = n.in[1], .offset = n.in[2], .dy = dy, .attr = n.attr};
     HONE_TRY(check_sparse(p, &n, s.table));
     s.row = s.drow = s.count = HONE_NONE;
-    s.direct = is_direct(p, s.table);
-    if (!s.direct) HONE_TRY(append_rows(p, &s));
+    bool bag = n.op == HONE_OP_embedding_bag; /* the direct kernel is a bag's */
+    s.direct = is_direct(p, bag, s.table);
+    if (!s.direct) HONE_TRY(append_rows(p, bag ? HONE_OP_embedding_bag_rows : HONE_OP_embedding_rows, &s));
     p->sparse[p->sparse_count++] = s;
     return HONE_OK;
 }

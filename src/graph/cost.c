@@ -85,7 +85,10 @@ static double per_element(const hone_node *n)
     case HONE_OP_prepend_token:
     case HONE_OP_prepend_token_dx:
     case HONE_OP_first_token:
-    case HONE_OP_first_token_dx: return 0;
+    case HONE_OP_first_token_dx:
+    case HONE_OP_embedding:
+    case HONE_OP_ragged_first:
+    case HONE_OP_ragged_first_dx: return 0;
     /* erf or tanh by a polynomial; Adam's two moments, square root and division */
     case HONE_OP_gelu:
     case HONE_OP_gelu_dx:
@@ -132,7 +135,10 @@ static double other_flop(const hone_graph *g, const hone_node *n)
     case HONE_OP_image_batch: return 2 * out_elements(g, n, 0);
     case HONE_OP_embedding_bag: return token_elements(g, n, 1, 0);
     case HONE_OP_embedding_bag_dw: return token_elements(g, n, 1, 3);
-    case HONE_OP_embedding_bag_rows: return token_elements(g, n, 0, 2);
+    case HONE_OP_embedding_bag_rows:
+    case HONE_OP_embedding_rows: return token_elements(g, n, 0, 2);
+    case HONE_OP_embedding_dw: return in_elements(g, n, 3);
+    case HONE_OP_ragged_mean_dx: return out_elements(g, n, 0);
     case HONE_OP_sgd_rows: return 2 * in_elements(g, n, 2);
     case HONE_OP_adamw_rows: return 12 * in_elements(g, n, 2);
     case HONE_OP_embedding_bag_norm: return 2 * in_elements(g, n, 1);
@@ -159,6 +165,8 @@ static bool by_rows(const hone_node *n, int k)
     switch (n->op) {
     case HONE_OP_embedding_bag:
     case HONE_OP_embedding_bag_dw:
+    case HONE_OP_embedding:
+    case HONE_OP_embedding_dw:
     case HONE_OP_embedding_bag_sgd: return k == 0;
     case HONE_OP_sgd_rows:
     case HONE_OP_adamw_rows: return k == 0 || k >= 5;

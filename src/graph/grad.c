@@ -53,6 +53,10 @@ static const struct {
     RULE(prepend_token, {HONE_OP_prepend_token_dt, {D}, {TO(1)}}, {HONE_OP_prepend_token_dx, {D}, {TO(0)}})
     RULE(first_token, {HONE_OP_first_token_dx, {D}, {TO(0)}})
     RULE(embedding_bag, {HONE_OP_embedding_bag_dw, {X(0), X(1), X(2), D}, {TO(0)}}) /* sparse tables: backward.c */
+    RULE(embedding, {HONE_OP_embedding_dw, {X(0), X(1), X(2), D}, {TO(0)}})
+    RULE(ragged_mean,  {HONE_OP_ragged_mean_dx,  {D, X(1)}, {TO(0)}})
+    RULE(ragged_max,   {HONE_OP_ragged_max_dx,   {D, Y(1)}, {TO(0)}})
+    RULE(ragged_first, {HONE_OP_ragged_first_dx, {D, X(1)}, {TO(0)}})
     RULE(attention, {HONE_OP_attention_dx, {X(0), Y(0), Y(1), D, X(1)}, {TO(0)}})
     [HONE_OP_reshape]      = {.kind = HONE_GRAD_RESHAPE, .pass_mask = 1u},
     [HONE_OP_softmax_xent] = {.kind = HONE_GRAD_LOSS,
@@ -72,7 +76,8 @@ static const struct {
     NONE(batchnorm_add_relu_dx) NONE(batchnorm_infer_relu) NONE(batchnorm_infer_add_relu) NONE(add_relu)
     NONE(softmax_xent_both)
     NONE(embedding_bag_dw) NONE(embedding_bag_rows) NONE(rows_norm) NONE(sgd_rows) NONE(adamw_rows)
-    NONE(embedding_bag_norm) NONE(embedding_bag_sgd)
+    NONE(embedding_bag_norm) NONE(embedding_bag_sgd) NONE(embedding_dw) NONE(embedding_rows)
+    NONE(ragged_mean_dx) NONE(ragged_max_dx) NONE(ragged_first_dx)
 /* clang-format on */
 #undef NONE
 #undef RULE
@@ -106,6 +111,7 @@ uint32_t hone_grad_param_outputs(hone_op op)
     case HONE_OP_layernorm_dx: return 6u; /* dgamma, dbeta */
     case HONE_OP_add_rows_dp:
     case HONE_OP_embedding_bag_dw:
+    case HONE_OP_embedding_dw:
     case HONE_OP_prepend_token_dt: return 1u;
     default: return 0;
     }
@@ -135,6 +141,7 @@ static hone_attrs backward_attrs(const hone_graph *g, const hone_node *n)
     const hone_tensor *x = &g->tensor[n->in[0]];
     if (x->rank >= 3) a.window.in_h = (int32_t)x->dim[1];
     if (x->rank >= 3) a.window.in_w = x->rank == 4 ? (int32_t)x->dim[2] : 0;
+    if (x->rank == 2) a.ragged.tokens = (int32_t)x->dim[0];
     if (x->rank >= 1) a.concat.left = (int32_t)x->dim[x->rank - 1];
     return a;
 }

@@ -342,6 +342,14 @@ static hone_status rule_bag(hone_shape_call *c)
                                                       (long long)*letter(c, 'N'));
 }
 
+/* dx has the capacity of x, of which dy knows nothing. */
+static hone_status rule_ragged_dx(hone_shape_call *c)
+{
+    *letter(c, 'T') = c->attr->ragged.tokens;
+    if (c->attr->ragged.tokens < 1) return hone_shape_fail(c, "a gradient of %d rows", c->attr->ragged.tokens);
+    return *letter(c, 'P') ? rule_bag(c) : HONE_OK;
+}
+
 /* --- the table ------------------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -468,6 +476,15 @@ static const struct {
     [HONE_OP_adamw_rows] = {"p:w VC, row:i T, drow:w TC, count:i 1, step #, slot0:w VC, slot1:w VC ->", NULL},
     [HONE_OP_embedding_bag_norm] = {"offset:i P, dy NC, step # ->", rule_bag},
     [HONE_OP_embedding_bag_sgd] = {"p:w VC, token:i T, offset:i P, dy NC, step # ->", rule_bag},
+    [HONE_OP_embedding] = {"w:w VC, token:i T, offset:i P -> y TC", rule_bag},
+    [HONE_OP_embedding_dw] = {"w:w VC, token:i T, offset:i P, dy TC -> dw:w VC", rule_bag},
+    [HONE_OP_embedding_rows] = {"token:i T, offset:i P, dy TC -> row:i T, drow:w TC, count:i 1", rule_bag},
+    [HONE_OP_ragged_mean] = {"x TC, offset:i P -> y NC", rule_bag},
+    [HONE_OP_ragged_mean_dx] = {"dy NC, offset:i P -> dx TC", rule_ragged_dx},
+    [HONE_OP_ragged_max] = {"x TC, offset:i P -> y NC, at?:i NC", rule_bag},
+    [HONE_OP_ragged_max_dx] = {"dy NC, at:i NC -> dx TC", rule_ragged_dx},
+    [HONE_OP_ragged_first] = {"x TC, offset:i P -> y NC", rule_bag},
+    [HONE_OP_ragged_first_dx] = {"dy NC, offset:i P -> dx TC", rule_ragged_dx},
 };
 
 /* For messages, and for the test that every row of ops.def has one. */

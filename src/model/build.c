@@ -76,6 +76,7 @@ static hone_status check_logits(const hone_model *m, const hone_emit *e, const h
     const hone_layer *last = m->tree.top.item[m->tree.top.count - 1];
     const hone_tensor *t = hone_emit_tensor(e, v);
     char shape[96];
+    HONE_TRY(hone_emit_no_text(last, v, "the model must end with one row a text"));
     if (t->rank == 2 && t->dim[1] == m->classes && v->hwc[0] == 0) return HONE_OK;
     return hone_emit_fail(last, "end the model with `linear: classes`",
                           "the model ends with %s, but the data has %d class%s: (N, %d) is needed",
@@ -87,7 +88,7 @@ static hone_status emit_step(const hone_model *m, hone_emit *e, const hone_model
 {
     bool text = m->pre.vocab > 0;
     HONE_TRY(text ? add_text(e->g, o, io) : add_image(e->g, &m->pre, o, io));
-    hone_value v = {.t = text ? io->token : io->image};
+    hone_value v = {.t = text ? io->token : io->image, .ragged = text};
     e->step = io->step;
     e->offset = io->offset;
     e->vocab = m->pre.vocab;

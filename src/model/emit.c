@@ -12,7 +12,7 @@ const hone_tensor *hone_emit_tensor(const hone_emit *e, const hone_value *v) { r
 const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[96])
 {
     const hone_tensor *t = hone_emit_tensor(e, v);
-    int used = snprintf(text, 96, "(N");
+    int used = snprintf(text, 96, v->ragged ? "(T" : "(N");
     for (int k = 1; k < t->rank; k++) used += snprintf(text + used, 96 - (size_t)used, ", %lld", (long long)t->dim[k]);
     snprintf(text + used, 96 - (size_t)used,
              ")"); /* 3 sizes of at most 19 digits: fits for sizes that pass the rules */
@@ -51,7 +51,7 @@ static hone_status with_place(const hone_layer *l, hone_status status)
     return status;
 }
 
-/* Kinds of values are told apart by rank alone: rows 2, tokens 3, images 4. */
+/* Kinds of values are told apart by rank: rows 2, tokens 3, images 4; rows of texts besides by a flag. */
 hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_value *v, unsigned ranks,
                            const char *what, const char *hint)
 {
@@ -59,6 +59,22 @@ hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_v
     if (ranks >> hone_emit_tensor(e, v)->rank & 1u) return HONE_OK;
     return hone_emit_fail(l, hint, "%s needs %s, but its input is %s", l->type->name, what,
                           hone_emit_shape(e, v, shape));
+}
+
+hone_status hone_emit_tokens(const hone_emit *e, const hone_layer *l, const hone_value *v)
+{
+    char shape[96];
+    int rank = hone_emit_tensor(e, v)->rank;
+    if (rank == 3 || (rank == 2 && v->ragged)) return HONE_OK;
+    return hone_emit_fail(
+        l, v->ragged ? "put embedding before it" : "put patch_embed, or embedding for text, before it",
+        "%s needs tokens (N, T, C) or (T, C), but its input is %s", l->type->name, hone_emit_shape(e, v, shape));
+}
+
+hone_status hone_emit_no_text(const hone_layer *l, const hone_value *v, const char *what)
+{
+    if (!v->ragged) return HONE_OK;
+    return hone_emit_fail(l, "put pool before it, or leave it out", "%s: %s", l->type->name, what);
 }
 
 /* --- nodes ------------------------------------------------------------------------------------------ */

@@ -15,6 +15,7 @@
 /* What flows between layers: a tensor, and how its last axis was flattened. */
 typedef struct hone_value {
     hone_tid t;
+    bool ragged;    /* rows of texts, (T, C) or ids (T,): where texts begin is hone_emit.offset */
     int32_t hwc[3]; /* H, W, C of the image that was flattened into the last axis; H = 0: none was.
                        PyTorch flattens (C,H,W), hone (H,W,C): a linear stores its weight accordingly */
 } hone_value;
@@ -51,13 +52,17 @@ hone_status hone_emit_list(hone_emit *e, const hone_layer_list *list, hone_value
 /* --- what emitters are made of (emit.c) -------------------------------------------------------- */
 
 const hone_tensor *hone_emit_tensor(const hone_emit *e, const hone_value *v);
-/* "(N, 28, 28, 1)" of the value for messages: the batch is not the page's affair. */
+/* "(N, 28, 28, 1)" of the value for messages: the batch is not the page's affair; "(T, 256)" of rows of texts. */
 const char *hone_emit_shape(const hone_emit *e, const hone_value *v, char text[96]);
 /* A mistake in the page: "FILE:LINE:COL: PATH: what". Returns HONE_ERR_USAGE. */
 hone_status hone_emit_fail(const hone_layer *l, const char *hint, const char *fmt, ...) HONE_PRINTF(3, 4);
 /* Refuses a value whose rank is not in the bit set (1 << rank). `what` says what is expected. */
 hone_status hone_emit_rank(const hone_emit *e, const hone_layer *l, const hone_value *v, unsigned ranks,
                            const char *what, const char *hint) HONE_MUST_USE;
+/* Refuses a value that is neither tokens (N, T, C) nor rows of texts (T, C). */
+hone_status hone_emit_tokens(const hone_emit *e, const hone_layer *l, const hone_value *v) HONE_MUST_USE;
+/* Refuses rows of texts: `what` says why the layer has no meaning on them. */
+hone_status hone_emit_no_text(const hone_layer *l, const hone_value *v, const char *what) HONE_MUST_USE;
 /* Adds a node and moves its output 0 into v; v->hwc is kept (elementwise ops) unless `keep` is false. */
 hone_status hone_emit_node(hone_emit *e, const hone_layer *l, hone_op op, const hone_tid *in, const hone_attrs *attr,
                            uint32_t want, bool keep, hone_value *v) HONE_MUST_USE;
@@ -125,6 +130,7 @@ HONE_EMITTER(position);
 HONE_EMITTER(attention);
 HONE_EMITTER(encoder);
 HONE_EMITTER(pool);
+HONE_EMITTER(embedding);
 HONE_EMITTER(embedding_bag);
 
 /* --- init.c ------------------------------------------------------------------------------------------ */

@@ -119,6 +119,7 @@ HONE_EMITTER(batchnorm)
     int64_t c = x->dim[x->rank - 1];
     hone_tid in[5] = {v->t};
     HONE_TRY(refuse_flattened(l, v));
+    HONE_TRY(hone_emit_no_text(l, v, "batches of texts differ in length: statistics over them are not offered"));
     for (int k = 0; k < 4; k++) {
         hone_param_spec s = {.suffix = row[k].suffix,
                              .role = row[k].role,
@@ -194,6 +195,7 @@ HONE_EMITTER(global_maxpool) { return emit_global(e, l, HONE_OP_global_maxpool, 
 HONE_EMITTER(flatten)
 {
     const hone_tensor *x = hone_emit_tensor(e, v);
+    HONE_TRY(hone_emit_no_text(l, v, "texts differ in length"));
     if (x->rank == 2) return HONE_OK;
     /* one place or one channel: (H,W,C) and (C,H,W) are the same order, nothing to remember */
     int32_t hwc[3] = {0};

@@ -1,20 +1,20 @@
-/* emit_text.c - emitters of what reads token ids: the bag of embeddings. See emit.h for the contract.
+/* emit_text.c - emitters of what reads token ids: embedding, and the bag of embeddings. See emit.h for the contract.
  *
  * The value that flows into a text model is the flat token array (T,); where texts begin is e->offset. */
 #include "model/emit.h"
 
 enum { RANK_IDS = 1u << 1 };
 
-/* torch.nn.EmbeddingBag draws N(0, 1); hone_fill_weight knows all that `init:` may say besides. */
+/* torch.nn.Embedding and EmbeddingBag draw N(0, 1); hone_fill_weight knows all that `init:` may say besides. */
 static hone_fill table_fill(const hone_layer *l, int64_t vocab, int64_t dim)
 {
     if (l->args.init.kind == HONE_INIT_DEFAULT) return (hone_fill){HONE_FILL_NORMAL, 1};
     return hone_fill_weight(l, dim, vocab);
 }
 
-/* (T) ids -> (N, dim). A sparse table is spared from weight decay, which would touch every row, or by chance of
- * occurrence some: train.optimizer.decay_all turns it on, lazily. */
-HONE_EMITTER(embedding_bag)
+/* Table (V, dim). A sparse one is spared from weight decay, which would touch every row, or by chance of occurrence
+ * some: train.optimizer.decay_all turns it on, lazily. */
+static hone_status emit_table(hone_emit *e, const hone_layer *l, const hone_value *v, hone_tid *out)
 {
     HONE_TRY(hone_emit_rank(e, l, v, RANK_IDS, "the token ids of a text", "put it first, and set task: text"));
     int64_t vocab = e->vocab, dim = l->args.dim;
@@ -23,8 +23,23 @@ HONE_EMITTER(embedding_bag)
     s.decay = !sparse;
     s.sparse = sparse;
     s.fill = table_fill(l, vocab, dim);
+    return hone_emit_param(e, l, &s, out);
+}
+
+/* (T) ids -> (T, dim), a row a token. */
+HONE_EMITTER(embedding)
+{
     hone_tid table;
-    HONE_TRY(hone_emit_param(e, l, &s, &table));
+    HONE_TRY(emit_table(e, l, v, &table));
+    return hone_emit_node(e, l, HONE_OP_embedding, (hone_tid[]){table, v->t, e->offset}, NULL, 1u, false, v);
+}
+
+/* (T) ids -> (N, dim). */
+HONE_EMITTER(embedding_bag)
+{
+    hone_tid table;
     hone_attrs attr = {.bag = {.mean = l->args.form == 0}};
+    HONE_TRY(emit_table(e, l, v, &table));
+    v->ragged = false;
     return hone_emit_node(e, l, HONE_OP_embedding_bag, (hone_tid[]){table, v->t, e->offset}, &attr, 1u, false, v);
 }

@@ -33,6 +33,7 @@ HONE_EMITTER(residual)
 {
     /* a value is an id: both branches read the same tensor, nothing is copied */
     hone_value shortcut = *v;
+    if (l->args.p > 0) HONE_TRY(hone_emit_no_text(l, v, "drop_path drops whole samples, not rows of a text"));
     HONE_TRY(hone_emit_list(e, &l->body, v));
     HONE_TRY(hone_emit_drop(e, l, HONE_OP_drop_path, l->args.p, v));
     HONE_TRY(hone_emit_list(e, &l->shortcut, &shortcut));
@@ -205,11 +206,13 @@ HONE_EMITTER(encoder)
     return HONE_OK;
 }
 
-/* (N, T, C) -> (N, C). */
+/* (N, T, C), or (T, C) of texts -> (N, C). */
 HONE_EMITTER(pool) /* kind: mean | max | first */
 {
-    static const hone_op op[] = {HONE_OP_global_avgpool, HONE_OP_global_maxpool, HONE_OP_first_token};
-    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)",
-                            "for images there are global_avgpool and global_maxpool"));
-    return hone_emit_unary(e, l, op[l->args.form], NULL, false, v);
+    static const hone_op dense[] = {HONE_OP_global_avgpool, HONE_OP_global_maxpool, HONE_OP_first_token};
+    static const hone_op ragged[] = {HONE_OP_ragged_mean, HONE_OP_ragged_max, HONE_OP_ragged_first};
+    HONE_TRY(hone_emit_tokens(e, l, v));
+    if (!v->ragged) return hone_emit_unary(e, l, dense[l->args.form], NULL, false, v);
+    v->ragged = false;
+    return hone_emit_node(e, l, ragged[l->args.form], (hone_tid[]){v->t, e->offset}, NULL, 1u, false, v);
 }

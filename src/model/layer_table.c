@@ -2,7 +2,7 @@
  *
  * What a page may say is this table; the reader of arguments, the messages, model.json and the
  * emitters all go by it. `name` and (where an argument list has it) `init` are accepted in any map.
- * Layers of the text task are rows without emitter, so that a page which uses one is told so. */
+ * Layers of the text task that are not built are rows without emitter, so that a page which uses one is told so. */
 #include <string.h>
 
 #include "model/emit.h"
@@ -102,6 +102,13 @@ static const hone_arg embedding_bag_args[] = {
     INIT_ARG,
 };
 
+/* One row a token; the same table as a bag's. */
+static const hone_arg embedding_args[] = {
+    {"dim", HONE_ARG_COUNT_, AT(dim), NULL, NULL},
+    {"sparse", HONE_ARG_BOOL, AT(sparse), "true", NULL},
+    INIT_ARG,
+};
+
 /* Order is of no meaning but for suggestions, where the first of equals is not chosen at all. */
 const hone_layer_type hone_layer_table[] = {
     /* what learns, and what normalises what was learned */
@@ -135,9 +142,9 @@ const hone_layer_type hone_layer_table[] = {
     {LEAF(attention, "heads"), WITH(attention_args, hone_emit_attention)},
     {LEAF(encoder, NULL), WITH(encoder_args, hone_emit_encoder)},
     {LEAF(pool, "kind"), WITH(pool_args, hone_emit_pool)},
+    {LEAF(embedding, "dim"), WITH(embedding_args, hone_emit_embedding)},
     {LEAF(embedding_bag, "dim"), WITH(embedding_bag_args, hone_emit_embedding_bag)},
     /* the text task's: known by name, so that the message can say what is missing */
-    {"embedding", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
     {"conv1d", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
     {"gru", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
     {"bigru", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},

@@ -57,6 +57,11 @@ const backward_row backward_list[] = {
     ROW(softmax_xent, softmax_xent_dx, "x0 x1 x2 x3 x4", "x0"),
     ROW(embedding_bag, embedding_bag_dw, "x0 x1 x2 d0", "x0"),
     ROW(embedding_bag, embedding_bag_rows, "x1 x2 d0", ""),
+    ROW(embedding, embedding_dw, "x0 x1 x2 d0", "x0"),
+    ROW(embedding, embedding_rows, "x1 x2 d0", ""),
+    ROW(ragged_mean, ragged_mean_dx, "d0 x1", "x0"),
+    ROW(ragged_max, ragged_max_dx, "d0 y1", "x0"),
+    ROW(ragged_first, ragged_first_dx, "d0 x1", "x0"),
     /* fused */
     ROW(conv_act_maxpool, conv_act_maxpool_dw, "x0 y0 y1 d0", "x1 x2"),
     ROW(batchnorm_relu, batchnorm_relu_dx, "x0 x1 y1 y2 y0 d0", "x0 x1 x2"),
@@ -128,6 +133,7 @@ bool is_param_gradient(hone_op op, int k)
     case HONE_OP_conv_act_maxpool_dw:
     case HONE_OP_add_rows_dp:
     case HONE_OP_embedding_bag_dw:
+    case HONE_OP_embedding_dw:
     case HONE_OP_prepend_token_dt: return true;
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:

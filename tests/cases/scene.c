@@ -68,6 +68,7 @@ static hone_attrs backward_attrs(const scene *s)
     const hone_tensor *x = &s->g->tensor[s->g->node[s->forward].in[0]];
     a.window.in_h = (int32_t)x->dim[1];
     a.window.in_w = x->rank == 4 ? (int32_t)x->dim[2] : 0;
+    a.ragged.tokens = (int32_t)x->dim[0];
     a.concat.left = x->rank ? (int32_t)x->dim[x->rank - 1] : 1;
     return a;
 }
@@ -196,7 +197,8 @@ static bool is_positive(hone_op op, int k)
 /* Ops whose result jumps where two elements are equal. */
 static bool has_maximum(hone_op op)
 {
-    return op == HONE_OP_maxpool || op == HONE_OP_global_maxpool || op == HONE_OP_conv_act_maxpool;
+    return op == HONE_OP_maxpool || op == HONE_OP_global_maxpool || op == HONE_OP_conv_act_maxpool ||
+           op == HONE_OP_ragged_max;
 }
 
 /* In (-1, 1), at least 0.02 from 0; relu6 gets a range that has both its kinks well inside. */
@@ -240,8 +242,12 @@ static void fill_distinct(const scene *s, hone_tid t, double *v, int64_t n)
 static int offset_input(hone_op op)
 {
     switch (op) {
+    case HONE_OP_embedding:
     case HONE_OP_embedding_bag:
     case HONE_OP_embedding_bag_sgd: return 2;
+    case HONE_OP_ragged_mean:
+    case HONE_OP_ragged_max:
+    case HONE_OP_ragged_first: return 1;
     case HONE_OP_embedding_bag_norm: return 0;
     default: return -1;
     }
@@ -277,8 +283,9 @@ static void fill_offsets(const scene *s, hone_tid t, double *v, int64_t n)
 {
     static const double marked[] = {0, 0, 1, 8, 137};
     const hone_node *node = &s->g->node[s->forward];
-    /* the norm sees no tokens: any count will do */
-    int64_t tokens = s->row->op == HONE_OP_embedding_bag_norm ? 3 * n : hone_tensor_count(&s->g->tensor[node->in[1]]);
+    /* tokens stand before the offsets, or rows do; the norm sees neither: any count will do */
+    int place = offset_input(s->row->op);
+    int64_t tokens = place == 0 ? 3 * n : s->g->tensor[node->in[place - 1]].dim[0];
     int64_t live = tokens - tokens / 8;
     if (n == 5 && tokens >= 137) {
         memcpy(v, marked, sizeof marked);

@@ -119,6 +119,21 @@ def update(case, name, p, grad, segment, slot0, slot1, ema):
     return {k: v for k, v in out.items() if v is not None}
 
 
+def texts(x, offset):
+    """The rows of each text."""
+    return [x[a:b] for a, b in zip(offset[:-1].tolist(), offset[1:].tolist())]
+
+
+def embedding(w, token, offset):
+    live = int(offset[-1])
+    return torch.cat([F.embedding(token[:live], w), torch.zeros(len(token) - live, w.shape[1])])
+
+
+def ragged_pool(kind, x, offset):
+    pool = dict(mean=lambda r: r.mean(0), max=lambda r: r.amax(0), first=lambda r: r[0])[kind]
+    return torch.stack([pool(r) if len(r) else torch.zeros(x.shape[1]) for r in texts(x, offset)])
+
+
 def compute(case, x):
     """{(side, index): tensor} for the cases that PyTorch has an answer to."""
     op, slope, v = case["op"], case["slope"], case["window"]
@@ -149,6 +164,10 @@ def compute(case, x):
         return batchnorm_infer(case, *x, relu=op != "batchnorm_infer")
     elif op == "attention" and case["attention_p"] == 0:
         y = attention(case, x[0])
+    elif op == "embedding":
+        y = embedding(*x)
+    elif op in ("ragged_mean", "ragged_max", "ragged_first"):
+        y = ragged_pool(op.removeprefix("ragged_"), *x)
     elif op in ("softmax_xent", "softmax_xent_both"):
         return cross_entropy(case, x[0], x[1], x[2], x[3])
     elif op == "softmax":
