@@ -101,6 +101,35 @@ static void test_resumes(void **state)
     }
 }
 
+/* A transformer with dropout everywhere: attention, activations and sums draw what they drew before the stop. */
+static void test_transformer(void **state)
+{
+    static const char layers[] = "[embedding: {dim: 12, init: {normal: 0.1}}, position: learned, dropout: 0.1, "
+                                 "encoder: {layers: 2, heads: 3, ff: 24, dropout: 0.1}, layernorm, pool: mean, "
+                                 "linear: classes]";
+    static const char adamw[] = "{name: adamw, lr: 0.01}";
+    static const int64_t at[] = {7, 40, 90, 159};
+    hone_evaluation e, again;
+    hone_eval_opts o = {.device = "cpu", .threads = 2, .batch = 7};
+    watch w = {0};
+    write_all(*state);
+    if (train_layers(layers, *state, "whole", adamw, 1, &w, &e) != HONE_OK) fail_msg("%s", hone_error_message());
+    assert_true(e.accuracy > 0.9);
+    for (int i = 0; i < 4; i++) {
+        w.stop_at = at[i];
+        assert_int_equal(train_layers(layers, *state, "parts", adamw, 1, &w, NULL), HONE_INTERRUPTED);
+    }
+    if (train_layers(layers, *state, "parts", adamw, 1, &w, NULL) != HONE_OK) fail_msg("%s", hone_error_message());
+    compare(*state, "whole", "parts", "best.safetensors");
+    compare(*state, "whole", "parts", "results.csv");
+    compare(*state, "whole", "parts", "checkpoints/step-00000160/model.safetensors");
+    compare(*state, "whole", "parts", "checkpoints/step-00000160/optim.safetensors");
+    if (hone_evaluate(path_in(*state, "whole"), &o, &again) != HONE_OK) fail_msg("%s", hone_error_message());
+    for (int k = 0; k < 100; k++) assert_int_equal(e.predicted[k], again.predicted[k]);
+    hone_evaluation_free(&e);
+    hone_evaluation_free(&again);
+}
+
 /* --- predicting ------------------------------------------------------------------------------------------- */
 
 enum { TEXTS = 300, CLASSES = 3 };
@@ -216,9 +245,15 @@ static void test_tokenizer_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SCRATCH(test_learns),   WITH_SCRATCH(test_threads), WITH_SCRATCH(test_resumes),
-        WITH_SCRATCH(test_predict),  WITH_SCRATCH(test_stdin),   WITH_SCRATCH(test_tokenizer_missing),
-        WITH_SCRATCH(test_mistakes), WITH_SCRATCH(test_plan),
+        WITH_SCRATCH(test_learns),
+        WITH_SCRATCH(test_threads),
+        WITH_SCRATCH(test_resumes),
+        WITH_SCRATCH(test_transformer),
+        WITH_SCRATCH(test_predict),
+        WITH_SCRATCH(test_stdin),
+        WITH_SCRATCH(test_tokenizer_missing),
+        WITH_SCRATCH(test_mistakes),
+        WITH_SCRATCH(test_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,6 +50,9 @@ HONE_HOST_DEVICE static inline int hone_dropout_keep(uint64_t seed, uint32_t str
     return hone_uniform(r.v[i & 3]) >= p;
 }
 
+/* Ragged attention's dropout: probabilities of one query and head have 2^20 counters, more than a text has tokens. */
+enum { HONE_KEEP_KEYS = 20 };
+
 /* Augmentation of one sample (image_batch) on every dialect, a function of (seed, stream, epoch, sample)
  * only: pixel (h, w) of the crop is pixel (h + dy, w + dx) of the image, dy and dx in -pad..pad, then
  * with probability `flip` the crop is mirrored left to right. Word 0 = dy, 1 = dx, 2 = flip. */

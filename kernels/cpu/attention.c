@@ -1,4 +1,4 @@
-/* attention.c - shapes and scratch sizes of dense attention; no arithmetic on tensors. */
+/* attention.c - shapes and scratch sizes of attention; no arithmetic on tensors. */
 #include <math.h>
 
 #include "cpu/attention.h"
@@ -7,7 +7,9 @@ enum { LINE_FLOATS = 16, KEEP_SLACK = 128 };
 
 attention_shape hone_cpu_attention_shape(const hone_attrs *a, const hone_tensor *qkv)
 {
-    attention_shape s = {.B = qkv->dim[0], .T = qkv->dim[1], .C = qkv->dim[2] / 3, .heads = a->attention.heads};
+    bool dense = qkv->rank == 3;
+    attention_shape s = {.B = dense ? qkv->dim[0] : 1, .T = qkv->dim[qkv->rank - 2], .heads = a->attention.heads};
+    s.C = qkv->dim[qkv->rank - 1] / 3;
     s.D = s.C / s.heads;
     s.scale = 1 / sqrt((double)s.D);
     return s;
@@ -38,6 +40,7 @@ attention_scratch hone_cpu_attention_scratch(const attention_shape *s, int64_t c
     return z;
 }
 
+/* Ragged: one text may be as long as the capacity. */
 hone_status hone_cpu_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     attention_shape s = hone_cpu_attention_shape(&n->attr, &g->tensor[n->in[0]]);

@@ -1,6 +1,6 @@
-/* attention.h - shapes and scratch of dense attention, one head of one sample at a time.
+/* attention.h - shapes and scratch of attention, one head of one sample or text at a time.
  *
- * qkv (B, T, 3C) = [q|k|v], each (T, D) of a head with row stride 3C. Scores of a block of queries
+ * qkv (B, T, 3C) or (T, 3C) = [q|k|v], each (T, D) of a head with row stride 3C. Scores of a block of queries
  * (rows, T) stay in the second cache; keys and values are packed once a head for the packed products. */
 #ifndef HONE_KERNELS_CPU_ATTENTION_H
 #define HONE_KERNELS_CPU_ATTENTION_H
@@ -11,8 +11,8 @@
 enum { QUERIES = 64 }; /* queries at once */
 
 typedef struct attention_shape {
-    int64_t B, T, C, D, heads;
-    double scale; /* 1 / sqrt(D) */
+    int64_t B, T, C, D, heads; /* B samples, T tokens each; ragged: B = 1, T the capacity */
+    double scale;              /* 1 / sqrt(D) */
 } attention_shape;
 
 /* Scratch of one thread: offsets in floats. Panels by what they are read as: (k, n). */

@@ -1,9 +1,10 @@
-/* attention_simd.c - multi-head softmax attention over dense tokens and its gradient, by packed products.
+/* attention_simd.c - multi-head softmax attention over dense tokens or rows of texts, and its gradient, by packed products.
  *
  * Definitions of kernels/ref/attention.c; dropout's mask is ref's to the bit. A thread takes whole heads:
  * for a block of queries the scores, their softmax and the product with the values never leave the cache.
  * The gradient makes the probabilities again from `lse` and adds up dk and dv block by block, in order. */
 #include <math.h>
+#include <string.h>
 
 #include "cpu/attention.h"
 #include "cpu/philox_simd.h"
@@ -13,17 +14,24 @@
 typedef struct attention_job {
     const hone_launch *l;
     attention_shape s;
-    attention_scratch z;
+    const int32_t *offset;           /* (texts + 1) of ragged rows, NULL: dense */
+    int64_t texts, squares;          /* samples or texts; sum of their squared lengths */
+    const float *qkv, *y, *dy, *lse; /* y, dy, lse: backward */
+    float *out, *lse_out;            /* y or dqkv; forward, may be NULL */
     const hone_cpu_gemm *gemm;
+    int64_t part_floats;
     int parts, drops;
     keep_rule rule;
     float keep_scale;
 } attention_job;
 
-/* One head of one sample and the scratch of the thread that has it. */
+/* One head of one sample or text and the scratch of the thread that has it. */
 typedef struct head {
-    int64_t n, h;
-    const float *q, *k, *v; /* (T, D), row stride 3C */
+    int64_t T, row, channel; /* tokens; the first one's row in (.., C), the head's first channel */
+    int64_t lse;             /* of the first token in lse */
+    int64_t keep, stride;    /* dropout's counters: of query 0 and key 0, from query to query */
+    const float *q, *k, *v;  /* (T, D), row stride 3C */
+    attention_scratch z;
     float *work;
 } head;
 
@@ -42,10 +50,10 @@ static void product(const attention_job *job, int64_t m, int64_t n, int64_t k, c
 /* Factors of dropout, 0 or 1/(1-p), for the probabilities of query t over all keys; ones without dropout. */
 static const float *keep_row(const attention_job *job, const head *o, int64_t t)
 {
-    float *factor = o->work + job->z.keep;
+    float *factor = o->work + o->z.keep;
     if (!job->drops) return NULL;
-    int64_t T = job->s.T, first = ((o->n * job->s.heads + o->h) * T + t) * T, from = first / 4 * 4;
-    for (int64_t i = from; i < first + T; i += KEEP_BLOCK) {
+    int64_t first = o->keep + t * o->stride, from = first / 4 * 4;
+    for (int64_t i = from; i < first + o->T; i += KEEP_BLOCK) {
         uint32_t keep[KEEP_BLOCK];
         keep_block(&job->rule, (uint64_t)i / 4, keep);
         for (int k = 0; k < KEEP_BLOCK; k++) factor[i - from + k] = keep[k] ? job->keep_scale : 0.0f;
@@ -77,24 +85,23 @@ static double softmax_row(float *s, int64_t T, float scale, const float *keep)
     return (double)top * (double)scale + log((double)sum);
 }
 
-/* y (B, T, C) gets columns h D .. h D + D - 1; lse (B, heads, T) only where the gradient will need it. */
+/* y (.., C) gets columns h D .. h D + D - 1; lse only where the gradient will need it. */
 static void head_forward(const attention_job *job, const head *o)
 {
-    const attention_shape *s = &job->s;
     const hone_cpu_gemm *g = job->gemm;
-    float *keys = o->work + job->z.keys_turned, *values = o->work + job->z.values, *p = o->work + job->z.scores;
-    float *y = (float *)job->l->out[0] + o->n * s->T * s->C + o->h * s->D;
-    float *lse = job->l->out[1] ? (float *)job->l->out[1] + (o->n * s->heads + o->h) * s->T : NULL;
-    g->pack_turned(0, panel_count(job, s->T), s->T, s->D, o->k, 3 * s->C, keys);
-    g->pack(0, panel_count(job, s->D), s->D, s->T, o->v, 3 * s->C, values);
-    for (int64_t t = 0; t < s->T; t += QUERIES) {
-        int64_t rows = s->T - t < QUERIES ? s->T - t : QUERIES;
-        product(job, rows, s->T, s->D, o->q + t * 3 * s->C, 3 * s->C, 0, keys, p, s->T, 0);
+    int64_t T = o->T, C = job->s.C, D = job->s.D, ld = 3 * C;
+    float *keys = o->work + o->z.keys_turned, *values = o->work + o->z.values, *p = o->work + o->z.scores;
+    float *y = job->out + o->row * C + o->channel;
+    g->pack_turned(0, panel_count(job, T), T, D, o->k, ld, keys);
+    g->pack(0, panel_count(job, D), D, T, o->v, ld, values);
+    for (int64_t t = 0; t < T; t += QUERIES) {
+        int64_t rows = T - t < QUERIES ? T - t : QUERIES;
+        product(job, rows, T, D, o->q + t * ld, ld, 0, keys, p, T, 0);
         for (int64_t r = 0; r < rows; r++) {
-            double sum = softmax_row(p + r * s->T, s->T, (float)s->scale, keep_row(job, o, t + r));
-            if (lse) lse[t + r] = (float)sum;
+            double sum = softmax_row(p + r * T, T, (float)job->s.scale, keep_row(job, o, t + r));
+            if (job->lse_out) job->lse_out[o->lse + t + r] = (float)sum;
         }
-        product(job, rows, s->D, s->T, p, s->T, 0, values, y + t * s->C, s->C, 0);
+        product(job, rows, D, T, p, T, 0, values, y + t * C, C, 0);
     }
 }
 
@@ -131,54 +138,80 @@ static float row_dot(const float *a, const float *b, int64_t D)
 /* Scores and their gradients of queries t .. t + rows - 1, into scratch. */
 static void block_gradients(const attention_job *job, const head *o, int64_t t, int64_t rows)
 {
-    const attention_shape *s = &job->s;
-    float *p = o->work + job->z.scores, *ds = o->work + job->z.gradients;
-    int64_t own = (o->n * s->T + t) * s->C + o->h * s->D;
-    const float *y = (const float *)job->l->in[1] + own, *dy = (const float *)job->l->in[3] + own;
-    const float *lse = (const float *)job->l->in[2] + (o->n * s->heads + o->h) * s->T + t;
-    product(job, rows, s->T, s->D, o->q + t * 3 * s->C, 3 * s->C, 0, o->work + job->z.keys_turned, p, s->T, 0);
-    product(job, rows, s->T, s->D, dy, s->C, 0, o->work + job->z.values_turned, ds, s->T, 0);
+    int64_t T = o->T, C = job->s.C, D = job->s.D, own = (o->row + t) * C + o->channel;
+    float *p = o->work + o->z.scores, *ds = o->work + o->z.gradients;
+    const float *y = job->y + own, *dy = job->dy + own, *lse = job->lse + o->lse + t;
+    product(job, rows, T, D, o->q + t * 3 * C, 3 * C, 0, o->work + o->z.keys_turned, p, T, 0);
+    product(job, rows, T, D, dy, C, 0, o->work + o->z.values_turned, ds, T, 0);
     for (int64_t r = 0; r < rows; r++) {
-        float dot = row_dot(dy + r * s->C, y + r * s->C, s->D);
-        gradient_row(p + r * s->T, ds + r * s->T, s->T, (float)s->scale, lse[r], dot, keep_row(job, o, t + r));
+        float dot = row_dot(dy + r * C, y + r * C, D);
+        gradient_row(p + r * T, ds + r * T, T, (float)job->s.scale, lse[r], dot, keep_row(job, o, t + r));
     }
 }
 
 static void head_backward(const attention_job *job, const head *o)
 {
-    const attention_shape *s = &job->s;
     const hone_cpu_gemm *g = job->gemm;
-    float *w = o->work, *p = w + job->z.scores, *ds = w + job->z.gradients;
-    float *dq = (float *)job->l->out[0] + o->n * s->T * 3 * s->C + o->h * s->D, *dk = dq + s->C, *dv = dk + s->C;
-    int64_t wide = panel_count(job, s->T), narrow = panel_count(job, s->D), ld = 3 * s->C;
-    g->pack_turned(0, wide, s->T, s->D, o->k, ld, w + job->z.keys_turned);
-    g->pack_turned(0, wide, s->T, s->D, o->v, ld, w + job->z.values_turned);
-    g->pack(0, narrow, s->D, s->T, o->k, ld, w + job->z.keys);
-    for (int64_t t = 0; t < s->T; t += QUERIES) {
-        int64_t rows = s->T - t < QUERIES ? s->T - t : QUERIES;
-        const float *dy = (const float *)job->l->in[3] + (o->n * s->T + t) * s->C + o->h * s->D;
+    int64_t T = o->T, C = job->s.C, D = job->s.D, ld = 3 * C;
+    float *w = o->work, *p = w + o->z.scores, *ds = w + o->z.gradients;
+    float *dq = job->out + o->row * ld + o->channel, *dk = dq + C, *dv = dk + C;
+    int64_t wide = panel_count(job, T), narrow = panel_count(job, D);
+    g->pack_turned(0, wide, T, D, o->k, ld, w + o->z.keys_turned);
+    g->pack_turned(0, wide, T, D, o->v, ld, w + o->z.values_turned);
+    g->pack(0, narrow, D, T, o->k, ld, w + o->z.keys);
+    for (int64_t t = 0; t < T; t += QUERIES) {
+        int64_t rows = T - t < QUERIES ? T - t : QUERIES;
+        const float *dy = job->dy + (o->row + t) * C + o->channel;
         block_gradients(job, o, t, rows);
-        g->pack(0, narrow, s->D, rows, o->q + t * ld, ld, w + job->z.block_a);
-        g->pack(0, narrow, s->D, rows, dy, s->C, w + job->z.block_b);
-        product(job, rows, s->D, s->T, ds, s->T, 0, w + job->z.keys, dq + t * ld, ld, 0);
-        product(job, s->T, s->D, rows, ds, s->T, 1, w + job->z.block_a, dk, ld, t > 0);
-        product(job, s->T, s->D, rows, p, s->T, 1, w + job->z.block_b, dv, ld, t > 0);
+        g->pack(0, narrow, D, rows, o->q + t * ld, ld, w + o->z.block_a);
+        g->pack(0, narrow, D, rows, dy, C, w + o->z.block_b);
+        product(job, rows, D, T, ds, T, 0, w + o->z.keys, dq + t * ld, ld, 0);
+        product(job, T, D, rows, ds, T, 1, w + o->z.block_a, dk, ld, t > 0);
+        product(job, T, D, rows, p, T, 1, w + o->z.block_b, dv, ld, t > 0);
     }
 }
 
 /* --- heads over threads ----------------------------------------------------------------------------------- */
-SIMD_INLINE void heads_of(const attention_job *job, int part, void (*work)(const attention_job *, const head *))
+SIMD_INLINE int64_t text_begin(const attention_job *job, int64_t n)
+{
+    return job->offset ? job->offset[n] : n * job->s.T;
+}
+
+/* Counters as kernels/ref/attention.c has them. The layout of scratch follows the text's own length: small texts stay
+ * in the first caches, whatever the capacity. */
+SIMD_INLINE head head_of(const attention_job *job, int64_t n, int64_t h)
 {
     const attention_shape *s = &job->s;
-    int64_t begin, end;
-    hone_cpu_cut(s->B * s->heads, 1, part, job->parts, &begin, &end);
-    for (int64_t item = begin; item < end; item++) {
-        head o = {.n = item / s->heads, .h = item % s->heads};
-        o.q = (const float *)job->l->in[0] + o.n * s->T * 3 * s->C + o.h * s->D;
-        o.k = o.q + s->C;
-        o.v = o.k + s->C;
-        o.work = (float *)job->l->work + part * job->z.part_floats;
-        work(job, &o);
+    attention_shape own = *s;
+    head o = {.row = text_begin(job, n), .channel = h * s->D, .T = s->T, .lse = (n * s->heads + h) * s->T};
+    o.keep = o.lse * s->T;
+    o.stride = s->T;
+    if (job->offset) {
+        own.T = o.T = job->offset[n + 1] - o.row;
+        o.lse = h * s->T + o.row;
+        o.keep = (o.row * s->heads + h) << HONE_KEEP_KEYS;
+        o.stride = s->heads << HONE_KEEP_KEYS;
+    }
+    o.z = hone_cpu_attention_scratch(&own, job->gemm->cols);
+    o.q = job->qkv + o.row * 3 * s->C + o.channel;
+    o.k = o.q + s->C;
+    o.v = o.k + s->C;
+    return o;
+}
+
+/* An item is a head of a text. Texts differ, so what is cut evenly is the sum of their squared lengths: the item goes to
+ * the part in which it begins. */
+SIMD_INLINE void heads_of(const attention_job *job, int part, void (*work)(const attention_job *, const head *))
+{
+    int64_t heads = job->s.heads, before = 0, all = job->squares * heads + 1;
+    for (int64_t n = 0; n < job->texts; n++) {
+        int64_t length = text_begin(job, n + 1) - text_begin(job, n);
+        for (int64_t h = 0; h < heads; h++, before += length * length) {
+            if (length == 0 || before * job->parts / all != part) continue;
+            head o = head_of(job, n, h);
+            o.work = (float *)job->l->work + part * job->part_floats;
+            work(job, &o);
+        }
     }
 }
 
@@ -186,13 +219,19 @@ static void forward_part(const void *arg, int part) { heads_of(arg, part, head_f
 static void backward_part(const void *arg, int part) { heads_of(arg, part, head_backward); }
 
 /* `step` is absent without dropout. */
-static attention_job describe(hone_backend *b, const hone_launch *l, const hone_step *step)
+static attention_job describe(hone_backend *b, const hone_launch *l, const int32_t *offset, int64_t texts,
+                              const hone_step *step)
 {
-    attention_job job = {.l = l, .gemm = &SIMD(hone_cpu_gemm)};
+    attention_job job = {.l = l, .gemm = &SIMD(hone_cpu_gemm), .offset = offset, .qkv = l->in[0], .out = l->out[0]};
     float p = l->node->attr.attention.p;
     job.s = hone_cpu_attention_shape(&l->node->attr, l->in_desc[0]);
-    job.z = hone_cpu_attention_scratch(&job.s, job.gemm->cols);
-    job.parts = hone_cpu_team(b, job.s.B * job.s.heads * job.s.T * job.s.T);
+    job.texts = offset ? texts : job.s.B;
+    for (int64_t n = 0; n < job.texts; n++) {
+        int64_t length = text_begin(&job, n + 1) - text_begin(&job, n);
+        job.squares += length * length;
+    }
+    job.part_floats = hone_cpu_attention_scratch(&job.s, job.gemm->cols).part_floats;
+    job.parts = hone_cpu_team(b, job.s.heads * job.squares);
     job.drops = step && p > 0;
     if (!job.drops) return job;
     job.rule = keep_for(step->seed, l->node->attr.attention.stream, hone_step_draw(step), p);
@@ -202,12 +241,45 @@ static attention_job describe(hone_backend *b, const hone_launch *l, const hone_
 
 void SIMD(cpu_attention)(hone_backend *b, const hone_launch *l)
 {
-    attention_job job = describe(b, l, l->in[1]);
+    attention_job job = describe(b, l, NULL, 0, l->in[1]);
+    job.lse_out = l->out[1];
     hone_cpu_each_part(b, job.parts, forward_part, &job);
+}
+
+/* y, lse, dy stand where both ops have them. */
+static void backward(hone_backend *b, attention_job *job)
+{
+    job->y = job->l->in[1];
+    job->lse = job->l->in[2];
+    job->dy = job->l->in[3];
+    hone_cpu_each_part(b, job->parts, backward_part, job);
 }
 
 void SIMD(cpu_attention_dx)(hone_backend *b, const hone_launch *l)
 {
-    attention_job job = describe(b, l, l->in[4]);
-    hone_cpu_each_part(b, job.parts, backward_part, &job);
+    attention_job job = describe(b, l, NULL, 0, l->in[4]);
+    backward(b, &job);
+}
+
+/* Zero behind the live rows, (T, width). */
+static void clear_dead(const attention_job *job, float *x, int64_t width)
+{
+    int64_t live = job->offset[job->texts];
+    memset(x + live * width, 0, (size_t)((job->s.T - live) * width) * sizeof *x);
+}
+
+void SIMD(cpu_ragged_attention)(hone_backend *b, const hone_launch *l)
+{
+    attention_job job = describe(b, l, l->in[1], l->in_desc[1]->dim[0] - 1, l->in[2]);
+    job.lse_out = l->out[1];
+    hone_cpu_each_part(b, job.parts, forward_part, &job);
+    clear_dead(&job, job.out, job.s.C);
+    for (int64_t h = 0; job.lse_out && h < job.s.heads; h++) clear_dead(&job, job.lse_out + h * job.s.T, 1);
+}
+
+void SIMD(cpu_ragged_attention_dx)(hone_backend *b, const hone_launch *l)
+{
+    attention_job job = describe(b, l, l->in[4], l->in_desc[4]->dim[0] - 1, l->in[5]);
+    backward(b, &job);
+    clear_dead(&job, job.out, 3 * job.s.C);
 }

@@ -79,6 +79,10 @@
     X(ragged_max_dx, NULL)                                                                                             \
     X(ragged_first, NULL)                                                                                              \
     X(ragged_first_dx, NULL)                                                                                           \
+    X(ragged_add, NULL)                                                                                                \
+    X(ragged_add_dp, NULL)                                                                                             \
+    X(ragged_attention, hone_cpu_attention_prepare)                                                                    \
+    X(ragged_attention_dx, hone_cpu_attention_prepare)                                                                 \
     X(rows_norm, NULL)                                                                                                 \
     X(sgd_rows, NULL)                                                                                                  \
     X(adamw_rows, NULL)

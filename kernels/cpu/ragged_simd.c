@@ -1,4 +1,4 @@
-/* ragged_simd.c - a text's rows to one (mean, maximum, first), and their gradients.
+/* ragged_simd.c - a text's rows to one (mean, maximum, first), positions added to them, and their gradients.
  *
  * Definitions: kernels/ref/ragged.c. A thread takes whole texts; texts share no row, so gradients are written once.
  * Rows behind the live ones are cleared. Bits do not depend on the threads, nor on the capacity. */
@@ -150,4 +150,66 @@ void SIMD(cpu_ragged_first_dx)(hone_backend *b, const hone_launch *l)
     clear(b, l, 0);
     for (int64_t n = 0; n < j.B; n++)
         if (j.offset[n] < j.offset[n + 1]) memcpy(j.y + j.offset[n] * j.C, j.x + n * j.C, (size_t)j.C * sizeof *j.y);
+}
+
+/* --- positions ----------------------------------------------------------------------------------------- */
+
+typedef struct place_job {
+    const float *x, *p;    /* (T, C), (L, C); backward: dy */
+    float *y;              /* (T, C); backward: dp (L, C) */
+    const int32_t *offset; /* (P) */
+    int64_t B, C, L;
+    int accumulate;
+} place_job;
+
+/* to (n) = a + b; any of them may be the same memory */
+SIMD_INLINE void add_row(float *to, const float *a, const float *b, int64_t n)
+{
+#pragma omp simd
+    for (int64_t c = 0; c < n; c++) to[c] = a[c] + b[c];
+}
+
+/* A text's rows and the table's lie side by side: one run. */
+static void add_places_range(const void *arg, int64_t begin, int64_t end)
+{
+    const place_job *j = arg;
+    for (int64_t n = begin; n < end; n++) {
+        int64_t first = j->offset[n] * j->C, count = (j->offset[n + 1] - j->offset[n]) * j->C, known = j->L * j->C;
+        int64_t sums = count < known ? count : known;
+        add_row(j->y + first, j->x + first, j->p, sums);
+        if (j->y != j->x) memcpy(j->y + first + sums, j->x + first + sums, (size_t)(count - sums) * sizeof *j->y);
+    }
+}
+
+void SIMD(cpu_ragged_add)(hone_backend *b, const hone_launch *l)
+{
+    place_job j = {.x = l->in[0], .p = l->in[1], .offset = l->in[2], .y = l->out[0]};
+    j.B = l->in_desc[2]->dim[0] - 1;
+    j.C = l->in_desc[0]->dim[1];
+    j.L = l->in_desc[1]->dim[0];
+    int64_t live = j.offset[j.B] * j.C, all = l->in_desc[0]->dim[0] * j.C;
+    hone_cpu_ranges(b, hone_cpu_team(b, live), j.B, 1, add_places_range, &j);
+    if (j.y != j.x) memcpy(j.y + live, j.x + live, (size_t)(all - live) * sizeof *j.y);
+}
+
+/* Places begin..end belong to this thread, which meets the texts in order. */
+static void places_gradient_range(const void *arg, int64_t begin, int64_t end)
+{
+    const place_job *j = arg;
+    if (!j->accumulate) memset(j->y + begin * j->C, 0, (size_t)((end - begin) * j->C) * sizeof *j->y);
+    for (int64_t n = 0; n < j->B; n++) {
+        int64_t length = j->offset[n + 1] - j->offset[n], last = end < length ? end : length;
+        if (last <= begin) continue;
+        float *dp = j->y + begin * j->C;
+        add_row(dp, dp, j->x + (j->offset[n] + begin) * j->C, (last - begin) * j->C);
+    }
+}
+
+void SIMD(cpu_ragged_add_dp)(hone_backend *b, const hone_launch *l)
+{
+    place_job j = {.x = l->in[1], .offset = l->in[2], .y = l->out[0], .accumulate = l->node->accumulate};
+    j.B = l->in_desc[2]->dim[0] - 1;
+    j.C = l->in_desc[1]->dim[1];
+    j.L = l->in_desc[0]->dim[0];
+    hone_cpu_ranges(b, hone_cpu_team(b, j.offset[j.B] * j.C), j.L, 1, places_gradient_range, &j);
 }

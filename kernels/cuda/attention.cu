@@ -1,45 +1,54 @@
-/* attention.cu - multi-head softmax attention over dense tokens, with dropout on the probabilities.
+/* attention.cu - multi-head softmax attention over dense tokens or rows of texts, with dropout on the probabilities.
  *
- * qkv (B, T, 3C) = [q|k|v], y, dy (B, T, C), lse (B, heads, T), D = C / heads. Scores are never stored: a
+ * qkv (B, T, 3C) = [q|k|v], y, dy (B, T, C), lse (B, heads, T), D = C / heads; ragged: (T, 3C), (T, C), (heads, T), a
+ * text for itself, and zeros behind the live rows. Scores are never stored: a
  * warp owns one query (or, backward, one key), lanes share the D channels, and keys pass by in order with
  * a running maximum and sum (Milakov & Gimelshein, 2018; Dao et al., 2022). Backward makes P again from lse:
  * one kernel walks keys for dq, another walks queries for dk and dv, so no sum is atomic. */
 #include "reduce.cuh"
 #include "launch.cuh"
+#include "ragged.cuh"
 
 static const int HEAD_CHUNKS = 8; /* D up to 32 * HEAD_CHUNKS = 256 channels a head */
 
 template <typename T> struct attention_args {
     const T *qkv, *y, *dy;
     const float *lse;
+    const int32_t *offset; /* (texts + 1); null: dense */
+    int64_t texts;
     const hone_step *step;
     T *out; /* y forward, dqkv backward */
     float *lse_out;
-    int64_t rows;                      /* B heads T */
+    int64_t rows;                      /* B heads T; ragged: heads T */
     int tokens, channels, heads, head; /* T, C, heads, D */
     float scale, p;
     uint32_t stream;
 };
 
-/* A row of B heads T: sample, head, token. */
+/* A row of B heads T: the first token of its sample or text, how many there are, head, token. */
 struct row_place {
-    int64_t n;
-    int h, t;
+    int64_t first;
+    int count, h, t;
 };
 template <typename T> __device__ static inline row_place place_of(const attention_args<T> &a, int64_t row)
 {
-    return {row / a.tokens / a.heads, (int)(row / a.tokens % a.heads), (int)(row % a.tokens)};
+    const int64_t sample = row / a.tokens / a.heads;
+    const int h = (int)(row / a.tokens % a.heads), t = (int)(row % a.tokens);
+    if (!a.offset) return {sample * a.tokens, a.tokens, h, t};
+    if (t >= a.offset[a.texts]) return {t, 0, h, 0}; /* dead: it has no keys */
+    const int64_t n = text_of_row(a.offset, a.texts, t);
+    return {a.offset[n], a.offset[n + 1] - a.offset[n], h, t - a.offset[n]};
 }
 
 /* Offset of part 0 = q, 1 = k, 2 = v of one token and head in qkv; and of the head in y. */
 template <typename T>
 __device__ static inline int64_t part_at(const attention_args<T> &a, row_place p, int t, int which)
 {
-    return (p.n * a.tokens + t) * 3 * a.channels + (int64_t)which * a.channels + p.h * a.head;
+    return (p.first + t) * 3 * a.channels + (int64_t)which * a.channels + p.h * a.head;
 }
 template <typename T> __device__ static inline int64_t head_at(const attention_args<T> &a, row_place p, int t)
 {
-    return (p.n * a.tokens + t) * a.channels + p.h * a.head;
+    return (p.first + t) * a.channels + p.h * a.head;
 }
 
 /* This lane's share of D channels: element k * 32 + lane. */
@@ -83,7 +92,9 @@ __device__ static inline void add_scaled(share &a, const share &b, float s)
 template <typename T> __device__ static inline float mask(const attention_args<T> &a, int64_t row, int s)
 {
     if (!a.step || !(a.p > 0)) return 1;
-    int keep = hone_dropout_keep(a.step->seed, a.stream, hone_step_draw(a.step), (uint64_t)(row * a.tokens + s), a.p);
+    uint64_t index = (uint64_t)(row * a.tokens + s); /* as kernels/ref/attention.c has them */
+    if (a.offset) index = ((uint64_t)(row % a.tokens * a.heads + row / a.tokens) << HONE_KEEP_KEYS) + (uint64_t)s;
+    int keep = hone_dropout_keep(a.step->seed, a.stream, hone_step_draw(a.step), index, a.p);
     return keep && a.p < 1 ? 1 / (1 - a.p) : 0;
 }
 
@@ -98,7 +109,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) attention_k(attention_args<T> a)
         const share q = load_share(a.qkv + part_at(a, p, p.t, 0), a.head);
         share sum = {};
         float top = -INFINITY, total = 0;
-        for (int s = 0; s < a.tokens; s++) {
+        for (int s = 0; s < p.count; s++) {
             float score = dot(q, load_share(a.qkv + part_at(a, p, s, 1), a.head)) * a.scale;
             float higher = score > top ? score : top, shrink = expf(top - higher), e = expf(score - higher);
             total = total * shrink + e;
@@ -107,8 +118,8 @@ template <typename T> HONE_KERNEL(MAP_THREADS) attention_k(attention_args<T> a)
             add_scaled(sum, load_share(a.qkv + part_at(a, p, s, 2), a.head), e * mask(a, row, s));
             top = higher;
         }
-        store_share(a.out + head_at(a, p, p.t), sum, a.head, 1 / total);
-        if (a.lse_out && (threadIdx.x & 31) == 0) a.lse_out[row] = top + logf(total);
+        store_share(a.out + head_at(a, p, p.t), sum, a.head, p.count ? 1 / total : 0);
+        if (a.lse_out && (threadIdx.x & 31) == 0) a.lse_out[row] = p.count ? top + logf(total) : 0;
     }
 }
 
@@ -123,7 +134,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) attention_dq_k(attention_args<T> 
                     dy = load_share(a.dy + head_at(a, p, p.t), a.head);
         const float lse = a.lse[row], own = dot(dy, load_share(a.y + head_at(a, p, p.t), a.head));
         share dq = {};
-        for (int s = 0; s < a.tokens; s++) {
+        for (int s = 0; s < p.count; s++) {
             const share k = load_share(a.qkv + part_at(a, p, s, 1), a.head);
             float prob = expf(dot(q, k) * a.scale - lse);
             float dp = dot(dy, load_share(a.qkv + part_at(a, p, s, 2), a.head)) * mask(a, row, s);
@@ -143,7 +154,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) attention_dkv_k(attention_args<T>
         const share k = load_share(a.qkv + part_at(a, p, p.t, 1), a.head),
                     v = load_share(a.qkv + part_at(a, p, p.t, 2), a.head);
         share dk = {}, dv = {};
-        for (int t = 0; t < a.tokens; t++) {
+        for (int t = 0; t < p.count; t++) {
             const int64_t query = row - p.t + t;
             const share q = load_share(a.qkv + part_at(a, p, t, 0), a.head),
                         dy = load_share(a.dy + head_at(a, p, t), a.head);
@@ -157,17 +168,19 @@ template <typename T> HONE_KERNEL(MAP_THREADS) attention_dkv_k(attention_args<T>
     }
 }
 
-/* What forward and backward share; the rest is filled in by each. */
-template <typename T> static attention_args<T> args_of(const hone_launch *l)
+/* What forward and backward share; the rest is filled in by each. `offset` (texts + 1): null where dense. */
+template <typename T> static attention_args<T> args_of(const hone_launch *l, const void *offset, int64_t texts)
 {
     const hone_tensor *qkv = l->in_desc[0];
     attention_args<T> a = {};
     a.qkv = (const T *)l->in[0];
-    a.tokens = (int)qkv->dim[1];
-    a.channels = (int)qkv->dim[2] / 3;
+    a.offset = (const int32_t *)offset;
+    a.texts = texts;
+    a.tokens = (int)qkv->dim[qkv->rank - 2];
+    a.channels = (int)qkv->dim[qkv->rank - 1] / 3;
     a.heads = l->node->attr.attention.heads;
     a.head = a.channels / a.heads;
-    a.rows = qkv->dim[0] * a.heads * a.tokens;
+    a.rows = (qkv->rank == 3 ? qkv->dim[0] : 1) * a.heads * a.tokens;
     a.scale = 1 / sqrtf((float)a.head);
     a.p = l->node->attr.attention.p;
     a.stream = l->node->attr.attention.stream;
@@ -175,40 +188,54 @@ template <typename T> static attention_args<T> args_of(const hone_launch *l)
     return a;
 }
 
-extern "C" {
-/* More channels a head than the registers hold are refused here, before the first step. */
-hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
-{
-    int64_t head = g->tensor[n->in[0]].dim[2] / 3 / n->attr.attention.heads;
-    if (head <= 32 * HEAD_CHUNKS) return HONE_OK;
-    return hone_fail(HONE_ERR_USAGE, "use more heads", "%s: attention with %lld channels a head, at most %d", b->name,
-                     (long long)head, 32 * HEAD_CHUNKS);
-}
-
 /* step may be absent (evaluation): then nothing is dropped. lse is kept for the gradient only. */
-void cuda_attention(hone_backend *b, const hone_launch *l)
+static void forward(hone_backend *b, const hone_launch *l, const void *offset, int64_t texts, const void *step)
 {
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        attention_args<T> a = args_of<T>(l);
-        a.step = (const hone_step *)l->in[1];
+        attention_args<T> a = args_of<T>(l, offset, texts);
+        a.step = (const hone_step *)step;
         a.lse_out = (float *)l->out[1];
         HONE_LAUNCH(b, attention_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
     });
 }
 
 /* dq and dk, dv are disjoint thirds of dqkv, so the two launches write nothing in common. */
-void cuda_attention_dx(hone_backend *b, const hone_launch *l)
+static void backward(hone_backend *b, const hone_launch *l, const void *offset, int64_t texts, const void *step)
 {
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        attention_args<T> a = args_of<T>(l);
+        attention_args<T> a = args_of<T>(l, offset, texts);
         a.y = (const T *)l->in[1];
         a.lse = (const float *)l->in[2];
         a.dy = (const T *)l->in[3];
-        a.step = (const hone_step *)l->in[4];
+        a.step = (const hone_step *)step;
         HONE_LAUNCH(b, attention_dq_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
         HONE_LAUNCH(b, attention_dkv_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
     });
+}
+
+extern "C" {
+/* More channels a head than the registers hold are refused here, before the first step. */
+hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    const hone_tensor *qkv = &g->tensor[n->in[0]];
+    int64_t head = qkv->dim[qkv->rank - 1] / 3 / n->attr.attention.heads;
+    if (head <= 32 * HEAD_CHUNKS) return HONE_OK;
+    return hone_fail(HONE_ERR_USAGE, "use more heads", "%s: attention with %lld channels a head, at most %d", b->name,
+                     (long long)head, 32 * HEAD_CHUNKS);
+}
+
+void cuda_attention(hone_backend *b, const hone_launch *l) { forward(b, l, NULL, 0, l->in[1]); }
+void cuda_attention_dx(hone_backend *b, const hone_launch *l) { backward(b, l, NULL, 0, l->in[4]); }
+
+void cuda_ragged_attention(hone_backend *b, const hone_launch *l)
+{
+    forward(b, l, l->in[1], l->in_desc[1]->dim[0] - 1, l->in[2]);
+}
+
+void cuda_ragged_attention_dx(hone_backend *b, const hone_launch *l)
+{
+    backward(b, l, l->in[4], l->in_desc[4]->dim[0] - 1, l->in[5]);
 }
 }

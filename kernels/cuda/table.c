@@ -42,6 +42,8 @@ static const struct {
     ROW(embedding), ROW(embedding_dw), PREPARED(embedding_rows, embedding_bag_rows), ROW(rows_norm), ROW(sgd_rows), ROW(adamw_rows),
     /* ragged.cu */
     ROW(ragged_mean), ROW(ragged_mean_dx), ROW(ragged_max), ROW(ragged_max_dx), ROW(ragged_first), ROW(ragged_first_dx),
+    ROW(ragged_add), ROW(ragged_add_dp),
+    PREPARED(ragged_attention, attention), PREPARED(ragged_attention_dx, attention),
     /* batchnorm.cu */
     PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),

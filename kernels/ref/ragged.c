@@ -1,4 +1,4 @@
-/* ragged.c - a text's rows to one: mean, maximum, first; and their gradients.
+/* ragged.c - a text's rows to one: mean, maximum, first; positions added to them; and their gradients.
  *
  * x (T, C), T a capacity; offset i32 (P = B + 1): text n has the rows offset[n] .. offset[n+1]-1, offset[B] rows
  * live. A text without rows gives zeros. Gradients are zero where no text is: what lies behind the live rows may be
@@ -96,4 +96,34 @@ void REF(ragged_first_dx)(hone_backend *b, const hone_launch *l)
     memset(dx, 0, (size_t)hone_tensor_count(l->out_desc[0]) * sizeof *dx);
     for (int64_t n = 0; n < B; n++)
         for (int64_t c = 0; c < C && offset[n] < offset[n + 1]; c++) dx[offset[n] * C + c] = dy[n * C + c];
+}
+
+/* y (T, C) = x + p[place in the text]; from place L on, and behind the live rows, x as it is. */
+void REF(ragged_add)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    const real *x = l->in[0], *p = l->in[1]; /* (T, C), (L, C) */
+    const int32_t *offset = l->in[2];        /* (P) */
+    real *y = l->out[0];                     /* (T, C) */
+    int64_t B = l->in_desc[2]->dim[0] - 1, C = l->in_desc[0]->dim[1], L = l->in_desc[1]->dim[0];
+    if (y != x) memcpy(y, x, (size_t)hone_tensor_count(l->in_desc[0]) * sizeof *y);
+    for (int64_t n = 0; n < B; n++)
+        for (int64_t t = offset[n]; t < offset[n + 1] && t - offset[n] < L; t++)
+            for (int64_t c = 0; c < C; c++) y[t * C + c] += p[(t - offset[n]) * C + c];
+}
+
+/* dp (L, C) = or += the sum over texts of dy at that place. */
+void REF(ragged_add_dp)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    const real *dy = l->in[1];        /* (T, C) */
+    const int32_t *offset = l->in[2]; /* (P) */
+    real *dp = l->out[0];             /* (L, C) */
+    int64_t B = l->in_desc[2]->dim[0] - 1, C = l->in_desc[1]->dim[1], L = l->in_desc[0]->dim[0];
+    for (int64_t i = 0; i < L * C; i++) {
+        double sum = 0;
+        for (int64_t n = 0; n < B; n++)
+            if (i / C < offset[n + 1] - offset[n]) sum += (double)dy[(offset[n] + i / C) * C + i % C];
+        put_param_grad(l, &dp[i], sum);
+    }
 }

@@ -43,6 +43,9 @@ static const hone_kernel table[HONE_OP_COUNT] = {
     ROW(embedding_bag) ROW(embedding_bag_dw) ROW(embedding_bag_rows) ROW(embedding_bag_norm) ROW(embedding_bag_sgd)
     ROW(embedding) ROW(embedding_dw) ROW(embedding_rows)
     ROW(ragged_mean) ROW(ragged_mean_dx) ROW(ragged_max) ROW(ragged_max_dx) ROW(ragged_first) ROW(ragged_first_dx)
+    ROW(ragged_add) ROW(ragged_add_dp)
+    [HONE_OP_ragged_attention] = {.prepare = REF(attention_prepare), .launch = REF(ragged_attention)},
+    [HONE_OP_ragged_attention_dx] = {.prepare = REF(attention_dx_prepare), .launch = REF(ragged_attention_dx)},
     ROW(rows_norm) ROW(sgd_rows) ROW(adamw_rows)
 };
 /* clang-format on */

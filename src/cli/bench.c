@@ -31,23 +31,31 @@ static void close_trainer(hone_trainer *t)
     free(t->class_weight);
 }
 
+/* What is measured besides the times. */
+typedef struct meter {
+    hone_program *last; /* of the last batch: texts choose by their tokens */
+    int64_t tokens;     /* live ones, since it was cleared */
+} meter;
+
 /* The next full batch: a short last one is passed over, as it would blur the figures. */
-static hone_status feed(hone_trainer *t, hone_batch *b)
+static hone_status feed(hone_trainer *t, hone_batch *b, meter *m)
 {
     hone_pass_program *w;
     do HONE_TRY(hone_pass_feed(&t->train, b, &w));
-    while (w != &t->train.full);
+    while (w == &t->train.tail);
+    m->last = w->program;
+    m->tokens += b->tokens;
     return HONE_OK;
 }
 
 /* One optimizer step (all micro-batches of it). */
-static hone_status one_step(hone_trainer *t)
+static hone_status one_step(hone_trainer *t, meter *m)
 {
-    hone_program *p = t->train.full.program;
     int accumulate = t->config->train.accumulate;
     for (int micro = 0; micro < accumulate; micro++) {
         hone_batch b;
-        HONE_TRY(feed(t, &b));
+        HONE_TRY(feed(t, &b, m));
+        hone_program *p = m->last;
         hone_step s = {
             .seed = (uint64_t)t->config->train.seed, .step = t->s.step, .epoch = (int32_t)b.epoch, .micro = micro};
         s.lr = (float)t->config->train.optimizer.lr;
@@ -61,9 +69,9 @@ static hone_status one_step(hone_trainer *t)
 }
 
 /* `steps` of them, until the device is done. */
-static hone_status run_steps(hone_trainer *t, int steps)
+static hone_status run_steps(hone_trainer *t, int steps, meter *m)
 {
-    for (int k = 0; k < steps; k++) HONE_TRY(one_step(t));
+    for (int k = 0; k < steps; k++) HONE_TRY(one_step(t, m));
     return t->backend->sync(t->backend);
 }
 
@@ -92,13 +100,13 @@ static hone_status take_loss(hone_trainer *t, double *loss)
 }
 
 /* Fills seconds[count] with the times of steps; on a device each is the mean of DEVICE_STEPS. */
-static hone_status time_steps(hone_trainer *t, double *seconds, int count, double *wait_share)
+static hone_status time_steps(hone_trainer *t, double *seconds, int count, double *wait_share, meter *m)
 {
     double wait = hone_loader_wait_seconds(t->train.loader), sum = 0;
     int group = t->backend->host_memory ? 1 : DEVICE_STEPS;
     for (int k = 0; k < count; k++) {
         double start = hone_now_seconds();
-        HONE_TRY(run_steps(t, group));
+        HONE_TRY(run_steps(t, group, m));
         double spent = hone_now_seconds() - start;
         seconds[k] = spent / group;
         sum += spent;
@@ -108,13 +116,15 @@ static hone_status time_steps(hone_trainer *t, double *seconds, int count, doubl
 }
 
 /* Warm-up lets the record pass, caches and clock speeds settle; it is not counted. */
-static hone_status measure_steps(hone_trainer *t, hone_bench_result *r)
+static hone_status measure_steps(hone_trainer *t, hone_bench_result *r, meter *m)
 {
     double *seconds = calloc((size_t)r->steps, sizeof *seconds), loss;
     if (!seconds) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the times");
-    hone_status status = run_steps(t, WARM_STEPS - 1); /* step 1 was the first one */
+    hone_status status = run_steps(t, WARM_STEPS - 1, m); /* step 1 was the first one */
     if (status == HONE_OK) status = take_loss(t, &loss);
-    if (status == HONE_OK) status = time_steps(t, seconds, r->steps, &r->data_wait);
+    m->tokens = 0;
+    if (status == HONE_OK) status = time_steps(t, seconds, r->steps, &r->data_wait, m);
+    r->tokens = (double)m->tokens / r->steps / (t->backend->host_memory ? 1 : DEVICE_STEPS);
     if (status == HONE_OK) status = take_loss(t, &r->loss);
     qsort(seconds, (size_t)r->steps, sizeof *seconds, by_value);
     r->step_least = seconds[0];
@@ -126,12 +136,12 @@ static hone_status measure_steps(hone_trainer *t, hone_bench_result *r)
 }
 
 /* Per-op times and the roof; after the timed steps, because it spoils caches and weights. */
-static hone_status measure_ops(hone_trainer *t, hone_bench_result *r)
+static hone_status measure_ops(hone_trainer *t, hone_program *p, hone_bench_result *r)
 {
-    const hone_graph *g = hone_program_graph(t->train.full.program);
+    const hone_graph *g = hone_program_graph(p);
     double *seconds = calloc((size_t)g->node_count + 1, sizeof *seconds);
     if (!seconds) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the times");
-    hone_status status = hone_program_profile(t->train.full.program, PROFILE_STEPS, seconds);
+    hone_status status = hone_program_profile(p, PROFILE_STEPS, seconds);
     if (status == HONE_OK && hone_backend_roof(t->backend, &r->flop_per_second, &r->bytes_per_second) != HONE_OK)
         hone_error_clear(); /* the table is then printed without shares */
     if (status == HONE_OK) status = hone_bench_group(g, seconds, r);
@@ -142,15 +152,15 @@ static hone_status measure_ops(hone_trainer *t, hone_bench_result *r)
 static hone_status measure(hone_trainer *t, double started, hone_bench_result *r)
 {
     hone_memory planned, allocated;
+    meter m = {0};
     HONE_TRY(hone_setup_check(t->config));
     HONE_TRY(hone_setup_open(t));
-    t->train.widest = true; /* texts: one program, whose nodes are profiled */
     HONE_TRY(hone_setup_initial_weights(t));
     int64_t launched = t->backend->launched;
-    HONE_TRY(run_steps(t, 1)); /* not recorded yet, so every launch is counted */
+    HONE_TRY(run_steps(t, 1, &m)); /* not recorded yet, so every launch is counted */
     r->kernels = t->backend->launched - launched;
     r->first_step_seconds = hone_now_seconds() - started;
-    HONE_TRY(measure_steps(t, r));
+    HONE_TRY(measure_steps(t, r, &m));
     r->peak_bytes = hone_machine_peak_memory(); /* before the roof, which needs memory of its own */
     hone_program_memory(t->train.full.program, &planned, &allocated);
     r->program_bytes = allocated.total;
@@ -158,7 +168,7 @@ static hone_status measure(hone_trainer *t, double started, hone_bench_result *r
     r->precision = hone_precision_name(hone_program_precision(t->train.full.program));
     r->threads = t->backend->threads;
     r->batch = t->train.full.batch;
-    return measure_ops(t, r);
+    return measure_ops(t, m.last, r);
 }
 
 /* Nine digits: more is noise in a measurement. */

@@ -27,6 +27,7 @@ typedef struct hone_bench_result {
     double step_median, step_low, step_high, step_least; /* seconds; low, high: 10 and 90 %   */
     double data_wait;                                    /* share of the time, 0..1          */
     double loss;                                         /* mean over the timed steps        */
+    double tokens;                                       /* text: live ones of a step, mean  */
     size_t peak_bytes, program_bytes;                    /* of the process; of its arenas    */
     double flop_per_second, bytes_per_second;            /* the roof; 0 where not measured   */
     int64_t kernels;   /* launched in one step; 0 where the dialect does not count     */

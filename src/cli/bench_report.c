@@ -157,6 +157,7 @@ json_t *hone_bench_json(const hone_bench_result *r)
     if (!o) return NULL;
     json_object_set_new(o, "first_step_seconds", json_real(r->first_step_seconds));
     json_object_set_new(o, "data_wait", json_real(r->data_wait));
+    if (r->tokens > 0) json_object_set_new(o, "tokens_per_step", json_real(r->tokens));
     json_object_set_new(o, "loss", json_real(r->loss)); /* NULL for NaN: left out */
     json_object_set_new(o, "peak_memory_bytes", json_integer((json_int_t)r->peak_bytes));
     json_object_set_new(o, "program_bytes", json_integer((json_int_t)r->program_bytes));

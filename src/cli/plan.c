@@ -167,7 +167,7 @@ static hone_status find_shape(const hone_config *c, int64_t classes, shape *s)
 {
     s->data = (hone_data){.height = c->image.height, .width = c->image.width, .channels = c->image.channels};
     /* Nothing is made or opened for synthetic data. */
-    if (c->data.synthetic.given) {
+    if (c->data.synthetic.given && c->task == HONE_TASK_IMAGE) {
         s->data.height = (int)c->data.synthetic.shape[0];
         s->data.width = (int)c->data.synthetic.shape[1];
         s->data.channels = (int)c->data.synthetic.shape[2];

@@ -36,6 +36,13 @@ static void check_synthetic(const hone_config *c, hone_diag *d)
 {
     const int64_t *shape = c->data.synthetic.shape;
     if (!c->data.synthetic.given || shape[0] == 0) return; /* no shape: told by its row */
+    if (c->task == HONE_TASK_TEXT) {
+        if (shape[1] > shape[0])
+            hone_diag_add(d, place(c, "data.synthetic.shape", "data"), "data.synthetic.shape",
+                          "texts of up to %lld words can't have %lld in the mean", (long long)shape[0],
+                          (long long)shape[1]);
+        return;
+    }
     if (shape[2] > 4)
         hone_diag_add(d, place(c, "data.synthetic.shape", "data"), "data.synthetic.shape",
                       "pictures have 1 to 4 channels, found %lld", (long long)shape[2]);

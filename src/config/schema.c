@@ -60,7 +60,7 @@ const hone_row hone_schema[] = {
     /* The shape has no default: a benchmark that ran on a size nobody chose would mislead. */
     GROUP("data.synthetic", NULL, "random samples made on the spot: for speed measurements, nothing to fetch"),
     {"data.synthetic.shape", HONE_TYPE_SHAPE, AT(data.synthetic.shape), 1, 65536, HONE_ROW_REQUIRED, NULL, NULL,
-     synthetic, "height, width and channels of a sample"},
+     synthetic, "height, width and channels of a picture; of texts: [longest, mean, words] (mean = longest: all full)"},
     {"data.synthetic.classes", HONE_TYPE_INT64, AT(data.synthetic.classes), 2, 1000000, 0, "10", NULL, synthetic,
      "number of classes"},
     {"data.synthetic.samples", HONE_TYPE_INT64, AT(data.synthetic.samples), 1, BIG, 0, "8192", NULL, synthetic,

@@ -267,9 +267,11 @@ hone_status hone_text_gather_open(const hone_config *c, const char *path, hone_t
     *out = (hone_text_gather){0};
     HONE_TRY(hone_text_sink_init(&out->sink, c->data.on_error == HONE_ON_ERROR_SKIP));
     /* what messages and reports call the set */
-    const char *shown = path ? path : c->data.path ? c->data.path : c->data.train;
+    bool synthetic = c->data.synthetic.given && !path;
+    const char *shown = synthetic ? "synthetic" : path ? path : c->data.path ? c->data.path : c->data.train;
     hone_status s = (out->name = hone_strdup(shown)) ? HONE_OK : hone_no_memory("a path", 0);
     if (!path) path = c->data.path;
+    if (s == HONE_OK && synthetic) s = hone_synthetic_texts(c, &out->sink);
     if (s == HONE_OK && path) s = read_place(out, c, path, HONE_SPLIT_TRAIN, false);
     for (int k = 0; s == HONE_OK && !path && k < HONE_SPLIT_COUNT; k++)
         if (own[k]) {

@@ -29,6 +29,8 @@ hone_status hone_dataset_of_texts(hone_text_rows *t, const char *name, hone_data
 hone_status hone_split_of_name(const char *name, hone_split *out) HONE_MUST_USE;
 /* Fails and names the splits that are there: have[k] says which. (open.c) */
 hone_status hone_split_missing(const bool have[HONE_SPLIT_COUNT], hone_split wanted) HONE_MUST_USE;
+/* The rows of data.synthetic (synthetic_text.c). */
+hone_status hone_synthetic_texts(const hone_config *c, hone_text_sink *sink) HONE_MUST_USE;
 /* "datasets/x: no such file or folder", with the script that brings it. (open.c) */
 hone_status hone_path_missing(const char *path) HONE_MUST_USE;
 

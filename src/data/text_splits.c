@@ -238,9 +238,7 @@ hone_status hone_text_data_open(const hone_config *c, hone_data **out)
 {
     hone_text_gather g;
     *out = NULL;
-    if (c->data.synthetic.given)
-        return hone_fail(HONE_ERR_USAGE, "use a small table instead", "data.synthetic makes pictures, not text");
-    if (!c->data.path && !c->data.train)
+    if (!c->data.path && !c->data.train && !c->data.synthetic.given)
         return hone_fail(HONE_ERR_USAGE, "for example data: {path: datasets/debian-sections}", "data.path: not given");
     HONE_TRY(hone_text_gather_open(c, NULL, &g));
     hone_data *d = calloc(1, sizeof *d);

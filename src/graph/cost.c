@@ -52,6 +52,14 @@ static double attention_flop(const hone_graph *g, const hone_node *n, double pro
     return products * 2 * (double)qkv->dim[0] * (double)qkv->dim[1] * (double)qkv->dim[1] * (double)channels;
 }
 
+/* Texts as long as the mean: what shapes tell. */
+static double ragged_flop(const hone_graph *g, const hone_node *n, int offset, double products)
+{
+    const hone_tensor *qkv = &g->tensor[n->in[0]];
+    double tokens = (double)qkv->dim[0], texts = (double)(g->tensor[n->in[offset]].dim[0] - 1);
+    return products * 2 * tokens * (tokens / texts) * (double)(qkv->dim[1] / 3);
+}
+
 /* Rows that are matrix products, where nearly all work is; 0 for all others. */
 static double matrix_flop(const hone_graph *g, const hone_node *n)
 {
@@ -70,6 +78,8 @@ static double matrix_flop(const hone_graph *g, const hone_node *n)
     case HONE_OP_conv_act_maxpool_dw: return conv_flop(inner_conv_outputs(g, n), &t[n->out[0]]);
     case HONE_OP_attention: return attention_flop(g, n, 2);
     case HONE_OP_attention_dx: return attention_flop(g, n, 5);
+    case HONE_OP_ragged_attention: return ragged_flop(g, n, 1, 2);
+    case HONE_OP_ragged_attention_dx: return ragged_flop(g, n, 4, 5);
     default: return 0;
     }
 }
@@ -139,6 +149,7 @@ static double other_flop(const hone_graph *g, const hone_node *n)
     case HONE_OP_embedding_rows: return token_elements(g, n, 0, 2);
     case HONE_OP_embedding_dw: return in_elements(g, n, 3);
     case HONE_OP_ragged_mean_dx: return out_elements(g, n, 0);
+    case HONE_OP_ragged_add_dp: return in_elements(g, n, 1);
     case HONE_OP_sgd_rows: return 2 * in_elements(g, n, 2);
     case HONE_OP_adamw_rows: return 12 * in_elements(g, n, 2);
     case HONE_OP_embedding_bag_norm: return 2 * in_elements(g, n, 1);

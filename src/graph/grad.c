@@ -20,7 +20,7 @@
 
 typedef struct grad_node {
     hone_op op;
-    int8_t from[5], to[3];
+    int8_t from[6], to[3];
 } grad_node;
 
 static const struct {
@@ -57,6 +57,8 @@ static const struct {
     RULE(ragged_mean,  {HONE_OP_ragged_mean_dx,  {D, X(1)}, {TO(0)}})
     RULE(ragged_max,   {HONE_OP_ragged_max_dx,   {D, Y(1)}, {TO(0)}})
     RULE(ragged_first, {HONE_OP_ragged_first_dx, {D, X(1)}, {TO(0)}})
+    [HONE_OP_ragged_add] = {.kind = HONE_GRAD_PASS, .pass_mask = 1u, .node = {{HONE_OP_ragged_add_dp, {X(1), D, X(2)}, {TO(1)}}}},
+    RULE(ragged_attention, {HONE_OP_ragged_attention_dx, {X(0), Y(0), Y(1), D, X(1), X(2)}, {TO(0)}})
     RULE(attention, {HONE_OP_attention_dx, {X(0), Y(0), Y(1), D, X(1)}, {TO(0)}})
     [HONE_OP_reshape]      = {.kind = HONE_GRAD_RESHAPE, .pass_mask = 1u},
     [HONE_OP_softmax_xent] = {.kind = HONE_GRAD_LOSS,
@@ -77,7 +79,7 @@ static const struct {
     NONE(softmax_xent_both)
     NONE(embedding_bag_dw) NONE(embedding_bag_rows) NONE(rows_norm) NONE(sgd_rows) NONE(adamw_rows)
     NONE(embedding_bag_norm) NONE(embedding_bag_sgd) NONE(embedding_dw) NONE(embedding_rows)
-    NONE(ragged_mean_dx) NONE(ragged_max_dx) NONE(ragged_first_dx)
+    NONE(ragged_mean_dx) NONE(ragged_max_dx) NONE(ragged_first_dx) NONE(ragged_add_dp) NONE(ragged_attention_dx)
 /* clang-format on */
 #undef NONE
 #undef RULE
@@ -112,6 +114,7 @@ uint32_t hone_grad_param_outputs(hone_op op)
     case HONE_OP_add_rows_dp:
     case HONE_OP_embedding_bag_dw:
     case HONE_OP_embedding_dw:
+    case HONE_OP_ragged_add_dp:
     case HONE_OP_prepend_token_dt: return 1u;
     default: return 0;
     }
@@ -177,7 +180,7 @@ static hone_status emit(hone_grad_call *c, const grad_node *rule)
         if (needed) want |= 1u << k;
     }
     if (!want) return HONE_OK;
-    for (int k = 0; k < hone_op_inputs(rule->op); k++) HONE_TRY(operand(c, k < 5 ? rule->from[k] : 0, &in[k]));
+    for (int k = 0; k < hone_op_inputs(rule->op); k++) HONE_TRY(operand(c, k < 6 ? rule->from[k] : 0, &in[k]));
     HONE_TRY(hone_graph_append(c->g, rule->op, HONE_PHASE_BACKWARD, in, &attr, want, given, out));
     for (int k = 0; k < 3; k++)
         if (want >> k & 1u) c->dx[rule->to[k] - TO(0)] = out[k];

@@ -313,6 +313,16 @@ static hone_status rule_attention_dx(hone_shape_call *c)
     return hone_shape_fail(c, "y and lse do not belong to qkv and %d heads", c->attr->attention.heads);
 }
 
+/* Rows of texts: B texts are not in the shapes of y, but their offsets must speak of some. */
+static hone_status rule_ragged_attention(hone_shape_call *c)
+{
+    int64_t channels = *letter(c, 'C'), heads = *letter(c, 'H');
+    HONE_TRY(rule_attention(c));
+    if (channels && (channels != *letter(c, 'C') || heads != *letter(c, 'H')))
+        return hone_shape_fail(c, "y and lse do not belong to qkv and %d heads", c->attr->attention.heads);
+    return *letter(c, 'P') >= 2 ? HONE_OK : hone_shape_fail(c, "offset needs two entries or more");
+}
+
 /* s = 1 would ignore the labels. */
 static hone_status rule_loss(hone_shape_call *c)
 {
@@ -485,6 +495,11 @@ static const struct {
     [HONE_OP_ragged_max_dx] = {"dy NC, at:i NC -> dx TC", rule_ragged_dx},
     [HONE_OP_ragged_first] = {"x TC, offset:i P -> y NC", rule_bag},
     [HONE_OP_ragged_first_dx] = {"dy NC, offset:i P -> dx TC", rule_ragged_dx},
+    [HONE_OP_ragged_add] = {"x TC, p:w LC, offset:i P -> y TC", NULL},
+    [HONE_OP_ragged_add_dp] = {"p:w LC, dy TC, offset:i P -> dp:w LC", NULL},
+    [HONE_OP_ragged_attention] = {"qkv TD, offset:i P, step? # -> y TC, lse:w HT", rule_ragged_attention},
+    [HONE_OP_ragged_attention_dx] = {"qkv TD, y TC, lse:w HT, dy TC, offset:i P, step? # -> dqkv TD",
+                                     rule_ragged_attention},
 };
 
 /* For messages, and for the test that every row of ops.def has one. */

@@ -92,6 +92,7 @@ static hone_status emit_step(const hone_model *m, hone_emit *e, const hone_model
     e->step = io->step;
     e->offset = io->offset;
     e->vocab = m->pre.vocab;
+    e->longest = m->pre.max_length;
     HONE_TRY(hone_emit_list(e, &m->tree.top, &v));
     e->g->layer = -1;
     HONE_TRY(check_logits(m, e, &v));

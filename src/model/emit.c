@@ -173,12 +173,17 @@ static hone_fill dense_fill(const hone_layer *l, const hone_linear_spec *s, int6
     return hone_fill_weight(mha ? &xavier : l, in, s->out);
 }
 
+int64_t hone_emit_width(const hone_emit *e, const hone_value *v)
+{
+    const hone_tensor *x = hone_emit_tensor(e, v);
+    return x->dim[x->rank - 1];
+}
+
 /* x (.., I), w (O, I), b (O) -> (.., O). Weight decay is for the weight alone. */
 hone_status hone_emit_dense(hone_emit *e, const hone_layer *l, const hone_linear_spec *s, hone_value *v)
 {
     char suffix[64];
-    const hone_tensor *x = hone_emit_tensor(e, v);
-    int64_t in = x->dim[x->rank - 1];
+    int64_t in = hone_emit_width(e, v);
     hone_tid w = HONE_NONE, b = HONE_NONE;
     snprintf(suffix, sizeof suffix, "%sweight", s->prefix);
     hone_param_spec weight = {.suffix = suffix, .role = HONE_ROLE_PARAM, .rank = 2, .dim = {s->out, in}, .decay = true};
@@ -198,8 +203,7 @@ hone_status hone_emit_dense(hone_emit *e, const hone_layer *l, const hone_linear
 hone_status hone_emit_scale_shift(hone_emit *e, const hone_layer *l, const char *prefix, double eps, hone_value *v)
 {
     char suffix[64];
-    const hone_tensor *x = hone_emit_tensor(e, v);
-    int64_t c = x->dim[x->rank - 1];
+    int64_t c = hone_emit_width(e, v);
     hone_tid gamma, beta;
     snprintf(suffix, sizeof suffix, "%sweight", prefix);
     hone_param_spec s = {

@@ -43,6 +43,7 @@ typedef struct hone_emit {
     hone_param_set *params;
     bool collect;    /* first emission: append to params */
     hone_tid offset; /* text: where texts begin (N + 1)  */
+    int64_t longest; /* text: tokens, what is longer was cut; 0: no limit */
     int64_t vocab;   /* text: ids are below it           */
 } hone_emit;
 
@@ -96,6 +97,7 @@ typedef struct hone_linear_spec {
     bool zero_bias;
 } hone_linear_spec;
 hone_status hone_emit_dense(hone_emit *e, const hone_layer *l, const hone_linear_spec *s, hone_value *v) HONE_MUST_USE;
+int64_t hone_emit_width(const hone_emit *e, const hone_value *v); /* of the last axis */
 hone_status hone_emit_scale_shift(hone_emit *e, const hone_layer *l, const char *prefix, double eps,
                                   hone_value *v) HONE_MUST_USE; /* layernorm */
 /* Dropout (or drop_path) with the next stream; nothing in EVAL or where p is 0. */

@@ -1,5 +1,5 @@
 /* emit_token.c - emitters of joins and tokens: residual, group, patches, positions, attention, the
- * transformer encoder, token pooling. Tokens are (N, T, C); see emit.h for the contract. */
+ * transformer encoder, token pooling. Tokens are (N, T, C), or rows of texts (T, C); see emit.h for the contract. */
 #include <stdio.h>
 #include <string.h>
 
@@ -102,11 +102,31 @@ HONE_EMITTER(class_token)
     return hone_emit_node(e, l, HONE_OP_prepend_token, (hone_tid[]){v->t, token}, NULL, 1u, false, v);
 }
 
+/* Positions by the place in the text: a table PATH.weight (length, C), as Hugging Face's position_embeddings; of the
+ * longest text's length unless the page says more. sincos as below, kept as PATH. */
+static hone_status emit_places(hone_emit *e, const hone_layer *l, hone_value *v)
+{
+    bool learned = l->args.form == 0;
+    int64_t length = l->args.length ? l->args.length : e->longest;
+    if (length == 0 || e->longest > length || (e->longest == 0 && learned))
+        return hone_emit_fail(l, "give position a length of text.max_length or more, or lower text.max_length",
+                              "%lld positions for texts of up to %lld tokens (0: any number)", (long long)length,
+                              (long long)e->longest);
+    hone_param_spec s = {.suffix = learned ? "weight" : "", .rank = 2, .dim = {length, hone_emit_width(e, v)}};
+    s.decay = learned;
+    s.role = learned ? HONE_ROLE_PARAM : HONE_ROLE_STATE;
+    s.fill = learned ? (hone_fill){HONE_FILL_NORMAL, 0.02} : (hone_fill){HONE_FILL_SINCOS, 0};
+    hone_tid p;
+    HONE_TRY(hone_emit_param(e, l, &s, &p));
+    return hone_emit_node(e, l, HONE_OP_ragged_add, (hone_tid[]){v->t, p, e->offset}, NULL, 1u, false, v);
+}
+
 /* Positions added to the tokens; (1, T, C) in files, as timm's pos_embed. The path is its name.
  * sincos: fixed (Vaswani et al. 2017, section 3.5), kept with the running statistics. */
 HONE_EMITTER(position)
 {
-    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
+    HONE_TRY(hone_emit_tokens(e, l, v));
+    if (v->ragged) return emit_places(e, l, v);
     const hone_tensor *x = hone_emit_tensor(e, v);
     bool learned = l->args.form == 0;
     HONE_TRY(check_size(l, "length", l->args.length, x->dim[1]));
@@ -120,11 +140,11 @@ HONE_EMITTER(position)
 
 /* --- attention ---------------------------------------------------------------------------------------------- */
 
-/* (B, T, C) -> (B, T, C); qkv is one product (B, T, 3C) = [q | k | v] as timm and nn.MultiheadAttention
+/* (B, T, C) or (T, C) -> the same; qkv is one product (.., 3C) = [q | k | v] as timm and nn.MultiheadAttention
  * store it. Dropout acts on the probabilities, inside the attention node. */
 hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefix, hone_value *v)
 {
-    int64_t c = hone_emit_tensor(e, v)->dim[2], heads = l->args.heads;
+    int64_t c = hone_emit_width(e, v), heads = l->args.heads;
     char qkv[64], proj[64];
     snprintf(qkv, sizeof qkv, "%sqkv.", prefix);
     snprintf(proj, sizeof proj, "%sproj.", prefix);
@@ -143,15 +163,18 @@ hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefi
         attr.attention.p = (float)l->args.p;
         attr.attention.stream = HONE_STREAM_DROPOUT + e->streams++;
     }
-    HONE_TRY(
-        hone_emit_node(e, l, HONE_OP_attention, (hone_tid[]){v->t, drops ? e->step : HONE_NONE}, &attr, ~0u, false, v));
+    hone_tid step = drops ? e->step : HONE_NONE;
+    if (v->ragged)
+        HONE_TRY(
+            hone_emit_node(e, l, HONE_OP_ragged_attention, (hone_tid[]){v->t, e->offset, step}, &attr, ~0u, false, v));
+    else HONE_TRY(hone_emit_node(e, l, HONE_OP_attention, (hone_tid[]){v->t, step}, &attr, ~0u, false, v));
     return hone_emit_dense(e, l, &out, v);
 }
 
-/* Self-attention over all tokens of a sample, without mask. */
+/* Self-attention over all tokens of a sample or text, without mask. */
 HONE_EMITTER(attention)
 {
-    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
+    HONE_TRY(hone_emit_tokens(e, l, v));
     return hone_emit_heads(e, l, "", v);
 }
 
@@ -162,7 +185,7 @@ static hone_status emit_feed_forward(hone_emit *e, const hone_layer *l, const ch
 {
     static const hone_op act[] = {HONE_OP_gelu, HONE_OP_gelu_tanh, HONE_OP_relu,
                                   HONE_OP_silu}; /* words of encoder_args */
-    int64_t c = hone_emit_tensor(e, v)->dim[2];
+    int64_t c = hone_emit_width(e, v);
     char fc1[64], fc2[64];
     snprintf(fc1, sizeof fc1, "%smlp.fc1.", prefix);
     snprintf(fc2, sizeof fc2, "%smlp.fc2.", prefix);
@@ -194,8 +217,8 @@ static hone_status emit_half(hone_emit *e, const hone_layer *l, const char *pref
 /* Blocks named as timm's: N.norm1, N.attn.qkv, N.attn.proj, N.norm2, N.mlp.fc1, N.mlp.fc2. */
 HONE_EMITTER(encoder)
 {
-    HONE_TRY(hone_emit_rank(e, l, v, RANK_TOKENS, "tokens (N, T, C)", "put patch_embed before it"));
-    HONE_TRY(check_size(l, "dim", l->args.dim, hone_emit_tensor(e, v)->dim[2]));
+    HONE_TRY(hone_emit_tokens(e, l, v));
+    HONE_TRY(check_size(l, "dim", l->args.dim, hone_emit_width(e, v)));
     for (int64_t k = 0; k < l->args.layers; k++) {
         /* children 0, 1, 2... as of a repeat; the prefix stands behind the encoder's own path */
         char prefix[24];

@@ -40,7 +40,6 @@ typedef struct hone_pass {
     hone_pass_program smaller[HONE_CAPACITIES]; /* text: full batches again, with less room for tokens; descending */
     int smaller_count;
     bool budget; /* batches have any number of samples, filled up to that of `full` */
-    bool widest; /* measuring: every full batch by the largest program                     */
     void *pool;  /* device memory of ours, NULL where host memory is bound directly */
     size_t pool_bytes;
     hone_lane *lane[2]; /* streamed pixels on their way to a device: one is filled while the other is read */

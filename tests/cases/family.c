@@ -62,6 +62,9 @@ const backward_row backward_list[] = {
     ROW(ragged_mean, ragged_mean_dx, "d0 x1", "x0"),
     ROW(ragged_max, ragged_max_dx, "d0 y1", "x0"),
     ROW(ragged_first, ragged_first_dx, "d0 x1", "x0"),
+    SAME(ragged_add, "d0", "x0"),
+    ROW(ragged_add, ragged_add_dp, "x1 d0 x2", "x1"),
+    ROW(ragged_attention, ragged_attention_dx, "x0 y0 y1 d0 x1 x2", "x0"),
     /* fused */
     ROW(conv_act_maxpool, conv_act_maxpool_dw, "x0 y0 y1 d0", "x1 x2"),
     ROW(batchnorm_relu, batchnorm_relu_dx, "x0 x1 y1 y2 y0 d0", "x0 x1 x2"),
@@ -134,6 +137,7 @@ bool is_param_gradient(hone_op op, int k)
     case HONE_OP_add_rows_dp:
     case HONE_OP_embedding_bag_dw:
     case HONE_OP_embedding_dw:
+    case HONE_OP_ragged_add_dp:
     case HONE_OP_prepend_token_dt: return true;
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:

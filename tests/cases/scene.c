@@ -244,10 +244,12 @@ static int offset_input(hone_op op)
     switch (op) {
     case HONE_OP_embedding:
     case HONE_OP_embedding_bag:
+    case HONE_OP_ragged_add:
     case HONE_OP_embedding_bag_sgd: return 2;
     case HONE_OP_ragged_mean:
     case HONE_OP_ragged_max:
-    case HONE_OP_ragged_first: return 1;
+    case HONE_OP_ragged_first:
+    case HONE_OP_ragged_attention: return 1;
     case HONE_OP_embedding_bag_norm: return 0;
     default: return -1;
     }
@@ -285,7 +287,8 @@ static void fill_offsets(const scene *s, hone_tid t, double *v, int64_t n)
     const hone_node *node = &s->g->node[s->forward];
     /* tokens stand before the offsets, or rows do; the norm sees neither: any count will do */
     int place = offset_input(s->row->op);
-    int64_t tokens = place == 0 ? 3 * n : s->g->tensor[node->in[place - 1]].dim[0];
+    int rows = s->row->op == HONE_OP_ragged_add ? 0 : place - 1;
+    int64_t tokens = place == 0 ? 3 * n : s->g->tensor[node->in[rows]].dim[0];
     int64_t live = tokens - tokens / 8;
     if (n == 5 && tokens >= 137) {
         memcpy(v, marked, sizeof marked);

@@ -129,6 +129,21 @@ def embedding(w, token, offset):
     return torch.cat([F.embedding(token[:live], w), torch.zeros(len(token) - live, w.shape[1])])
 
 
+def ragged_attention(case, qkv, offset):
+    y = torch.zeros(len(qkv), qkv.shape[1] // 3)
+    parts = [attention(case, r[None])[0] for r in texts(qkv, offset) if len(r)]
+    y[:int(offset[-1])] = torch.cat(parts)
+    return y
+
+
+def ragged_add(x, p, offset):
+    y = x.clone()
+    for a, b in zip(offset[:-1].tolist(), offset[1:].tolist()):
+        n = min(b - a, len(p))
+        y[a:a + n] += p[:n]
+    return y
+
+
 def ragged_pool(kind, x, offset):
     pool = dict(mean=lambda r: r.mean(0), max=lambda r: r.amax(0), first=lambda r: r[0])[kind]
     return torch.stack([pool(r) if len(r) else torch.zeros(x.shape[1]) for r in texts(x, offset)])
@@ -166,6 +181,10 @@ def compute(case, x):
         y = attention(case, x[0])
     elif op == "embedding":
         y = embedding(*x)
+    elif op == "ragged_attention" and case["attention_p"] == 0:
+        y = ragged_attention(case, x[0], x[1])
+    elif op == "ragged_add":
+        y = ragged_add(*x)
     elif op in ("ragged_mean", "ragged_max", "ragged_first"):
         y = ragged_pool(op.removeprefix("ragged_"), *x)
     elif op in ("softmax_xent", "softmax_xent_both"):

@@ -11,6 +11,8 @@
 typedef struct page_input {
     int height, width, channels, classes;
     uint64_t seed;
+    int64_t vocab; /* above 0: texts of up to max_length tokens */
+    int max_length;
 } page_input;
 
 /* The value of `model:` is `text`; the model sees images of the given size and classes "c0", "c1", ... */
@@ -18,6 +20,8 @@ static inline hone_status page_model(const char *text, page_input in, hone_model
 {
     hone_config c = {.file = (char *)HONE_SOURCE_DIR "/configs/page.yaml"};
     hone_preprocess pre = {.height = in.height, .width = in.width, .channels = in.channels};
+    pre.vocab = in.vocab;
+    pre.max_length = in.max_length;
     for (int k = 0; k < in.channels; k++) {
         pre.mean[k] = 0.5f;
         pre.std[k] = 0.25f;
