@@ -31,7 +31,7 @@ hone_status cuda_linear_prepare(hone_backend *b, const hone_graph *g, hone_node 
 hone_status cuda_linear_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_linear_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 void cuda_linear_release(hone_backend *b, hone_node *n);
-hone_status cuda_embedding_bag_rows_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_embedding_bag_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 
 /* Puts the rows of kernels/cuda/table.c into b->kernel. Rows without a kernel stay NULL: compile
  * refuses them by name, because this dialect inherits nothing. */

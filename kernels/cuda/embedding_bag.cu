@@ -1,13 +1,11 @@
 /* embedding_bag.cu - rows of a table by token, alone (embedding) or as bags: forward, dense and sparse gradient, plain
  * SGD on touched rows.
  *
- * w, dw (V, C) fp32; y, dy (B, C) as stored; token i32 (T); offset i32 (P = B + 1). Definitions: kernels/ref/embedding_bag.c. No atomics on
- * floats: a row of the result belongs to the first occurrence of its id, whose block adds the others in the order of
- * the tokens. Occurrences are found by comparing ids, so the work grows with the square of the live tokens: simple,
- * deterministic, right for batches of some thousands of tokens. */
-#include "reduce.cuh"
-#include "launch.cuh"
+ * w, dw (V, C) fp32; y, dy (B, C) as stored; token i32 (T); offset i32 (P = B + 1). Definitions:
+ * kernels/ref/embedding_bag.c. No atomics: the tokens of a batch are sorted by id (segment.cuh), then a block adds the
+ * occurrences of one id, in an order that the shapes alone decide. */
 #include "ragged.cuh"
+#include "segment.cuh"
 
 static const int BAG_THREADS = 128;
 
@@ -55,86 +53,75 @@ template <typename S> HONE_KERNEL(MAP_THREADS) embedding_k(bag_args<S> a, const 
     }
 }
 
-/* Is there no occurrence of token t's id before it? All threads of the block get the answer. */
-template <typename S> __device__ static inline bool is_first(const bag_args<S> &a, int64_t t, int *scratch)
-{
-    int before = 0;
-    for (int64_t s = threadIdx.x; s < t; s += blockDim.x) before += a.token[s] == a.token[t];
-    return block_reduce<sum_op>(before, scratch) == 0;
-}
+/* The key of token t: its id above, its text below. What each occurrence adds follows from the two. */
+template <typename S> struct bag_key {
+    bag_args<S> a;
+    __device__ uint64_t operator()(int64_t t) const
+    {
+        if (t >= a.offset[a.B]) return SEGMENT_NONE;
+        return (uint64_t)(uint32_t)a.token[t] << 32 | (uint64_t)text_of(a, t);
+    }
+};
 
-/* to += dy / length (or, with lr, to -= lr * dy / length) for every occurrence of token t's id, in order. */
-template <bool SGD, typename S>
-__device__ static inline void add_occurrences(const bag_args<S> &a, int64_t t, float *to, float lr)
+/* What becomes of column c of segment u, the gradient g of row `id`. */
+struct put_dw {
+    float *dw; /* (V, C) */
+    __device__ void operator()(int64_t, int64_t id, int64_t c, int64_t C, float g) const { dw[id * C + c] += g; }
+};
+struct put_row {
+    int32_t *row; /* (T)    */
+    float *drow;  /* (T, C) */
+    __device__ void operator()(int64_t u, int64_t id, int64_t c, int64_t C, float g) const
+    {
+        if (c == 0) row[u] = (int32_t)id;
+        drow[u * C + c] = g;
+    }
+};
+struct put_sgd {
+    float *p; /* (V, C) */
+    const hone_step *step;
+    __device__ void operator()(int64_t, int64_t id, int64_t c, int64_t C, float g) const
+    {
+        if (step->finite) p[id * C + c] -= step->lr * g;
+    }
+};
+
+/* A block a segment: `across` threads along the columns, the others share its occurrences; their sums are added in
+ * order. across: a power of two. */
+template <typename S, typename P> HONE_KERNEL(BAG_THREADS) bag_segment_k(bag_args<S> a, segments s, int across, P put)
 {
-    const int32_t live = a.offset[a.B];
-    for (int64_t c = threadIdx.x; c < a.C; c += blockDim.x) {
-        float x = to[c];
-        for (int64_t s = t; s < live; s++) {
-            if (a.token[s] != a.token[t]) continue;
-            int64_t n = text_of(a, s);
-            float g = to_float(a.dy[n * a.C + c]) / divisor(a, n);
-            x = SGD ? x - lr * g : x + g;
+    HONE_SHARED(float, part, BAG_THREADS);
+    const int t = (int)threadIdx.x, down = t / across, shares = BAG_THREADS / across;
+    const int64_t count = *s.count;
+    for (int64_t u = blockIdx.x; u < count; u += gridDim.x)
+        for (int64_t first = 0; first < a.C; first += across) {
+            const int64_t c = first + t % across;
+            float g = 0;
+            if (c < a.C)
+#pragma unroll 4
+                for (int64_t i = s.start[u] + down; i < s.start[u + 1]; i += shares) {
+                    const int64_t n = segment_owner(s.key[i]);
+                    g += to_float(a.dy[n * a.C + c]) / divisor(a, n);
+                }
+            part[t] = g;
+            __syncthreads();
+            if (down == 0 && c < a.C) {
+                for (int k = 1; k < shares; k++) g += part[k * across + t];
+                put(u, segment_id(s.key[s.start[u]]), c, a.C, g);
+            }
+            __syncthreads(); /* before `part` is written again */
         }
-        to[c] = x;
-    }
 }
 
-/* dw (V, C) += ; a block a token, those that are first of their id do the work. */
-template <typename S> HONE_KERNEL(BAG_THREADS) bag_dw_k(bag_args<S> a, float *dw)
+/* row (T) is -1 and drow (T, C) zero behind the count. */
+HONE_KERNEL(MAP_THREADS)
+bag_tail_k(const int32_t *used, int64_t T, int64_t C, int32_t *row, float *drow, int32_t *count)
 {
-    HONE_SHARED(int, scratch, 32);
-    const int32_t live = a.offset[a.B];
-    for (int64_t t = blockIdx.x; t < live; t += gridDim.x)
-        if (is_first(a, t, scratch)) add_occurrences<false>(a, t, dw + (int64_t)a.token[t] * a.C, 0);
-}
-
-/* p (V, C) -= lr * dy / length, occurrence by occurrence. */
-template <typename S> HONE_KERNEL(BAG_THREADS) bag_sgd_k(bag_args<S> a, float *p, const hone_step *step)
-{
-    HONE_SHARED(int, scratch, 32);
-    const int32_t live = step->finite ? a.offset[a.B] : 0;
-    for (int64_t t = blockIdx.x; t < live; t += gridDim.x)
-        if (is_first(a, t, scratch)) add_occurrences<true>(a, t, p + (int64_t)a.token[t] * a.C, step->lr);
-}
-
-/* first i32 (T): 1 where a token is the first of its id; 0 behind the live ones. */
-template <typename S> HONE_KERNEL(BAG_THREADS) bag_first_k(bag_args<S> a, int32_t *first)
-{
-    HONE_SHARED(int, scratch, 32);
-    const int32_t live = a.offset[a.B];
-    for (int64_t t = blockIdx.x; t < a.T; t += gridDim.x) {
-        bool is = t < live && is_first(a, t, scratch); /* t is the block's: no thread skips the reduction alone */
-        if (threadIdx.x == 0) first[t] = is ? 1 : 0;
-    }
-}
-
-/* The place of a first token is the number of first tokens with smaller ids. drow (T, C) is zero before. */
-template <typename S>
-HONE_KERNEL(BAG_THREADS)
-bag_rows_k(bag_args<S> a, const int32_t *first, int32_t *row, float *drow)
-{
-    HONE_SHARED(int, scratch, 32);
-    const int32_t live = a.offset[a.B];
-    for (int64_t t = blockIdx.x; t < live; t += gridDim.x) {
-        if (!first[t]) continue;
-        int smaller = 0;
-        for (int64_t s = threadIdx.x; s < live; s += blockDim.x) smaller += first[s] && a.token[s] < a.token[t];
-        const int64_t place = block_reduce<sum_op>(smaller, scratch);
-        if (threadIdx.x == 0) row[place] = a.token[t];
-        add_occurrences<false>(a, t, drow + place * a.C, 0);
-    }
-}
-
-/* One block. count (1): how many are first; row is -1 behind them. */
-HONE_KERNEL(BAG_THREADS) bag_count_k(const int32_t *first, int64_t T, int32_t *count, int32_t *row)
-{
-    HONE_SHARED(int, scratch, 32);
-    int sum = 0;
-    for (int64_t t = threadIdx.x; t < T; t += blockDim.x) sum += first[t];
-    sum = block_reduce<sum_op>(sum, scratch);
-    if (threadIdx.x == 0) *count = sum;
-    for (int64_t u = sum + threadIdx.x; u < T; u += blockDim.x) row[u] = -1;
+    const int64_t step = (int64_t)gridDim.x * blockDim.x, first = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = *used;
+    for (int64_t i = n * C + first; i < T * C; i += step) drow[i] = 0;
+    for (int64_t u = n + first; u < T; u += step) row[u] = -1;
+    if (first == 0) *count = (int32_t)n;
 }
 
 /* x (n) = 0 */
@@ -181,12 +168,29 @@ static unsigned bag_blocks(int64_t items)
     return (unsigned)(items < 1 ? 1 : items > MAP_BLOCKS_MOST ? MAP_BLOCKS_MOST : items);
 }
 
+/* Sorts, then sums each id's occurrences into `put`. Operands by their places; C > 0. */
+template <typename P>
+static segments launch_bag(hone_backend *b, const hone_launch *l, int token, int offset, int dy, P put)
+{
+    segments s = {nullptr, nullptr, nullptr};
+    with_dtype(l->in_desc[dy]->dtype, [&](auto *type) {
+        using S = std::remove_pointer_t<decltype(type)>;
+        bag_args<S> a = args_of<S>(l, token, offset, dy);
+        int across = 1;
+        while (across < a.C && across < BAG_THREADS) across *= 2;
+        s = launch_segments(b, bag_key<S>{a}, a.T, l->work);
+        HONE_LAUNCH(b, (bag_segment_k<S, P>), bag_blocks(a.T), BAG_THREADS, 0, a, s, across, put);
+    });
+    return s;
+}
+
 extern "C" {
-/* first (T). */
-hone_status cuda_embedding_bag_rows_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+/* By the tokens' capacity: the first operand of the rows, the second of the others. */
+hone_status cuda_embedding_bag_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     (void)b;
-    n->work_bytes = (size_t)g->tensor[n->in[0]].dim[0] * sizeof(int32_t);
+    const int token = n->op == HONE_OP_embedding_bag_rows || n->op == HONE_OP_embedding_rows ? 0 : 1;
+    n->work_bytes = hone_segment_bytes(g->tensor[n->in[token]].dim[0]);
     return HONE_OK;
 }
 
@@ -203,26 +207,16 @@ void cuda_embedding_bag_dw(hone_backend *b, const hone_launch *l)
 {
     int64_t n = hone_tensor_count(l->out_desc[0]);
     if (!l->node->accumulate) HONE_LAUNCH(b, bag_clear_k, map_blocks(n), MAP_THREADS, 0, (float *)l->out[0], n);
-    with_dtype(l->in_desc[3]->dtype, [&](auto *type) {
-        using S = std::remove_pointer_t<decltype(type)>;
-        bag_args<S> a = args_of<S>(l, 1, 2, 3);
-        HONE_LAUNCH(b, bag_dw_k<S>, bag_blocks(a.T), BAG_THREADS, 0, a, (float *)l->out[0]);
-    });
+    launch_bag(b, l, 1, 2, 3, put_dw{(float *)l->out[0]});
 }
 
 void cuda_embedding_bag_rows(hone_backend *b, const hone_launch *l)
 {
-    int32_t *first = (int32_t *)l->work, *row = (int32_t *)l->out[0];
+    int32_t *row = (int32_t *)l->out[0];
     float *drow = (float *)l->out[1];
-    int64_t n = hone_tensor_count(l->out_desc[1]);
-    HONE_LAUNCH(b, bag_clear_k, map_blocks(n), MAP_THREADS, 0, drow, n);
-    with_dtype(l->in_desc[2]->dtype, [&](auto *type) {
-        using S = std::remove_pointer_t<decltype(type)>;
-        bag_args<S> a = args_of<S>(l, 0, 1, 2);
-        HONE_LAUNCH(b, bag_first_k<S>, bag_blocks(a.T), BAG_THREADS, 0, a, first);
-        HONE_LAUNCH(b, bag_rows_k<S>, bag_blocks(a.T), BAG_THREADS, 0, a, (const int32_t *)first, row, drow);
-        HONE_LAUNCH(b, bag_count_k, 1, BAG_THREADS, 0, (const int32_t *)first, a.T, (int32_t *)l->out[2], row);
-    });
+    const int64_t T = l->out_desc[1]->dim[0], C = l->out_desc[1]->dim[1];
+    segments s = launch_bag(b, l, 0, 1, 2, put_row{row, drow});
+    HONE_LAUNCH(b, bag_tail_k, map_blocks(T * C), MAP_THREADS, 0, s.count, T, C, row, drow, (int32_t *)l->out[2]);
 }
 
 void cuda_embedding(hone_backend *b, const hone_launch *l)
@@ -249,11 +243,6 @@ void cuda_embedding_bag_norm(hone_backend *b, const hone_launch *l)
 
 void cuda_embedding_bag_sgd(hone_backend *b, const hone_launch *l)
 {
-    with_dtype(l->in_desc[3]->dtype, [&](auto *type) {
-        using S = std::remove_pointer_t<decltype(type)>;
-        bag_args<S> a = args_of<S>(l, 1, 2, 3);
-        HONE_LAUNCH(b, bag_sgd_k<S>, bag_blocks(a.T), BAG_THREADS, 0, a, (float *)l->in[0],
-                    (const hone_step *)l->in[4]);
-    });
+    launch_bag(b, l, 1, 2, 3, put_sgd{(float *)l->in[0], (const hone_step *)l->in[4]});
 }
 }
