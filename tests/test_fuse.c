@@ -159,6 +159,14 @@ static void what_the_image_nets_become(void **state)
     assert_int_equal(net_count_ops(p, HONE_OP_batchnorm_infer_relu), 2);
     hone_program_free(p);
     hone_graph_free(n.g);
+    o = build_fusing(&n, 3); /* a transformer: each join with the norm behind it, each branch with its way round */
+    p = planned(&n, b, o);
+    assert_int_equal(net_count_ops(p, HONE_OP_add_layernorm), 2);
+    assert_int_equal(net_count_ops(p, HONE_OP_layernorm_add_dx), 2);
+    assert_int_equal(net_count_ops(p, HONE_OP_layernorm), 1); /* the first one: no join before it */
+    assert_int_equal(net_count_ops(p, HONE_OP_add), 0);
+    hone_program_free(p);
+    hone_graph_free(n.g);
     hone_backend_close(b);
 }
 

@@ -13,7 +13,8 @@
 typedef struct layer_job {
     const float *x, *gamma, *beta, *dy; /* (R, C), (C), (C), (R, C) */
     const float *mean_in, *rstd_in;     /* (R) of the forward pass  */
-    float *y, *mean, *rstd, *dx;        /* (R, C), (R), (R), (R, C); mean, rstd, dx may be NULL */
+    const float *r;                     /* (R, C) what joins x (forward) or dx (backward), or NULL */
+    float *y, *mean, *rstd, *dx, *sum;  /* (R, C), (R), (R), (R, C), (R, C); mean, rstd, dx, sum may be NULL */
     int64_t R, C;
     double eps;
     void *work;
@@ -47,6 +48,14 @@ static float deviation_sum(const float *x, int64_t C, float mean)
     return sum;
 }
 
+/* x + r of one row into `sum`, and into y, where it is then normalised while it is in cache. */
+static void join_row(const float *x, const float *r, int64_t C, float *y, float *sum)
+{
+#pragma omp simd
+    for (int64_t c = 0; c < C; c++) y[c] = x[c] + r[c];
+    if (sum) memcpy(sum, y, (size_t)C * sizeof *y);
+}
+
 /* mean = near + rest and var = E(d^2) - rest^2 are exact identities, so float sums suffice. */
 static void forward_range(const void *arg, int64_t begin, int64_t end)
 {
@@ -56,6 +65,10 @@ static void forward_range(const void *arg, int64_t begin, int64_t end)
     for (int64_t r = begin; r < end; r++) {
         const float *x = job->x + r * C;
         float *y = job->y + r * C;
+        if (job->r) {
+            join_row(x, job->r + r * C, C, y, job->sum ? job->sum + r * C : NULL);
+            x = y;
+        }
         /* near: the mean up to the rounding of a float sum; rest: what that missed */
         float near = row_sum(x, C) / (float)C;
         double rest = (double)deviation_sum(x, C, near) / (double)C;
@@ -69,10 +82,9 @@ static void forward_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
-/* Rows are shared out whole: no sum crosses a thread. */
-void SIMD(cpu_layernorm)(hone_backend *b, const hone_launch *l)
+/* Rows are shared out whole: no sum crosses a thread. `job` holds the inputs. */
+static void forward(hone_backend *b, const hone_launch *l, layer_job job)
 {
-    layer_job job = {.x = l->in[0], .gamma = l->in[1], .beta = l->in[2]};
     job.y = l->out[0];
     job.mean = l->out[1];
     job.rstd = l->out[2];
@@ -82,11 +94,25 @@ void SIMD(cpu_layernorm)(hone_backend *b, const hone_launch *l)
     hone_cpu_ranges(b, hone_cpu_team(b, 2 * job.R * job.C), job.R, 1, forward_range, &job);
 }
 
-/* With xhat = (x - mean) rstd and g = dy gamma:  dx = rstd (g - avg(g) - xhat avg(g xhat)). */
-static void row_dx(const layer_job *job, int64_t r)
+void SIMD(cpu_layernorm)(hone_backend *b, const hone_launch *l)
+{
+    forward(b, l, (layer_job){.x = l->in[0], .gamma = l->in[1], .beta = l->in[2]});
+}
+
+/* The sum of a residual join is made, stored and normalised in one pass. */
+void SIMD(cpu_add_layernorm)(hone_backend *b, const hone_launch *l)
+{
+    layer_job job = {.x = l->in[0], .r = l->in[1], .gamma = l->in[2], .beta = l->in[3], .sum = l->out[3]};
+    forward(b, l, job);
+}
+
+/* With xhat = (x - mean) rstd and g = dy gamma:  dx = rstd (g - avg(g) - xhat avg(g xhat)), plus what went round the
+ * branch where `joined`, a constant where this is inlined. */
+SIMD_INLINE void row_dx(const layer_job *job, int64_t r, int joined)
 {
     int64_t C = job->C;
     const float *x = job->x + r * C, *dy = job->dy + r * C, *gamma = job->gamma;
+    const float *skip = joined ? job->r + r * C : dy;
     float *dx = job->dx + r * C, mean = job->mean_in[r], rstd = job->rstd_in[r], sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t c = 0; c < C; c++) {
@@ -96,7 +122,10 @@ static void row_dx(const layer_job *job, int64_t r)
     }
     float average = sum / (float)C, slope = product / (float)C;
 #pragma omp simd
-    for (int64_t c = 0; c < C; c++) dx[c] = rstd * (dy[c] * gamma[c] - average - (x[c] - mean) * rstd * slope);
+    for (int64_t c = 0; c < C; c++) {
+        float own = rstd * (dy[c] * gamma[c] - average - (x[c] - mean) * rstd * slope);
+        dx[c] = joined ? own + skip[c] : own;
+    }
 }
 
 /* s (C) += dy, q (C) += dy xhat of one row. */
@@ -126,7 +155,8 @@ static void backward_part(const void *arg, int part)
         memset(z.q, 0, (size_t)C * sizeof *z.q);
         for (int64_t r = i; r < end && r < i + NORM_BLOCK; r++) {
             if (job->sums) row_sums(job, r, z.s, z.q);
-            if (job->dx) row_dx(job, r);
+            if (job->dx && job->r) row_dx(job, r, 1);
+            else if (job->dx) row_dx(job, r, 0);
         }
 #pragma omp simd
         for (int64_t c = 0; c < C; c++) {
@@ -142,10 +172,11 @@ static void put_gradient(const hone_launch *l, float *dw, int64_t c, double valu
     if (dw) dw[c] = (float)(l->node->accumulate ? (double)dw[c] + value : value);
 }
 
-/* dx (R, C), dgamma (C), dbeta (C): each may be absent. Parts join in order, on one thread. */
-void SIMD(cpu_layernorm_dx)(hone_backend *b, const hone_launch *l)
+/* dx (R, C), dgamma (C), dbeta (C): each may be absent; r (R, C) joins dx, or NULL. Parts join in order, on one thread. */
+static void backward(hone_backend *b, const hone_launch *l, const float *r)
 {
     layer_job job = {.x = l->in[0], .gamma = l->in[1], .mean_in = l->in[2], .rstd_in = l->in[3], .dy = l->in[4]};
+    job.r = r;
     job.dx = l->out[0];
     job.sums = l->out[1] || l->out[2];
     job.work = l->work;
@@ -164,3 +195,6 @@ void SIMD(cpu_layernorm_dx)(hone_backend *b, const hone_launch *l)
         put_gradient(l, l->out[2], c, sum);
     }
 }
+
+void SIMD(cpu_layernorm_dx)(hone_backend *b, const hone_launch *l) { backward(b, l, NULL); }
+void SIMD(cpu_layernorm_add_dx)(hone_backend *b, const hone_launch *l) { backward(b, l, l->in[5]); }

@@ -52,6 +52,8 @@
     X(batchnorm_infer_add_relu, hone_cpu_norm_prepare)                                                                 \
     X(layernorm, NULL)                                                                                                 \
     X(layernorm_dx, hone_cpu_norm_prepare)                                                                             \
+    X(add_layernorm, NULL)                                                                                             \
+    X(layernorm_add_dx, hone_cpu_norm_prepare)                                                                         \
     X(softmax, NULL)                                                                                                   \
     X(softmax_xent, NULL)                                                                                              \
     X(softmax_xent_dx, NULL)                                                                                           \

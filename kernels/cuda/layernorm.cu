@@ -1,6 +1,6 @@
-/* layernorm.cu - layer normalisation of rows and its backward.
+/* layernorm.cu - layer normalisation of rows and its backward, alone and with the residual join beside it.
  *
- * x, y, dx, dy (R, C); gamma, beta (C); mean, rstd (R), statistics in float by two passes over the row. Up to 1024
+ * x, y, dx, dy, r (R, C); gamma, beta (C); mean, rstd (R), statistics in float by two passes over the row. Up to 1024
  * channels a warp owns a row and keeps it in registers: each element is read once and written once. Wider rows go
  * through a block. The gradients of gamma and beta are sums over rows: each block adds its rows into a slice of work,
  * a second launch adds the slices, all in a fixed order. Ba et al., 2016, arXiv 1607.06450. */
@@ -35,11 +35,38 @@ __device__ static inline void read_row(const T *row, int channels, float none, f
     }
 }
 
-/* Pointers of the forward; mean and rstd may be null. */
+/* Adds another row. The sum stays in float: statistics of one that was rounded to 16 bits would be off by as much. */
+template <typename T, int W, int PACKS>
+__device__ static inline void join_row(const T *row, int channels, float (&v)[PACKS][W])
+{
+    float r[PACKS][W];
+    read_row<T, W, PACKS>(row, channels, 0, r);
+#pragma unroll
+    for (int k = 0; k < PACKS; k++)
+#pragma unroll
+        for (int j = 0; j < W; j++) v[k][j] += r[k][j];
+}
+
+/* What join_row has made, to memory. */
+template <typename T, int W, int PACKS>
+__device__ static inline void write_row(T *row, int channels, const float (&v)[PACKS][W])
+{
+#pragma unroll
+    for (int k = 0; k < PACKS; k++) {
+        const int c = channel_of<W>(k);
+        if (c >= channels) continue;
+        lanes<T, W> out;
+#pragma unroll
+        for (int j = 0; j < W; j++) out.v[j] = from_float<T>(v[k][j]);
+        *(lanes<T, W> *)(row + c) = out;
+    }
+}
+
+/* Pointers of the forward; r (joins x), sum (of both), mean and rstd may be null. y may be x. */
 template <typename T> struct norm_forward {
-    const T *x;
+    const T *x, *r;
     const float *gamma, *beta;
-    T *y;
+    T *y, *sum;
     float *mean, *rstd;
     int64_t rows;
     int channels;
@@ -52,6 +79,8 @@ template <typename T, int W, int PACKS> HONE_KERNEL(NORM_THREADS) layernorm_row_
     for (int64_t r = (int64_t)blockIdx.x * NORM_WARPS + threadIdx.x / 32; r < a.rows; r += step) {
         float v[PACKS][W], sum = 0, squares = 0;
         read_row<T, W, PACKS>(a.x + r * a.channels, a.channels, 0, v);
+        if (a.r) join_row<T, W, PACKS>(a.r + r * a.channels, a.channels, v);
+        if (a.sum) write_row<T, W, PACKS>(a.sum + r * a.channels, a.channels, v);
 #pragma unroll
         for (int k = 0; k < PACKS; k++)
 #pragma unroll
@@ -78,9 +107,9 @@ template <typename T, int W, int PACKS> HONE_KERNEL(NORM_THREADS) layernorm_row_
     }
 }
 
-/* Pointers of the backward: dx may be null; slices (blocks, 2, C) or null where no parameter wants a gradient. */
+/* Pointers of the backward: r (joins dx, and may be dx) and dx may be null; slices (blocks, 2, C) or null where no parameter wants a gradient. */
 template <typename T> struct norm_backward {
-    const T *x, *dy;
+    const T *x, *dy, *r;
     const float *gamma, *mean, *rstd;
     T *dx;
     float *slices;
@@ -114,10 +143,13 @@ __device__ static inline void row_backward(const norm_backward<T> &a, int64_t r,
     for (int k = 0; k < PACKS; k++) {
         const int c = channel_of<W>(k);
         if (c >= a.channels || !a.dx) continue;
-        lanes<T, W> out;
+        lanes<T, W> out, skip;
+        if (a.r) skip = *(const lanes<T, W> *)(a.r + r * a.channels + c);
 #pragma unroll
-        for (int j = 0; j < W; j++)
-            out.v[j] = from_float<T>(s * (dy[k][j] * a.gamma[c + j] - sum - x[k][j] * sum_xhat));
+        for (int j = 0; j < W; j++) {
+            const float v = s * (dy[k][j] * a.gamma[c + j] - sum - x[k][j] * sum_xhat);
+            out.v[j] = from_float<T>(a.r ? v + to_float(skip.v[j]) : v);
+        }
         *(lanes<T, W> *)(a.dx + r * a.channels + c) = out;
     }
 }
@@ -161,47 +193,53 @@ template <typename T, int W, int PACKS> HONE_KERNEL(NORM_THREADS) layernorm_dx_r
 
 /* --- wider rows: a block each -------------------------------------------------------------------------------------- */
 
-template <typename T>
-HONE_KERNEL(NORM_THREADS)
-layernorm_wide_k(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, int64_t rows,
-                 int channels, float eps)
+/* r is null without a join. A thread meets the same columns in every pass: y may be x. */
+template <typename T> __device__ static inline float joined(const T *x, const T *r, int c)
+{
+    return r ? to_float(x[c]) + to_float(r[c]) : to_float(x[c]);
+}
+
+template <typename T> HONE_KERNEL(NORM_THREADS) layernorm_wide_k(norm_forward<T> a)
 {
     HONE_SHARED(float, scratch, 32);
-    for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
-        const T *row = x + r * channels;
+    for (int64_t r = blockIdx.x; r < a.rows; r += gridDim.x) {
+        const T *x = a.x + r * a.channels, *skip = a.r ? a.r + r * a.channels : nullptr;
+        T *y = a.y + r * a.channels;
         float sum = 0, squares = 0;
-        for (int c = (int)threadIdx.x; c < channels; c += (int)blockDim.x) sum += to_float(row[c]);
-        const float m = block_reduce<sum_op>(sum, scratch) / (float)channels;
-        for (int c = (int)threadIdx.x; c < channels; c += (int)blockDim.x) {
-            float d = to_float(row[c]) - m;
+        for (int c = (int)threadIdx.x; c < a.channels; c += (int)blockDim.x) {
+            const float v = joined(x, skip, c);
+            if (a.sum) a.sum[r * a.channels + c] = from_float<T>(v);
+            sum += v;
+        }
+        const float m = block_reduce<sum_op>(sum, scratch) / (float)a.channels;
+        for (int c = (int)threadIdx.x; c < a.channels; c += (int)blockDim.x) {
+            float d = joined(x, skip, c) - m;
             squares += d * d;
         }
-        const float s = 1 / sqrtf(block_reduce<sum_op>(squares, scratch) / (float)channels + eps);
-        for (int c = (int)threadIdx.x; c < channels; c += (int)blockDim.x)
-            y[r * channels + c] = from_float<T>((to_float(row[c]) - m) * s * gamma[c] + beta[c]);
+        const float s = 1 / sqrtf(block_reduce<sum_op>(squares, scratch) / (float)a.channels + a.eps);
+        for (int c = (int)threadIdx.x; c < a.channels; c += (int)blockDim.x)
+            y[c] = from_float<T>((joined(x, skip, c) - m) * s * a.gamma[c] + a.beta[c]);
         if (threadIdx.x == 0) {
-            if (mean) mean[r] = m;
-            if (rstd) rstd[r] = s;
+            if (a.mean) a.mean[r] = m;
+            if (a.rstd) a.rstd[r] = s;
         }
     }
 }
 
 /* dx, and this block's share of dgamma and dbeta: slices (gridDim.x, 2, C) of work.
  * With xhat = (x - mean) rstd, h = dy gamma:  dx = rstd (h - avg(h) - xhat avg(h xhat)). */
-template <typename T>
-HONE_KERNEL(NORM_THREADS)
-layernorm_dx_wide_k(const T *x, const float *gamma, const float *mean, const float *rstd, const T *dy, T *dx,
-                    float *slices, int64_t rows, int channels)
+template <typename T> HONE_KERNEL(NORM_THREADS) layernorm_dx_wide_k(norm_backward<T> a)
 {
     HONE_SHARED(float, scratch, 32);
-    float *dgamma = slices + (int64_t)blockIdx.x * 2 * channels, *dbeta = dgamma + channels;
-    for (int c = (int)threadIdx.x; slices && c < channels; c += (int)blockDim.x) dgamma[c] = dbeta[c] = 0;
-    for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
-        const T *row = x + r * channels, *grad = dy + r * channels;
-        const float m = mean[r], s = rstd[r];
+    const int channels = a.channels;
+    float *dgamma = a.slices + (int64_t)blockIdx.x * 2 * channels, *dbeta = dgamma + channels;
+    for (int c = (int)threadIdx.x; a.slices && c < channels; c += (int)blockDim.x) dgamma[c] = dbeta[c] = 0;
+    for (int64_t r = blockIdx.x; r < a.rows; r += gridDim.x) {
+        const T *row = a.x + r * channels, *grad = a.dy + r * channels;
+        const float m = a.mean[r], s = a.rstd[r];
         float sum = 0, sum_xhat = 0;
         for (int c = (int)threadIdx.x; c < channels; c += (int)blockDim.x) {
-            float h = to_float(grad[c]) * gamma[c];
+            float h = to_float(grad[c]) * a.gamma[c];
             sum += h;
             sum_xhat += h * (to_float(row[c]) - m) * s;
         }
@@ -209,11 +247,13 @@ layernorm_dx_wide_k(const T *x, const float *gamma, const float *mean, const flo
         sum_xhat = block_reduce<sum_op>(sum_xhat, scratch) / (float)channels;
         for (int c = (int)threadIdx.x; c < channels; c += (int)blockDim.x) {
             float g = to_float(grad[c]), xhat = (to_float(row[c]) - m) * s;
-            if (slices) { /* the thread that cleared this column also adds to it: no barrier needed */
+            if (a.slices) { /* the thread that cleared this column also adds to it: no barrier needed */
                 dgamma[c] += g * xhat;
                 dbeta[c] += g;
             }
-            if (dx) dx[r * channels + c] = from_float<T>(s * (g * gamma[c] - sum - xhat * sum_xhat));
+            const float v = s * (g * a.gamma[c] - sum - xhat * sum_xhat),
+                        skip = a.r ? to_float(a.r[r * channels + c]) : 0;
+            if (a.dx) a.dx[r * channels + c] = from_float<T>(a.r ? v + skip : v);
         }
     }
 }
@@ -247,29 +287,76 @@ template <typename F> static bool with_row(const hone_tensor *x, F f)
     return true;
 }
 
-extern "C" {
-/* mean and rstd (R) are kept for the gradient only; both may be absent. */
-void cuda_layernorm(hone_backend *b, const hone_launch *l)
+/* x (R, C) is in[0]; r (R, C) joins it, or null; gamma and beta (C) are in[gamma], in[gamma + 1]. mean and rstd (R) are
+ * kept for the gradient only; they and sum (R, C) may be absent. */
+static void norm_run(hone_backend *b, const hone_launch *l, const void *r, int gamma, void *sum)
 {
     const hone_tensor *x = l->in_desc[0];
     const int channels = channels_of(x);
     const int64_t rows = hone_tensor_count(x) / channels;
-    const float eps = l->node->attr.norm.eps, *gamma = (const float *)l->in[1], *beta = (const float *)l->in[2];
-    float *mean = (float *)l->out[1], *rstd = (float *)l->out[2];
+    auto pointers = [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        return norm_forward<T>{(const T *)l->in[0],
+                               (const T *)r,
+                               (const float *)l->in[gamma],
+                               (const float *)l->in[gamma + 1],
+                               (T *)l->out[0],
+                               (T *)sum,
+                               (float *)l->out[1],
+                               (float *)l->out[2],
+                               rows,
+                               channels,
+                               l->node->attr.norm.eps};
+    };
     bool kept = with_row(x, [&](auto *type, auto *width, auto *packs) {
         using T = std::remove_pointer_t<decltype(type)>;
         constexpr int W = sizeof(*width) / sizeof(int), PACKS = sizeof(*packs) / sizeof(int);
-        norm_forward<T> a = {(const T *)l->in[0], gamma, beta, (T *)l->out[0], mean, rstd, rows, channels, eps};
-        HONE_LAUNCH(b, (layernorm_row_k<T, W, PACKS>), map_blocks(rows * 32), NORM_THREADS, 0, a);
+        HONE_LAUNCH(b, (layernorm_row_k<T, W, PACKS>), map_blocks(rows * 32), NORM_THREADS, 0, pointers(type));
     });
     if (kept) return;
     with_dtype(x->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, layernorm_wide_k<T>, map_blocks(rows * MAP_THREADS), NORM_THREADS, 0, (const T *)l->in[0], gamma,
-                    beta, (T *)l->out[0], mean, rstd, rows, channels, eps);
+        HONE_LAUNCH(b, layernorm_wide_k<T>, map_blocks(rows * MAP_THREADS), NORM_THREADS, 0, pointers(type));
     });
 }
 
+/* r (R, C) joins dx, or null. */
+static void norm_run_dx(hone_backend *b, const hone_launch *l, const void *r)
+{
+    const hone_tensor *x = l->in_desc[0];
+    const int channels = channels_of(x);
+    const int64_t rows = hone_tensor_count(x) / channels;
+    const unsigned blocks = norm_blocks(rows, channels);
+    float *slices = l->out[1] || l->out[2] ? (float *)l->work : nullptr;
+    auto pointers = [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        return norm_backward<T>{(const T *)l->in[0],
+                                (const T *)l->in[4],
+                                (const T *)r,
+                                (const float *)l->in[1],
+                                (const float *)l->in[2],
+                                (const float *)l->in[3],
+                                (T *)l->out[0],
+                                slices,
+                                rows,
+                                channels};
+    };
+    bool kept = with_row(x, [&](auto *type, auto *width, auto *packs) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        constexpr int W = sizeof(*width) / sizeof(int), PACKS = sizeof(*packs) / sizeof(int);
+        HONE_LAUNCH(b, (layernorm_dx_row_k<T, W, PACKS>), blocks, NORM_THREADS, 0, pointers(type));
+    });
+    if (!kept)
+        with_dtype(x->dtype, [&](auto *type) {
+            using T = std::remove_pointer_t<decltype(type)>;
+            HONE_LAUNCH(b, layernorm_dx_wide_k<T>, blocks, NORM_THREADS, 0, pointers(type));
+        });
+    for (int k = 0; slices && k < 2; k++) /* (blocks, 2, C): dgamma, then dbeta */
+        launch_column_sum<float>(b, slices + (int64_t)k * channels, (float *)l->out[1 + k], blocks, channels,
+                                 2 * channels, l->node->accumulate, nullptr, 0);
+}
+
+extern "C" {
 /* No work where neither dgamma nor dbeta is wanted (frozen): the kernel then gets a null `slices`. */
 hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
@@ -282,29 +369,8 @@ hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone
     return HONE_OK;
 }
 
-void cuda_layernorm_dx(hone_backend *b, const hone_launch *l)
-{
-    const hone_tensor *x = l->in_desc[0];
-    const int channels = channels_of(x);
-    const int64_t rows = hone_tensor_count(x) / channels;
-    const unsigned blocks = norm_blocks(rows, channels);
-    const float *gamma = (const float *)l->in[1], *mean = (const float *)l->in[2], *rstd = (const float *)l->in[3];
-    float *slices = l->out[1] || l->out[2] ? (float *)l->work : nullptr;
-    bool kept = with_row(x, [&](auto *type, auto *width, auto *packs) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        constexpr int W = sizeof(*width) / sizeof(int), PACKS = sizeof(*packs) / sizeof(int);
-        norm_backward<T> a = {
-            (const T *)l->in[0], (const T *)l->in[4], gamma, mean, rstd, (T *)l->out[0], slices, rows, channels};
-        HONE_LAUNCH(b, (layernorm_dx_row_k<T, W, PACKS>), blocks, NORM_THREADS, 0, a);
-    });
-    if (!kept)
-        with_dtype(x->dtype, [&](auto *type) {
-            using T = std::remove_pointer_t<decltype(type)>;
-            HONE_LAUNCH(b, layernorm_dx_wide_k<T>, blocks, NORM_THREADS, 0, (const T *)l->in[0], gamma, mean, rstd,
-                        (const T *)l->in[4], (T *)l->out[0], slices, rows, channels);
-        });
-    for (int k = 0; slices && k < 2; k++) /* (blocks, 2, C): dgamma, then dbeta */
-        launch_column_sum<float>(b, slices + (int64_t)k * channels, (float *)l->out[1 + k], blocks, channels,
-                                 2 * channels, l->node->accumulate, nullptr, 0);
-}
+void cuda_layernorm(hone_backend *b, const hone_launch *l) { norm_run(b, l, nullptr, 1, nullptr); }
+void cuda_add_layernorm(hone_backend *b, const hone_launch *l) { norm_run(b, l, l->in[1], 2, l->out[3]); }
+void cuda_layernorm_dx(hone_backend *b, const hone_launch *l) { norm_run_dx(b, l, nullptr); }
+void cuda_layernorm_add_dx(hone_backend *b, const hone_launch *l) { norm_run_dx(b, l, l->in[5]); }
 }

@@ -25,7 +25,7 @@ static const struct {
     /* softmax.cu, layernorm.cu */
     ROW(softmax), ROW(softmax_xent_dx),
     PREPARED(softmax_xent, softmax_xent), PREPARED(softmax_xent_both, softmax_xent),
-    ROW(layernorm), PREPARED(layernorm_dx, layernorm_dx),
+    ROW(layernorm), PREPARED(layernorm_dx, layernorm_dx), ROW(add_layernorm), PREPARED(layernorm_add_dx, layernorm_dx),
     /* image_batch.cu, pool.cu, update.cu */
     ROW(image_batch), ROW(maxpool), ROW(maxpool_dx), ROW(avgpool), ROW(avgpool_dx),
     ROW(global_avgpool), ROW(global_avgpool_dx), ROW(global_maxpool), ROW(global_maxpool_dx),

@@ -38,7 +38,7 @@ static const hone_kernel table[HONE_OP_COUNT] = {
     ROW(conv_act_maxpool) ROW(conv_act_maxpool_dw) ROW(maxpool_act_dx)
     ROW(batchnorm_relu) ROW(batchnorm_relu_dx) ROW(batchnorm_add_relu) ROW(batchnorm_add_relu_dx)
     ROW(batchnorm_infer_relu) ROW(batchnorm_infer_add_relu)
-    ROW(add_relu) ROW(softmax_xent_both)
+    ROW(add_relu) ROW(softmax_xent_both) ROW(add_layernorm) ROW(layernorm_add_dx)
     /* ragged text, sparse tables */
     ROW(embedding_bag) ROW(embedding_bag_dw) ROW(embedding_bag_rows) ROW(embedding_bag_norm) ROW(embedding_bag_sgd)
     ROW(embedding) ROW(embedding_dw) ROW(embedding_rows)

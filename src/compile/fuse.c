@@ -105,6 +105,26 @@ static const pair pairs[] = {
      1,
      0,
      false},
+    /* A transformer's join and the norm behind it; what the next join adds to is an output, ready before it runs. */
+    {HONE_OP_add_layernorm,
+     HONE_OP_add,
+     HONE_OP_layernorm,
+     0,
+     {IN(0, 0), IN(0, 1), IN(1, 1), IN(1, 2)},
+     {OUT(1, 0), OUT(1, 1), OUT(1, 2), OUT(0, 0)},
+     1,
+     0,
+     true},
+    /* Backward: the gradient that goes round the branch joins the one that came through it. */
+    {HONE_OP_layernorm_add_dx,
+     HONE_OP_layernorm_dx,
+     HONE_OP_add,
+     -1,
+     NORMR_IN,
+     {OUT(1, 0), OUT(0, 1), OUT(0, 2)},
+     0,
+     0,
+     false},
     /* With other readers (the shortcut) the inner value is an output, ready before they run. */
     {HONE_OP_batchnorm_add_relu_dx,
      HONE_OP_relu_dx,
@@ -240,6 +260,8 @@ static bool fits(const fuser *f, const pair *r, hone_nid first, hone_nid second)
     if (f->dead[first] || !is_kind(a->op, r->first) || first >= second) return false;
     if (r->link == -2 && !same_inputs(a, b)) return false;
     if (r->fused == HONE_OP_maxpool_act_dx && !pooled_matches(f, first, second)) return false;
+    /* the sum of a parameter's gradients is fp32 in the arena, and in place: no fused row's business */
+    if (b->op == HONE_OP_add && f->g->tensor[b->out[0]].role != HONE_ROLE_ACT) return false;
     return outputs_survive(f, r, first, second) && order_holds(f, r, first, second);
 }
 
@@ -278,6 +300,14 @@ static hone_attrs merged_attrs(const fuser *f, const pair *r, hone_nid first, ho
     return a;
 }
 
+/* An inner value that the fused row could hand out, but that only the pair reads, is not stored. */
+static void drop_inner(const fuser *f, hone_tid inner, hone_node *n)
+{
+    if (f->readers[inner] != 1 || (f->g->tensor[inner].flags & HONE_TENSOR_KEEP)) return;
+    for (int k = 0; k < HONE_MAX_OUT; k++)
+        if (n->out[k] == inner) n->out[k] = HONE_NONE;
+}
+
 /* The fused node takes one place of the pair; the other dies and is closed up at the end. */
 static void rewrite(fuser *f, const pair *r, hone_nid first, hone_nid second)
 {
@@ -291,7 +321,8 @@ static void rewrite(fuser *f, const pair *r, hone_nid first, hone_nid second)
     n.out_count = hone_op_outputs(r->fused);
     for (int k = 0; k < HONE_MAX_IN; k++) n.in[k] = operand(f, r->in[k], first, second);
     for (int k = 0; k < HONE_MAX_OUT; k++) n.out[k] = operand(f, r->out[k], first, second);
-    if (!is_output(r, OUT(0, 0))) f->g->tensor[f->g->node[first].out[0]].producer = HONE_NONE;
+    if (r->link != -2) drop_inner(f, f->g->node[first].out[0], &n);
+    f->g->tensor[f->g->node[first].out[0]].producer = HONE_NONE;
     for (int k = 0; k < HONE_MAX_OUT; k++)
         if (n.out[k] != HONE_NONE) f->g->tensor[n.out[k]].producer = place;
     f->g->node[place] = n;

@@ -76,6 +76,7 @@ static const struct {
     NONE(linear_act) NONE(conv_act) NONE(linear_dx_act) NONE(conv_act_maxpool) NONE(conv_act_maxpool_dw)
     NONE(maxpool_act_dx) NONE(batchnorm_relu) NONE(batchnorm_relu_dx) NONE(batchnorm_add_relu)
     NONE(batchnorm_add_relu_dx) NONE(batchnorm_infer_relu) NONE(batchnorm_infer_add_relu) NONE(add_relu)
+    NONE(add_layernorm) NONE(layernorm_add_dx)
     NONE(softmax_xent_both)
     NONE(embedding_bag_dw) NONE(embedding_bag_rows) NONE(rows_norm) NONE(sgd_rows) NONE(adamw_rows)
     NONE(embedding_bag_norm) NONE(embedding_bag_sgd) NONE(embedding_dw) NONE(embedding_rows)
@@ -110,7 +111,8 @@ uint32_t hone_grad_param_outputs(hone_op op)
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:
     case HONE_OP_batchnorm_add_relu_dx:
-    case HONE_OP_layernorm_dx: return 6u; /* dgamma, dbeta */
+    case HONE_OP_layernorm_dx:
+    case HONE_OP_layernorm_add_dx: return 6u; /* dgamma, dbeta */
     case HONE_OP_add_rows_dp:
     case HONE_OP_embedding_bag_dw:
     case HONE_OP_embedding_dw:

@@ -473,6 +473,9 @@ static const struct {
     [HONE_OP_batchnorm_infer_add_relu] =
         {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C, r ..C -> y ..C", rule_norm},
     [HONE_OP_add_relu] = {"a .., b .. -> y ..", NULL},
+    [HONE_OP_add_layernorm] = {"a ..C, b ..C, gamma:w C, beta:w C -> y ..C, mean:w R, rstd:w R, sum? ..C", rule_norm},
+    [HONE_OP_layernorm_add_dx] =
+        {"x ..C, gamma:w C, mean:w R, rstd:w R, dy ..C, r ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
     [HONE_OP_softmax_xent_both] = {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step # -> loss:w 1, "
                                    "row_loss?:w N, dlogits NC",
                                    rule_loss},

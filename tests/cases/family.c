@@ -41,6 +41,7 @@ const backward_row backward_list[] = {
     ROW(global_maxpool, global_maxpool_dx, "d0 y1", "x0"),
     ROW(batchnorm, batchnorm_dx, "x0 x1 y1 y2 d0", "x0 x1 x2"),
     ROW(layernorm, layernorm_dx, "x0 x1 y1 y2 d0", "x0 x1 x2"),
+    ROW(layernorm, layernorm_add_dx, "x0 x1 y1 y2 d0 x0", ""),
     ROW(dropout, dropout_dx, "d0 x1", "x0"),
     ROW(drop_path, drop_path_dx, "d0 x1", "x0"),
     SAME(add, "d0", "x0"),
@@ -70,6 +71,7 @@ const backward_row backward_list[] = {
     ROW(batchnorm_relu, batchnorm_relu_dx, "x0 x1 y1 y2 y0 d0", "x0 x1 x2"),
     ROW(batchnorm_add_relu, batchnorm_add_relu_dx, "x0 x1 y1 y2 y0 d0", "x0 x1 x2 x5"),
     SAME(softmax_xent_both, "y2", "x0"),
+    ROW(add_layernorm, layernorm_dx, "y3 x2 y1 y2 d0", "x0 x2 x3"),
 };
 const int backward_count = (int)(sizeof backward_list / sizeof *backward_list);
 
@@ -142,7 +144,8 @@ bool is_param_gradient(hone_op op, int k)
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:
     case HONE_OP_batchnorm_add_relu_dx:
-    case HONE_OP_layernorm_dx: return k == 1 || k == 2;
+    case HONE_OP_layernorm_dx:
+    case HONE_OP_layernorm_add_dx: return k == 1 || k == 2;
     default: return false;
     }
 }

@@ -90,6 +90,14 @@ static void chain_conv_act_maxpool_dw(chain *c, const hone_tid *in, hone_tid *ou
     add_op(c, HONE_OP_conv_dw, (hone_tid[HONE_MAX_IN]){in[0], g}, out);
 }
 
+/* The sum, which is the last output, and its norm. */
+static void chain_add_layernorm(chain *c, const hone_tid *in, hone_tid *out)
+{
+    hone_tid sum = two(c, HONE_OP_add, in[0], in[1]);
+    add_op(c, HONE_OP_layernorm, (hone_tid[HONE_MAX_IN]){sum, in[2], in[3]}, out);
+    out[3] = sum;
+}
+
 /* The loss, then its gradient. */
 static void chain_xent_both(chain *c, const hone_tid *in, hone_tid *out)
 {
@@ -123,6 +131,11 @@ static bool compose(chain *c, hone_op op, const hone_tid *in, hone_tid *out)
     case HONE_OP_batchnorm_infer_add_relu:
         y = add_op(c, HONE_OP_batchnorm_infer, in, NULL);
         out[0] = one(c, HONE_OP_relu, two(c, HONE_OP_add, y, in[5]));
+        return true;
+    case HONE_OP_add_layernorm: chain_add_layernorm(c, in, out); return true;
+    case HONE_OP_layernorm_add_dx:
+        add_op(c, HONE_OP_layernorm_dx, in, out);
+        out[0] = two(c, HONE_OP_add, out[0], in[5]);
         return true;
     case HONE_OP_add_relu: out[0] = one(c, HONE_OP_relu, two(c, HONE_OP_add, in[0], in[1])); return true;
     case HONE_OP_softmax_xent_both: chain_xent_both(c, in, out); return true;

@@ -171,6 +171,8 @@ def compute(case, x):
         y = x[0].amax(dim=tuple(range(1, x[0].dim() - 1)))
     elif op == "layernorm":
         y = F.layer_norm(x[0], x[0].shape[-1:], x[1], x[2], case["eps"])
+    elif op == "add_layernorm":
+        y = F.layer_norm(x[0] + x[1], x[0].shape[-1:], x[2], x[3], case["eps"])
     elif op in ("batchnorm", "batchnorm_relu"):
         return batchnorm(case, *x, relu=op != "batchnorm")
     elif op == "batchnorm_add_relu":
