@@ -70,6 +70,7 @@ typedef struct hone_attrs {
     struct { int32_t left; } concat;
     struct { int32_t mean; } bag;                 /* 1: the mean of a text's rows, 0: their sum    */
     struct { int32_t tokens; } ragged;            /* _dx ops of ragged rows: T, the rows of dx     */
+    struct { int32_t reverse; } gru;              /* 1: from the last token of a text to its first  */
     struct { float smoothing, grad_scale; } loss; /* grad_scale = 1/accumulate                    */
     hone_image_attr  image;
     hone_update_attr update;

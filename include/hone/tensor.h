@@ -47,7 +47,7 @@ typedef enum hone_role {
 /* How the memory layout of a parameter differs from PyTorch's, which files hold. */
 typedef enum hone_layout {
     HONE_LAYOUT_PLAIN,   /* equal                                                                 */
-    HONE_LAYOUT_CONV,    /* memory (O, kh, kw, I/groups), file (O, I/groups, kh, kw)              */
+    HONE_LAYOUT_CONV,    /* memory (O, kh, kw, I/groups), file (O, I/groups, kh, kw); 1-D: without kw */
     HONE_LAYOUT_FLATTEN  /* memory (O, H*W*C) after a flatten, file (O, C*H*W); see `hwc`         */
 } hone_layout;
 

@@ -12,4 +12,8 @@ hone_cpu_prepare_fn hone_cpu_conv_prepare;
 hone_cpu_launch_fn hone_cpu_conv_forward, hone_cpu_conv_dx, hone_cpu_conv_dw;
 hone_cpu_release_fn hone_cpu_conv_release;
 
+/* conv1d.c: along ragged texts */
+hone_cpu_prepare_fn hone_cpu_conv1d_prepare;
+hone_cpu_launch_fn hone_cpu_conv1d, hone_cpu_conv1d_dx, hone_cpu_conv1d_dw;
+
 #endif

@@ -85,6 +85,8 @@
     X(ragged_add_dp, NULL)                                                                                             \
     X(ragged_attention, hone_cpu_attention_prepare)                                                                    \
     X(ragged_attention_dx, hone_cpu_attention_prepare)                                                                 \
+    X(gru, hone_cpu_gru_prepare)                                                                                       \
+    X(gru_dx, hone_cpu_gru_prepare)                                                                                    \
     X(rows_norm, NULL)                                                                                                 \
     X(sgd_rows, NULL)                                                                                                  \
     X(adamw_rows, NULL)
@@ -94,6 +96,7 @@ hone_status hone_cpu_conv_pool_prepare(hone_backend *b, const hone_graph *g, hon
 hone_status hone_cpu_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_pool_gate_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_rows_prepare(hone_backend *b, const hone_graph *g, hone_node *n); /* scratch of the sort */
+hone_status hone_cpu_gru_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_conv_pool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 
 /* The rows of these kernels; ends with op == HONE_OP_COUNT. */

@@ -27,6 +27,10 @@ static const hone_cpu_row rows[] = {
     {HONE_OP_conv_act, hone_cpu_conv_prepare, SAME(hone_cpu_conv_forward), hone_cpu_conv_release},
     {HONE_OP_conv_dx, hone_cpu_conv_prepare, SAME(hone_cpu_conv_dx), hone_cpu_conv_release},
     {HONE_OP_conv_dw, hone_cpu_conv_prepare, SAME(hone_cpu_conv_dw), hone_cpu_conv_release},
+    /* ragged texts: conv1d.c */
+    {HONE_OP_conv1d, hone_cpu_conv1d_prepare, SAME(hone_cpu_conv1d), NULL},
+    {HONE_OP_conv1d_dx, hone_cpu_conv1d_prepare, SAME(hone_cpu_conv1d_dx), NULL},
+    {HONE_OP_conv1d_dw, hone_cpu_conv1d_prepare, SAME(hone_cpu_conv1d_dw), NULL},
     {HONE_OP_COUNT, NULL, {NULL, NULL, NULL}, NULL}, /* end; rows go above */
 };
 

@@ -2,7 +2,7 @@
  *
  * A .cu file holds kernels and thin extern "C" launchers and is compiled twice: by nvcc for the GPU,
  * and as C++ over tests/simt for machines without one. So it uses these words in place of what only
- * nvcc knows: HONE_KERNEL (bounds on threads), HONE_SHARED, HONE_DYNAMIC_SHARED, HONE_LAUNCH. No
+ * nvcc knows: HONE_KERNEL (bounds on threads), HONE_SHARED, HONE_DYNAMIC_SHARED, HONE_LAUNCH, HONE_LAUNCH_LARGE. No
  * <<<>>>, no runtime calls, no PTX. Storage is float, bf16 or fp16; arithmetic is float. */
 #ifndef HONE_KERNELS_CUDA_DEVICE_H
 #define HONE_KERNELS_CUDA_DEVICE_H
@@ -35,6 +35,14 @@ extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, cudaErro
     do {                                                                                                               \
         kernel<<<grid, block, shared_bytes, hone_cuda_stream(b)>>>(__VA_ARGS__);                                       \
         hone_cuda_launched(b, #kernel, cudaPeekAtLastError());                                                         \
+    } while (0)
+/* The same with more dynamic shared memory than the 48 KiB that a kernel has without asking. */
+#define HONE_LAUNCH_LARGE(b, kernel, grid, block, shared_bytes, ...)                                                   \
+    do {                                                                                                               \
+        cudaError_t asked_ =                                                                                           \
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(shared_bytes));            \
+        if (asked_ != cudaSuccess) hone_cuda_launched(b, #kernel, asked_);                                             \
+        HONE_LAUNCH(b, kernel, grid, block, shared_bytes, __VA_ARGS__);                                                \
     } while (0)
 
 __device__ static inline float to_float(float v) { return v; }
@@ -69,6 +77,7 @@ extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int erro
     hone_cuda_launched(b, #kernel,                                                                                     \
                        simt::launch_kernel({dim3(grid), dim3(block), (size_t)(shared_bytes), false, 1024, #kernel},    \
                                            kernel, __VA_ARGS__))
+#define HONE_LAUNCH_LARGE HONE_LAUNCH /* the emulator's blocks have 227 KiB, as sm_90's */
 
 static inline float to_float(float v) { return v; }
 static inline float to_float(fp16 v) { return (float)v.value; }

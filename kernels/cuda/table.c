@@ -44,6 +44,9 @@ static const struct {
     ROW(ragged_mean), ROW(ragged_mean_dx), ROW(ragged_max), ROW(ragged_max_dx), ROW(ragged_first), ROW(ragged_first_dx),
     ROW(ragged_add), ROW(ragged_add_dp),
     PREPARED(ragged_attention, attention), PREPARED(ragged_attention_dx, attention),
+    /* conv1d.cu, gru.cu */
+    PREPARED(conv1d, conv1d), PREPARED(conv1d_dx, conv1d), PREPARED(conv1d_dw, conv1d),
+    PREPARED(gru, gru), PREPARED(gru_dx, gru),
     /* batchnorm.cu */
     PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),

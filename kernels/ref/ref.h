@@ -31,6 +31,8 @@ typedef REF_PASTE(REF_TYPE_, HONE_REAL_BITS) real;
 /* attention needs scratch: a row of probabilities, or the gradients of one head's q, k, v in double; ragged, too. */
 hone_status REF(attention_prepare)(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status REF(attention_dx_prepare)(hone_backend *b, const hone_graph *g, hone_node *n);
+/* gru_dx: gradients of the gates, (T, 3H), and of the state. */
+hone_status REF(gru_dx_prepare)(hone_backend *b, const hone_graph *g, hone_node *n);
 
 static inline const hone_attrs *attrs(const hone_launch *l) { return &l->node->attr; }
 

@@ -47,6 +47,7 @@ static const hone_kernel table[HONE_OP_COUNT] = {
     [HONE_OP_ragged_attention] = {.prepare = REF(attention_prepare), .launch = REF(ragged_attention)},
     [HONE_OP_ragged_attention_dx] = {.prepare = REF(attention_dx_prepare), .launch = REF(ragged_attention_dx)},
     ROW(rows_norm) ROW(sgd_rows) ROW(adamw_rows)
+    ROW(conv1d) ROW(conv1d_dx) ROW(conv1d_dw) ROW(gru) ROW_WITH_SCRATCH(gru_dx)
 };
 /* clang-format on */
 

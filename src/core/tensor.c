@@ -58,8 +58,8 @@ static void transpose_shape(const hone_tensor *t, int64_t *outer, int64_t *a, in
 {
     *outer = t->dim[0];
     if (t->layout == HONE_LAYOUT_CONV) {
-        *a = t->dim[1] * t->dim[2];
-        *b = t->dim[3];
+        *b = t->dim[t->rank - 1];
+        *a = hone_tensor_count(t) / (*outer * *b);
     } else {
         *a = (int64_t)t->hwc[0] * t->hwc[1];
         *b = t->hwc[2];
@@ -99,9 +99,8 @@ void hone_layout_file_shape(const hone_tensor *t, int32_t *rank, int64_t dim[HON
 {
     *rank = t->rank;
     memcpy(dim, t->dim, sizeof t->dim);
-    if (t->layout == HONE_LAYOUT_CONV) { /* (O, kh, kw, I) -> (O, I, kh, kw) */
-        dim[1] = t->dim[3];
-        dim[2] = t->dim[1];
-        dim[3] = t->dim[2];
+    if (t->layout == HONE_LAYOUT_CONV) { /* (O, kh, kw, I) -> (O, I, kh, kw), (O, k, I) -> (O, I, k) */
+        dim[1] = t->dim[t->rank - 1];
+        for (int k = 2; k < t->rank; k++) dim[k] = t->dim[k - 1];
     }
 }

@@ -76,6 +76,11 @@ static double matrix_flop(const hone_graph *g, const hone_node *n)
     case HONE_OP_conv_dw: return conv_flop(in_elements(g, n, 1), &t[n->out[0]]);
     case HONE_OP_conv_act_maxpool: return conv_flop(inner_conv_outputs(g, n), &t[n->in[1]]);
     case HONE_OP_conv_act_maxpool_dw: return conv_flop(inner_conv_outputs(g, n), &t[n->out[0]]);
+    case HONE_OP_conv1d: return 2 * in_elements(g, n, 1) * (double)t[n->in[0]].dim[0];
+    case HONE_OP_conv1d_dx: return 2 * in_elements(g, n, 1) * (double)t[n->in[0]].dim[0];
+    case HONE_OP_conv1d_dw: return 2 * out_elements(g, n, 0) * (double)t[n->in[0]].dim[0];
+    case HONE_OP_gru: return 2 * in_elements(g, n, 1) * (double)t[n->in[0]].dim[0];
+    case HONE_OP_gru_dx: return 4 * in_elements(g, n, 0) * (double)t[n->in[2]].dim[0]; /* the state's, w's */
     case HONE_OP_attention: return attention_flop(g, n, 2);
     case HONE_OP_attention_dx: return attention_flop(g, n, 5);
     case HONE_OP_ragged_attention: return ragged_flop(g, n, 1, 2);

@@ -59,6 +59,8 @@ static const struct {
     RULE(ragged_first, {HONE_OP_ragged_first_dx, {D, X(1)}, {TO(0)}})
     [HONE_OP_ragged_add] = {.kind = HONE_GRAD_PASS, .pass_mask = 1u, .node = {{HONE_OP_ragged_add_dp, {X(1), D, X(2)}, {TO(1)}}}},
     RULE(ragged_attention, {HONE_OP_ragged_attention_dx, {X(0), Y(0), Y(1), D, X(1), X(2)}, {TO(0)}})
+    RULE(conv1d, {HONE_OP_conv1d_dw, {X(0), D, X(3)}, {TO(1), TO(2)}}, {HONE_OP_conv1d_dx, {D, X(1), X(3)}, {TO(0)}})
+    RULE(gru, {HONE_OP_gru_dx, {X(1), X(3), Y(0), Y(1), D}, {TO(0), TO(1), TO(2)}})
     RULE(attention, {HONE_OP_attention_dx, {X(0), Y(0), Y(1), D, X(1)}, {TO(0)}})
     [HONE_OP_reshape]      = {.kind = HONE_GRAD_RESHAPE, .pass_mask = 1u},
     [HONE_OP_softmax_xent] = {.kind = HONE_GRAD_LOSS,
@@ -81,6 +83,7 @@ static const struct {
     NONE(embedding_bag_dw) NONE(embedding_bag_rows) NONE(rows_norm) NONE(sgd_rows) NONE(adamw_rows)
     NONE(embedding_bag_norm) NONE(embedding_bag_sgd) NONE(embedding_dw) NONE(embedding_rows)
     NONE(ragged_mean_dx) NONE(ragged_max_dx) NONE(ragged_first_dx) NONE(ragged_add_dp) NONE(ragged_attention_dx)
+    NONE(conv1d_dx) NONE(conv1d_dw) NONE(gru_dx)
 /* clang-format on */
 #undef NONE
 #undef RULE
@@ -107,10 +110,12 @@ uint32_t hone_grad_param_outputs(hone_op op)
     switch (op) {
     case HONE_OP_linear_dw:
     case HONE_OP_conv_dw:
+    case HONE_OP_conv1d_dw:
     case HONE_OP_conv_act_maxpool_dw: return 3u; /* dw, db */
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:
     case HONE_OP_batchnorm_add_relu_dx:
+    case HONE_OP_gru_dx:                      /* dw, db         */
     case HONE_OP_layernorm_dx:
     case HONE_OP_layernorm_add_dx: return 6u; /* dgamma, dbeta */
     case HONE_OP_add_rows_dp:

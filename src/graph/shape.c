@@ -360,6 +360,29 @@ static hone_status rule_ragged_dx(hone_shape_call *c)
     return *letter(c, 'P') ? rule_bag(c) : HONE_OK;
 }
 
+/* y keeps the rows of x; pad[0] taps lie before the row itself. */
+static hone_status rule_conv1d(hone_shape_call *c)
+{
+    const hone_window *w = &c->attr->window;
+    int64_t *kernel = letter(c, 'K');
+    HONE_TRY(rule_bag(c));
+    if (*kernel == 0) *kernel = w->kernel[0]; /* dw: only the attribute knows */
+    if (*kernel != w->kernel[0]) return hone_shape_fail(c, "the attribute says kernel %d", w->kernel[0]);
+    if (w->kernel[0] >= 1 && w->pad[0] >= 0 && w->pad[0] < w->kernel[0]) return HONE_OK;
+    return hone_shape_fail(c, "a kernel of %d with %d taps before the token makes no window", w->kernel[0], w->pad[0]);
+}
+
+/* Three gates of H units; what is kept for the gradient has four columns a unit. */
+static hone_status rule_gru(hone_shape_call *c)
+{
+    int64_t units = *letter(c, 'H');
+    HONE_TRY(rule_bag(c));
+    if (*letter(c, 'G') == 0) *letter(c, 'G') = 3 * units;
+    if (*letter(c, 'Q') == 0) *letter(c, 'Q') = 4 * units;
+    if (*letter(c, 'G') == 3 * units && *letter(c, 'Q') == 4 * units) return HONE_OK;
+    return hone_shape_fail(c, "w must be (3 H, H), x (T, 3 H) and gates (T, 4 H)");
+}
+
 /* --- the table ------------------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -503,6 +526,11 @@ static const struct {
     [HONE_OP_ragged_attention] = {"qkv TD, offset:i P, step? # -> y TC, lse:w HT", rule_ragged_attention},
     [HONE_OP_ragged_attention_dx] = {"qkv TD, y TC, lse:w HT, dy TC, offset:i P, step? # -> dqkv TD",
                                      rule_ragged_attention},
+    [HONE_OP_conv1d] = {"x TI, w OKI, b? O, offset:i P -> y TO", rule_conv1d},
+    [HONE_OP_conv1d_dx] = {"dy TO, w OKI, offset:i P -> dx TI", rule_conv1d},
+    [HONE_OP_conv1d_dw] = {"x TI, dy TO, offset:i P -> dw:w OKI, db?:w O", rule_conv1d},
+    [HONE_OP_gru] = {"x TG, w GH, b G, offset:i P -> y TH, gates? TQ", rule_gru},
+    [HONE_OP_gru_dx] = {"w GH, offset:i P, y TH, gates TQ, dy TH -> dx TG, dw?:w GH, db?:w G", rule_gru},
 };
 
 /* For messages, and for the test that every row of ops.def has one. */

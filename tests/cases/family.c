@@ -66,6 +66,9 @@ const backward_row backward_list[] = {
     SAME(ragged_add, "d0", "x0"),
     ROW(ragged_add, ragged_add_dp, "x1 d0 x2", "x1"),
     ROW(ragged_attention, ragged_attention_dx, "x0 y0 y1 d0 x1 x2", "x0"),
+    ROW(conv1d, conv1d_dx, "d0 x1 x3", "x0"),
+    ROW(conv1d, conv1d_dw, "x0 d0 x3", "x1 x2"),
+    ROW(gru, gru_dx, "x1 x3 y0 y1 d0", "x0 x1 x2"),
     /* fused */
     ROW(conv_act_maxpool, conv_act_maxpool_dw, "x0 y0 y1 d0", "x1 x2"),
     ROW(batchnorm_relu, batchnorm_relu_dx, "x0 x1 y1 y2 y0 d0", "x0 x1 x2"),
@@ -135,6 +138,7 @@ bool is_param_gradient(hone_op op, int k)
     switch (op) {
     case HONE_OP_linear_dw:
     case HONE_OP_conv_dw:
+    case HONE_OP_conv1d_dw:
     case HONE_OP_conv_act_maxpool_dw:
     case HONE_OP_add_rows_dp:
     case HONE_OP_embedding_bag_dw:
@@ -144,6 +148,7 @@ bool is_param_gradient(hone_op op, int k)
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:
     case HONE_OP_batchnorm_add_relu_dx:
+    case HONE_OP_gru_dx:
     case HONE_OP_layernorm_dx:
     case HONE_OP_layernorm_add_dx: return k == 1 || k == 2;
     default: return false;

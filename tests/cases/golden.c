@@ -35,9 +35,10 @@ static void dump_attrs(const hone_attrs *a)
     const hone_update_attr *u = &a->update;
     dump_window("window", &a->window);
     dump_window("pool", &a->pool);
-    printf("\"act\":%d,\"slope\":%.17g,\"eps\":%.17g,\"momentum\":%.17g,\"heads\":%d,\"attention_p\":%.17g,",
+    printf("\"act\":%d,\"slope\":%.17g,\"eps\":%.17g,\"momentum\":%.17g,\"heads\":%d,\"attention_p\":%.17g,\"reverse\":"
+           "%d,",
            (int)a->act, (double)a->leaky.slope, (double)a->norm.eps, (double)a->norm.momentum, a->attention.heads,
-           (double)a->attention.p);
+           (double)a->attention.p, a->gru.reverse);
     printf("\"smoothing\":%.17g,\"update\":{\"momentum\":%.17g,\"nesterov\":%d,\"beta1\":%.17g,\"beta2\":%.17g,"
            "\"eps\":%.17g,\"weight_decay\":%.17g,\"clip_norm\":%.17g,\"ema_decay\":%.17g},",
            (double)a->loss.smoothing, (double)u->momentum, u->nesterov, (double)u->beta1, (double)u->beta2,

@@ -251,6 +251,8 @@ static int offset_input(hone_op op)
     case HONE_OP_ragged_first:
     case HONE_OP_ragged_attention: return 1;
     case HONE_OP_embedding_bag_norm: return 0;
+    case HONE_OP_conv1d:
+    case HONE_OP_gru: return 3;
     default: return -1;
     }
 }
@@ -287,7 +289,7 @@ static void fill_offsets(const scene *s, hone_tid t, double *v, int64_t n)
     const hone_node *node = &s->g->node[s->forward];
     /* tokens stand before the offsets, or rows do; the norm sees neither: any count will do */
     int place = offset_input(s->row->op);
-    int rows = s->row->op == HONE_OP_ragged_add ? 0 : place - 1;
+    int rows = s->row->op == HONE_OP_ragged_add || place == 3 ? 0 : place - 1;
     int64_t tokens = place == 0 ? 3 * n : s->g->tensor[node->in[rows]].dim[0];
     int64_t live = tokens - tokens / 8;
     if (n == 5 && tokens >= 137) {

@@ -149,6 +149,37 @@ def ragged_pool(kind, x, offset):
     return torch.stack([pool(r) if len(r) else torch.zeros(x.shape[1]) for r in texts(x, offset)])
 
 
+def texts(offset):
+    return [(int(a), int(b)) for a, b in zip(offset[:-1], offset[1:])]
+
+
+def conv1d(case, x, w, b, offset):
+    """nn.Conv1d over each text; hone's w is (O, K, I), its zeros before and behind the text are F.pad's."""
+    y, before = torch.zeros(x.shape[0], w.shape[0]), case["window"]["pad"][0]
+    for begin, end in texts(offset):
+        if end > begin:
+            text = F.pad(x[begin:end].t(), (before, w.shape[1] - 1 - before))
+            y[begin:end] = F.conv1d(text[None], w.permute(0, 2, 1), b)[0].t()
+    return y
+
+
+def gru(case, x, w, b, offset):
+    """The second direction of nn.GRU (packed sequences) where reverse; W_ih is the identity, as x has been multiplied."""
+    hidden, reverse = w.shape[1], case["reverse"]
+    net = torch.nn.GRU(3 * hidden, hidden, bidirectional=bool(reverse))
+    suffix = "_reverse" if reverse else ""
+    y, live = torch.zeros(x.shape[0], hidden), [t for t in texts(offset) if t[1] > t[0]]
+    with torch.no_grad():
+        getattr(net, "weight_ih_l0" + suffix).copy_(torch.eye(3 * hidden))
+        getattr(net, "weight_hh_l0" + suffix).copy_(w)
+        getattr(net, "bias_ih_l0" + suffix).zero_()
+        getattr(net, "bias_hh_l0" + suffix).copy_(b)
+        packed = torch.nn.utils.rnn.pack_sequence([x[a:e] for a, e in live], enforce_sorted=False)
+        for (a, e), row in zip(live, torch.nn.utils.rnn.unpack_sequence(net(packed)[0])):
+            y[a:e] = row[:, -hidden:]
+    return y
+
+
 def compute(case, x):
     """{(side, index): tensor} for the cases that PyTorch has an answer to."""
     op, slope, v = case["op"], case["slope"], case["window"]
@@ -197,6 +228,10 @@ def compute(case, x):
         return update(case, op, x[0], x[1], x[2], x[4], x[5], x[6])
     elif op == "average":  # torch.optim.swa_utils.get_ema_multi_avg_fn
         return {("in", 0): torch.lerp(x[0], x[1], ema_share(case))} if case["finite"] else {}
+    elif op == "conv1d":
+        y = conv1d(case, *x)
+    elif op == "gru":
+        y = gru(case, *x)
     elif op in ("add", "add_relu", "mul", "concat"):
         y = torch.cat(x, -1) if op == "concat" else x[0] * x[1] if op == "mul" else x[0] + x[1]
         y = F.relu(y) if op == "add_relu" else y
