@@ -176,7 +176,7 @@ static const char *const wrong[] = {
     "{layers: [conv: {out: 0}, conv: {out: many}, conv: {out: 8, kernel: [3, 3, 3]}, conv: {out: 8, pad: some}, "
     "linear: classes]}",
     "{layers: [dropout: 1.5, dropout: -0.1, leaky_relu: x, gelu: fast, linear: {out: classes, bias: 1}]}",
-    "{layers: [embedding: {dim: 8}, gru: {hidden: 8}, linear: classes]}",
+    "{layers: [embedding: {dim: 8}, gru: {hiden: 8}, conv1d: {out: 4, kernel: [3, 0]}, linear: classes]}",
     "{layers: [conv: {out: 8, init: {normal: -1}}, linear: {out: classes, init: kaming}]}",
     "layers:\n  - conv:\n    out: 8\n  - linear: classes\n",
     "{layers: [[relu], ~, {conv: {out: 8}, relu: }, 'linear']}",

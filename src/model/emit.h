@@ -134,6 +134,9 @@ HONE_EMITTER(encoder);
 HONE_EMITTER(pool);
 HONE_EMITTER(embedding);
 HONE_EMITTER(embedding_bag);
+HONE_EMITTER(conv1d);
+HONE_EMITTER(gru);
+HONE_EMITTER(bigru);
 
 /* --- init.c ------------------------------------------------------------------------------------------ */
 

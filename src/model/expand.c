@@ -22,7 +22,7 @@ static const char *arg_path(const hone_layer *l, const char *arg, char text[192]
     return text;
 }
 
-/* One argument, its $names substituted, into the record. A list of two (kernel) or a map of one (init)
+/* One argument, its $names substituted, into the record. A short list (kernel) or a map of one (init)
  * may hold $names itself. */
 static void read_arg(hone_expander *x, hone_layer *l, const hone_arg *a, hone_ref value)
 {
@@ -31,7 +31,7 @@ static void read_arg(hone_expander *x, hone_layer *l, const hone_arg *a, hone_re
     hone_ref r = hone_expand_resolve(x, value, path);
     if (!r.node || hone_expand_is_told(x, r.node)) return;
     hone_arg_value v = {.node = r.node};
-    for (int k = 0; k < 2 && r.node->kind != HONE_YAML_SCALAR && k < r.node->count; k++) {
+    for (int k = 0; k < HONE_KERNELS_MAX && r.node->kind != HONE_YAML_SCALAR && k < r.node->count; k++) {
         v.item[k] = hone_expand_resolve(x, (hone_ref){r.node->item[k], r.scope}, path).node;
         if (!v.item[k]) return;
     }
@@ -175,11 +175,6 @@ static void expand_repeated(hone_expander *x, hone_level *outer, hone_layer *l, 
 static void expand_layer(hone_expander *x, hone_level *lv, hone_layer_list *list, const hone_layer_type *type,
                          hone_ref value, const hone_yaml *at)
 {
-    /* before a record is made: nothing of the text task can be emitted */
-    if (type->shape == HONE_SHAPE_TEXT) {
-        hone_expand_mistake(x, at, type->name, "is a layer of `task: text`, which is not built yet");
-        return;
-    }
     hone_layer *l = hone_expand_new(x, list, type, at);
     if (!l) return;
     hone_expand_name(x, lv, l, value, type->name, (int)(type - hone_layer_table), at);

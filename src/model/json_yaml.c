@@ -11,6 +11,15 @@
 /* Pairs are always written out, [height, width]. */
 static json_t *pair_json(const int64_t n[2]) { return json_pack("[I, I]", (json_int_t)n[0], (json_int_t)n[1]); }
 
+/* N, or the list that makes branches. */
+static json_t *kernels_json(const hone_layer_args *a)
+{
+    if (a->kernels == 0) return json_integer((json_int_t)a->sizes[0]);
+    json_t *list = json_array();
+    for (int64_t k = 0; k < a->kernels; k++) json_array_append_new(list, json_integer((json_int_t)a->sizes[k]));
+    return list;
+}
+
 /* Word `index` of "a|b|c". */
 static json_t *word_json(const char *words, int64_t index)
 {
@@ -37,6 +46,7 @@ static json_t *arg_json(const hone_layer *l, const hone_arg *a)
     case HONE_ARG_CLASSES: return json_integer((json_int_t)*n);
     case HONE_ARG_GROUPS: return *n == HONE_DEPTHWISE ? json_string("depthwise") : json_integer((json_int_t)*n);
     case HONE_ARG_PAIR: return pair_json(n);
+    case HONE_ARG_KERNELS: return kernels_json(&l->args);
     case HONE_ARG_STRIDE: return n[0] == 0 ? json_string("kernel") : pair_json(n);
     case HONE_ARG_PAD:
         if (l->args.pad.kind == HONE_PAD_GIVEN) return pair_json(l->args.pad.n);

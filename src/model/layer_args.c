@@ -51,6 +51,19 @@ static bool read_pair(const hone_arg_value *v, int64_t low, int64_t out[2])
     return true;
 }
 
+/* N, or a list of N; false without a message. */
+static bool read_kernels(const hone_arg_value *v, hone_layer_args *args)
+{
+    const hone_yaml *n = v->node;
+    args->kernels = 0;
+    if (n->kind != HONE_YAML_SEQ) return read_int(n, 1, WINDOW_MAX, &args->sizes[0]);
+    if (n->count < 1 || n->count > HONE_KERNELS_MAX) return false;
+    for (int k = 0; k < n->count; k++)
+        if (!v->item[k] || !read_int(v->item[k], 1, WINDOW_MAX, &args->sizes[k])) return false;
+    args->kernels = n->count;
+    return true;
+}
+
 /* kind says how n is to be understood; `same` needs the kernel and is resolved when emitting. */
 static bool read_pad(const hone_arg_value *v, const char *path, hone_diag *d, hone_layer_args *args)
 {
@@ -158,6 +171,8 @@ bool hone_arg_read(const hone_arg *a, const hone_arg_value *v, int classes, cons
         }
         return read_pair(v, 1, to) || refuse(d, n, path, "kernel, an integer in 1..1024 or [height, width]");
     case HONE_ARG_PAIR: return read_pair(v, 1, to) || refuse(d, n, path, "an integer in 1..1024 or [height, width]");
+    case HONE_ARG_KERNELS:
+        return read_kernels(v, args) || refuse(d, n, path, "an integer in 1..1024 or a list of at most 8 of them");
     case HONE_ARG_PAD: return read_pad(v, path, d, args);
     case HONE_ARG_NUMBER:
     case HONE_ARG_POSITIVE:

@@ -1,8 +1,7 @@
 /* layer_table.c - the vocabulary: every layer with its arguments, types and defaults, once.
  *
  * What a page may say is this table; the reader of arguments, the messages, model.json and the
- * emitters all go by it. `name` and (where an argument list has it) `init` are accepted in any map.
- * Layers of the text task that are not built are rows without emitter, so that a page which uses one is told so. */
+ * emitters all go by it. `name` and (where an argument list has it) `init` are accepted in any map. */
 #include <string.h>
 
 #include "model/emit.h"
@@ -102,6 +101,16 @@ static const hone_arg embedding_bag_args[] = {
     INIT_ARG,
 };
 
+/* `kernel: [3, 4, 5]`: several convolutions of the same rows, their channels side by side. */
+static const hone_arg conv1d_args[] = {
+    {"out", HONE_ARG_CLASSES, AT(out), NULL, NULL},
+    {"kernel", HONE_ARG_KERNELS, AT(kernels), "3", NULL},
+    {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},
+    INIT_ARG,
+};
+/* bigru: `hidden` of each direction, so that its rows are twice as wide. */
+static const hone_arg gru_args[] = {{"hidden", HONE_ARG_COUNT_, AT(out), NULL, NULL}, INIT_ARG};
+
 /* One row a token; the same table as a bag's. */
 static const hone_arg embedding_args[] = {
     {"dim", HONE_ARG_COUNT_, AT(dim), NULL, NULL},
@@ -144,10 +153,9 @@ const hone_layer_type hone_layer_table[] = {
     {LEAF(pool, "kind"), WITH(pool_args, hone_emit_pool)},
     {LEAF(embedding, "dim"), WITH(embedding_args, hone_emit_embedding)},
     {LEAF(embedding_bag, "dim"), WITH(embedding_bag_args, hone_emit_embedding_bag)},
-    /* the text task's: known by name, so that the message can say what is missing */
-    {"conv1d", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
-    {"gru", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
-    {"bigru", HONE_SHAPE_TEXT, NULL, NULL, 0, NULL},
+    {LEAF(conv1d, "out"), WITH(conv1d_args, hone_emit_conv1d)},
+    {LEAF(gru, "hidden"), WITH(gru_args, hone_emit_gru)},
+    {LEAF(bigru, "hidden"), WITH(gru_args, hone_emit_bigru)},
 };
 const int hone_layer_table_count = COUNT(hone_layer_table);
 

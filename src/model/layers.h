@@ -25,10 +25,13 @@ typedef enum hone_pad_kind { HONE_PAD_GIVEN, HONE_PAD_SAME, HONE_PAD_VALID } hon
 
 enum { HONE_DEPTHWISE = -1 }; /* groups: depthwise, resolved where the channels are known */
 
+enum { HONE_KERNELS_MAX = 8 }; /* branches of one conv1d */
+
 /* Arguments of all layers in one struct; which fields a layer uses is said by its row of the table. */
 typedef struct hone_layer_args {
     int64_t out, dim, heads, ff, length, layers, size, groups, repeat; /* counts; 0 = not given */
     int64_t kernel[2], stride[2], dilation[2];                         /* height, width          */
+    int64_t kernels, sizes[HONE_KERNELS_MAX]; /* conv1d: branches, their kernels; 0 branches: sizes[0] alone */
     struct {
         int64_t kind, n[2];
     } pad;
@@ -55,6 +58,7 @@ typedef enum hone_arg_type {
     HONE_ARG_GROUPS,   /* integer >= 1, or the word `depthwise`                                      */
     HONE_ARG_PAIR,     /* N or [h, w], each in 1..1024                                               */
     HONE_ARG_STRIDE,   /* the same, or `kernel` (0): as large as the kernel                          */
+    HONE_ARG_KERNELS,  /* N in 1..1024, or a list of 1..8 of them                                    */
     HONE_ARG_PAD,      /* same, valid, N or [h, w]                                                   */
     HONE_ARG_NUMBER,   /* number in 0..1e6                                                           */
     HONE_ARG_POSITIVE, /* the same without 0                                                       */
@@ -82,13 +86,12 @@ typedef enum hone_layer_shape {
     HONE_SHAPE_LEAF,
     HONE_SHAPE_GROUP,
     HONE_SHAPE_REPEAT,
-    HONE_SHAPE_RESIDUAL,
-    HONE_SHAPE_TEXT
+    HONE_SHAPE_RESIDUAL
 } hone_layer_shape;
 
 typedef struct hone_layer_type {
     const char *name;
-    hone_layer_shape shape; /* how stage one expands it; TEXT: a layer of the text task, refused   */
+    hone_layer_shape shape; /* how stage one expands it                                           */
     const char *short_arg;  /* argument that a short value sets (`dropout: 0.3`), or NULL          */
     const hone_arg *arg;
     int arg_count;
@@ -128,8 +131,8 @@ void hone_layers_free(hone_layer_tree *t);
 /* Reads one argument's value into `args` by its row; false after a mistake went to `d`. `path` names
  * the argument in the message. */
 typedef struct hone_arg_value {
-    const hone_yaml *node;    /* the value, parameters already substituted       */
-    const hone_yaml *item[2]; /* first two items of a list or map, substituted   */
+    const hone_yaml *node;                   /* the value, parameters already substituted       */
+    const hone_yaml *item[HONE_KERNELS_MAX]; /* first items of a list or map, substituted */
 } hone_arg_value;
 bool hone_arg_read(const hone_arg *a, const hone_arg_value *v, int classes, const char *path, hone_diag *d,
                    hone_layer_args *args);

@@ -78,11 +78,11 @@ static void on_progress(void *arg, const hone_progress *p)
 
 static const char plain[] = "{name: sgd, lr: 4, momentum: 0, weight_decay: 0}";
 
-static const char bag[] = "[embedding_bag: {dim: 10, init: {normal: 0.1}}, linear: classes]";
+static const char bag[] = "embedding_bag: {dim: 10, init: {normal: 0.1}}";
 
-/* `layers`: of the model. */
-static hone_status train_layers(const char *layers, const char *dir, const char *out, const char *optimizer,
-                                int threads, watch *w, hone_evaluation *e)
+/* `layers`: all but the last, which makes the classes. The bag has 2-grams, the others single words. */
+static hone_status train_net(const char *dir, const char *out, const char *layers, const char *optimizer, int threads,
+                             watch *w, hone_evaluation *e)
 {
     char page[1200];
     hone_config *c;
@@ -91,11 +91,12 @@ static hone_status train_layers(const char *layers, const char *dir, const char 
     o.progress_arg = w;
     snprintf(page, sizeof page,
              "task: text\ndata: {train: %s, val: %s, test: %s}\n"
-             "text: {ngram: {words: [1, 2], buckets: 4096}, max_length: 300}\n"
-             "model: {layers: %s}\n"
+             "text: {ngram: {words: [1, %d], buckets: 4096}, max_length: 300}\n"
+             "model: {layers: [%s, linear: classes]}\n"
              "train: {epochs: 8, batch: 16, optimizer: %s, loss: {label_smoothing: 0}, schedule: {name: linear}}\n"
              "checkpoint: {every: 1 epoch, keep: 2}\nlog: {every: 3}\n",
-             path_in(dir, "train.tsv"), path_in(dir, "val.tsv"), path_in(dir, "test.tsv"), layers, optimizer);
+             path_in(dir, "train.tsv"), path_in(dir, "val.tsv"), path_in(dir, "test.tsv"),
+             strcmp(layers, bag) == 0 ? 2 : 1, layers, optimizer);
     if (hone_config_read_text("page.yaml", page, NULL, 0, &c) != HONE_OK) fail_msg("%s", hone_error_message());
     hone_status status = hone_train(c, &o, e);
     stop = 0;
@@ -103,10 +104,10 @@ static hone_status train_layers(const char *layers, const char *dir, const char 
     return status;
 }
 
-static inline hone_status train(const char *dir, const char *out, const char *optimizer, int threads, watch *w,
-                                hone_evaluation *e)
+static hone_status train(const char *dir, const char *out, const char *optimizer, int threads, watch *w,
+                         hone_evaluation *e)
 {
-    return train_layers(bag, dir, out, optimizer, threads, w, e);
+    return train_net(dir, out, bag, optimizer, threads, w, e);
 }
 
 static void write_all(const char *dir)
