@@ -57,10 +57,13 @@ template <typename S> HONE_KERNEL(MAP_THREADS) turn_weight_k(const S *w, S *to, 
 template <bool ON_CHIP, typename S>
 __device__ static inline const S *weight_of(const gru_args<S> &a, float *shared, int64_t state_floats)
 {
-    if (!ON_CHIP) return a.w;
-    S *on_chip = (S *)(shared + state_floats);
-    for (int64_t i = threadIdx.x; i < 3 * a.H * a.H; i += blockDim.x) on_chip[i] = a.w[i];
-    return on_chip;
+    if constexpr (ON_CHIP) {
+        S *on_chip = (S *)(shared + state_floats);
+        for (int64_t i = threadIdx.x; i < 3 * a.H * a.H; i += blockDim.x) on_chip[i] = a.w[i];
+        return on_chip;
+    } else {
+        return a.w;
+    }
 }
 
 /* Gates of unit j from the three sums, one step of one text; returns the new state. */
