@@ -76,8 +76,14 @@ const hone_cli_command hone_cli_export_command = {
         "safetensors  a folder (RUN/export/safetensors without -o): weights by the names of torchvision, timm\n"
         "             and Hugging Face with config.json, labels.txt, a model card; hone reads it as MODEL\n"
         "small        one file (RUN/small.safetensors without -o) of a bag of n-grams: the rows that matter, in 8\n"
-        "             or 4 bits a number; prints the accuracy before and after; eval and predict read it as MODEL",
+        "             or 4 bits a number; prints the accuracy before and after; eval and predict read it as MODEL\n"
+        "triton       a model repository (RUN/export/triton): config.pbtxt with batching and a warm-up sample, "
+        "labels,\n"
+        "             1/model.onnx; takes the flags of onnx\n"
+        "mlflow       an MLflow model (RUN/export/mlflow): MLmodel, model.onnx, environments, model card; the same "
+        "flags",
     .examples = "hone export runs/fashion-cnn --to onnx --with-preprocess -o shoes/model.onnx\n"
+                "hone export runs/fashion-cnn --to triton -o repository\n"
                 "hone export runs/fashion-cnn --to safetensors --dtype bf16 -o shoes\n"
                 "hone export runs/sections-bag --to small --max-bytes 10000000 -o sections.safetensors\n",
 };

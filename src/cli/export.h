@@ -6,6 +6,7 @@
 #define HONE_CLI_EXPORT_H
 
 #include "cli/cli.h"
+#include "onnx/export.h"
 
 typedef struct hone_cli_export {
     const char *name;         /* of --to                                                              */
@@ -15,7 +16,12 @@ typedef struct hone_cli_export {
     hone_status (*run)(const hone_cli *cli, const char *out);
 } hone_cli_export;
 
-extern const hone_cli_export hone_cli_export_onnx, hone_cli_export_safetensors, hone_cli_export_small;
+extern const hone_cli_export hone_cli_export_mlflow, hone_cli_export_onnx, hone_cli_export_safetensors,
+    hone_cli_export_small, hone_cli_export_triton;
 extern const hone_cli_export *const hone_cli_exports[]; /* ends with NULL: export_table.c */
+
+/* The flags of an ONNX file, of all formats that hold one: read, and their names. */
+hone_status hone_cli_onnx_flags(const hone_cli *cli, hone_onnx_export_opts *o) HONE_MUST_USE;
+extern const char *const hone_cli_onnx_takes[];
 
 #endif

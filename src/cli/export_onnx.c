@@ -20,7 +20,8 @@ static hone_onnx_fault planted_fault(void)
     return HONE_ONNX_FAULT_NONE;
 }
 
-static hone_status read_flags(const hone_cli *cli, hone_onnx_export_opts *o)
+/* Shared with the folders that hold such a file (export_serving.c). */
+hone_status hone_cli_onnx_flags(const hone_cli *cli, hone_onnx_export_opts *o)
 {
     bool inside = hone_cli_value(cli, "--with-preprocess") != NULL;
     int64_t opset = 17;
@@ -85,7 +86,7 @@ static hone_status run(const hone_cli *cli, const char *out)
     hone_onnx_export_opts o;
     hone_onnx_report report;
     char *path = NULL, *folder = NULL;
-    HONE_TRY(read_flags(cli, &o));
+    HONE_TRY(hone_cli_onnx_flags(cli, &o));
     hone_status status = choose_path(cli, out, &path, &folder);
     if (status == HONE_OK) status = hone_onnx_export(cli->arg[0], path, &o, &report);
     if (status == HONE_OK) status = say(cli, path, &o, &report);
@@ -94,7 +95,7 @@ static hone_status run(const hone_cli *cli, const char *out)
     return status;
 }
 
-static const char *const takes[] = {"--opset", "--no-fold", "--with-preprocess", "--fp16", "--int8", NULL};
+const char *const hone_cli_onnx_takes[] = {"--opset", "--no-fold", "--with-preprocess", "--fp16", "--int8", NULL};
 
 const hone_cli_export hone_cli_export_onnx = {
-    .name = "onnx", .summary = "a graph for onnxruntime and others", .flags = takes, .run = run};
+    .name = "onnx", .summary = "a graph for onnxruntime and others", .flags = hone_cli_onnx_takes, .run = run};

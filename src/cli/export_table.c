@@ -3,8 +3,6 @@
 #include "cli/export.h"
 
 const hone_cli_export *const hone_cli_exports[] = {
-    &hone_cli_export_safetensors,
-    &hone_cli_export_small,
-    &hone_cli_export_onnx,
-    NULL,
+    &hone_cli_export_safetensors, &hone_cli_export_small,  &hone_cli_export_onnx,
+    &hone_cli_export_triton,      &hone_cli_export_mlflow, NULL,
 };

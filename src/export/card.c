@@ -34,6 +34,7 @@ static void add_metrics(hone_text *t, const json_t *report, const json_t *run)
         hone_text_add(t, "The run holds no evaluation.\n");
         return;
     }
+    /* pairs of numbers, as hone eval --json prints them */
     const json_t *range = json_object_get(report, "accuracy_95"), *tests = json_object_get(run, "test_samples");
     hone_text_add(t, "On the %s split:\n\n| figure | value |\n|---|---|\n",
                   json_integer_value(tests) > 0 ? "test" : "validation");
@@ -80,6 +81,10 @@ static void add_use(hone_text *t, const hone_architecture *a, int classes)
             "\n```python\nimport safetensors.torch, torchvision\nmodel = torchvision.models.%s(num_classes=%d)\n"
             "model.load_state_dict(safetensors.torch.load_file(\"FOLDER/model.safetensors\"))\nmodel.eval()\n```\n",
             a->torchvision, classes);
+    hone_text_add(
+        t, "\nServing: `hone export MODEL --to triton` writes a Triton repository, which KServe serves as it is\n"
+           "(`modelFormat: triton`, `protocolVersion: v2`, `storageUri` of that folder); `--to mlflow` an MLflow "
+           "model.\n");
     if (!a)
         hone_text_add(
             t, "\nNo net of torchvision or timm has this shape; the weights' names are those of `model.json`.\n");

@@ -25,7 +25,9 @@ static json_t *floats(const float *x, int count)
 /* How timm prepares an image: fractions of pixels in 0..1, as hone's own. */
 static json_t *timm_config(const hone_preprocess *pre, const hone_architecture *a, int classes)
 {
+    /* both sides stretched is "squash" there; else the shorter side is fitted and the middle cut out */
     bool squash = pre->resize != HONE_RESIZE_SHORTER;
+    /* modules, not parameters: "conv1", "fc" */
     char first[64], head[64];
     snprintf(first, sizeof first, "%.*s", (int)(strlen(a->first) - strlen(".weight")), a->first);
     snprintf(head, sizeof head, "%.*s", (int)(strlen(a->head) - strlen(".weight")), a->head);
@@ -48,6 +50,7 @@ static json_t *timm_args(const hone_preprocess *pre, const hone_architecture *a)
 /* {"0": "cat", ...}, {"cat": 0, ...} and ["cat", ...]. */
 static void put_labels(json_t *root, const hone_model *m)
 {
+    /* JSON has only texts as keys, so ids are texts here and numbers there */
     json_t *id2label = json_object(), *label2id = json_object(), *names = json_array();
     char id[16];
     for (int k = 0; k < hone_model_classes(m); k++) {

@@ -47,6 +47,7 @@ static hone_status convert(arrays *a, int k, hone_dtype dtype)
     hone_blob *b = &a->blob[k];
     int64_t count = (int64_t)(b->bytes / sizeof(float));
     if (dtype == HONE_F32) return HONE_OK;
+    /* 1 byte more, so that an empty array is no NULL */
     size_t bytes = (size_t)count * hone_dtype_bytes(dtype);
     a->converted[k] = malloc(bytes + 1);
     if (!a->converted[k]) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %s", b->name);

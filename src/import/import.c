@@ -81,6 +81,7 @@ static char *whole_page(const char *zoo)
 /* Its size, channels and classes are those of the file. */
 static hone_status build(const hone_architecture *a, const hone_import_settings *s, hone_model **out)
 {
+    /* a page as a user would write it, so that all rules of pages hold */
     hone_config *c = NULL;
     char *page = hone_zoo_page(a->name) ? whole_page(hone_zoo_page(a->name)) : NULL;
     hone_status status = page ? hone_config_read_text(a->name, page, NULL, 0, &c)

@@ -51,6 +51,7 @@ static int side_of(const hone_safetensors *file, const hone_architecture *a)
 {
     const hone_blob *table = hone_safetensors_find(file, "pos_embed");
     if (!table || table->rank != 3) return 224;
+    /* the first row is the class token's */
     int patches = (int)lround(sqrt((double)(table->dim[1] - 1)));
     return patches >= 1 && patches <= SIDE_MAX / a->first_kernel ? patches * a->first_kernel : 224;
 }
@@ -77,6 +78,7 @@ static void note_resize(const json_t *cfg, hone_import_settings *s)
 {
     const char *mode = json_string_value(json_object_get(cfg, "crop_mode")),
                *filter = json_string_value(json_object_get(cfg, "interpolation"));
+    /* 0 where it is not there */
     double crop = json_number_value(json_object_get(cfg, "crop_pct"));
     s->pre.resize = mode && strcmp(mode, "squash") == 0 ? HONE_RESIZE_STRETCH : HONE_RESIZE_SHORTER;
     if (filter && strcmp(filter, "bilinear") != 0)
@@ -144,7 +146,7 @@ hone_status hone_import_settings_read(const char *folder, const hone_safetensors
     HONE_TRY(read_shapes(file, a, s));
     HONE_TRY(read_config(folder, &root));
     const json_t *cfg = json_object_get(root, "pretrained_cfg");
-    /* timm's own name may say more than the net: "resnet18.a1_in1k" */
+    /* some writers put the settings at the top; what the file calls the net ("resnet18.a1_in1k") is not asked */
     hone_status status = read_preprocess(cfg ? cfg : root, side_of(file, a), s);
     if (status == HONE_OK) status = read_names(root, s);
     json_decref(root);

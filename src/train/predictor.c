@@ -43,6 +43,7 @@ static hone_engine *take(hone_predictor *p)
         bool may_make = wait_for_lane(p, &e);
         pthread_mutex_unlock(&p->lock);
         if (!may_make || hone_engine_open(&p->saved, &p->opts, p->first, &e) == HONE_OK) return e;
+        /* from now on as many as there are */
         hone_error_clear();
         pthread_mutex_lock(&p->lock);
         p->most = --p->made; /* at least 1: the first one was made by opening */
@@ -71,7 +72,8 @@ static hone_status open_first(hone_predictor *p, const char *model_path)
     if (!p->idle) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %d lanes", p->most);
     p->made = p->idle_count = 1;
     p->idle[0] = p->first;
-    p->opts.device = NULL; /* the caller's string */
+    /* lanes ask the first one for its device; this is the caller's string */
+    p->opts.device = NULL;
     return HONE_OK;
 }
 
@@ -228,6 +230,7 @@ int hone_predictor_top(const float *probability, int classes, int count, int *be
             if (!(x > before || (before != before && x == x))) break;
         }
         if (at == count) continue;
+        /* the last of a full list falls off */
         if (filled < count) filled++;
         memmove(best + at + 1, best + at, (size_t)(filled - 1 - at) * sizeof *best);
         best[at] = c;

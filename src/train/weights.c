@@ -129,10 +129,12 @@ static const char *closest_in_file(hone_model *m, const hone_safetensors *file, 
     int count = hone_safetensors_count(file), free_count = 0;
     const char **names = malloc(((size_t)count + 1) * sizeof *names), *close = NULL;
     size_t n = strlen(name);
+    /* what is claimed already is out of the race, and can make no tie */
     for (int k = 0; k < count && names; k++) {
         const char *other = hone_safetensors_blob(file, k)->name;
         if (!hone_model_find_param(m, other)) names[free_count++] = other;
     }
+    /* a typo first, then a wrapper's prefix */
     if (names) close = hone_did_you_mean(name, names, free_count);
     for (int k = 0; k < free_count && !close; k++) {
         size_t length = strlen(names[k]);
@@ -172,6 +174,7 @@ static hone_status sum_colours(hone_param *p, const hone_blob *b, const char *na
     if (!all) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for %s", name, p->name);
     bool real = to_floats(b, all, 3 * p->count);
     for (int64_t k = 0; k < p->count && real; k++) {
+        /* filter o, place i of the window: three planes of `window` values each */
         const float *rgb = all + k / window * 3 * window + k % window;
         p->value[k] = rgb[0] + rgb[window] + rgb[2 * window];
     }
@@ -268,6 +271,7 @@ static const char *note_unused(hone_model *m, const hone_safetensors *file, bool
         if (n > tail && strcmp(name + n - tail, counter) == 0) continue;
         r->unused++;
         if (!first) first = name;
+        /* a file of another net would fill the screen */
         if (listed == LISTED) {
             more++;
             continue;
