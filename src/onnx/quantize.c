@@ -84,7 +84,7 @@ hone_status hone_onnx_ranges(const hone_onnx *m, const hone_onnx_samples *s, int
 {
     hone_backend *b = NULL;
     hone_onnx_run *r = NULL;
-    float *range = malloc(((size_t)m->node_count + 1) * 2 * sizeof *range);
+    float *range = calloc((size_t)m->node_count + 1, 2 * sizeof *range);
     if (!range) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     for (int k = 0; k < 2 * m->node_count; k++) range[k] = NAN;
     hone_status status = hone_backend_open("cpu", threads, &b);

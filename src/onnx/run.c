@@ -265,13 +265,13 @@ hone_status hone_onnx_launch(hone_backend *b, hone_op op, const hone_attrs *attr
     if (n && hone_tensor_count(&g->tensor[n->out[0]]) != out_count)
         status = hone_fail(HONE_ERR_DATA, NULL, "ONNX: %s gives another size than its operator", hone_op_name(op));
     bool prepared = false; /* release only what prepare made */
-    if (status == HONE_OK && kernel->prepare) {
+    if (n && status == HONE_OK && kernel->prepare) {
         status = kernel->prepare(b, g, n);
         prepared = status == HONE_OK;
     }
-    if (status == HONE_OK && n->work_bytes && !(l.work = hone_onnx_aligned(n->work_bytes)))
+    if (n && status == HONE_OK && n->work_bytes && !(l.work = hone_onnx_aligned(n->work_bytes)))
         status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for a kernel's scratch");
-    if (status == HONE_OK) {
+    if (n && status == HONE_OK) {
         l.node = n;
         for (int k = 0; k < n->in_count; k++) {
             if (n->in[k] == HONE_NONE) continue;

@@ -259,10 +259,11 @@ static hone_status unary(hone_onnx_call *c)
 static hone_status clip(hone_onnx_call *c)
 {
     float least = -INFINITY, most = INFINITY; /* no bound */
-    for (int k = 0; k < 3; k++) {
+    HONE_TRY(hone_onnx_call_want(c, 0, HONE_ONNX_FLOAT));
+    for (int k = 1; k < 3; k++) {
         if (!c->in[k]) continue;
         HONE_TRY(hone_onnx_call_want(c, k, HONE_ONNX_FLOAT));
-        if (k && c->in[k]->count != 1) return hone_onnx_call_fail(c, "a bound that is no scalar");
+        if (c->in[k]->count != 1) return hone_onnx_call_fail(c, "a bound that is no scalar");
     }
     if (c->in[1]) least = *(const float *)c->in[1]->data;
     if (c->in[2]) most = *(const float *)c->in[2]->data;
@@ -339,7 +340,7 @@ static hone_status scales(const hone_onnx_call *c, int64_t *channels, int64_t *i
 /* y = saturate(round(x / scale) + zero), halves to even. */
 static hone_status quantize(hone_onnx_call *c)
 {
-    int64_t channels, inner;
+    int64_t channels = 1, inner = 1;
     HONE_TRY(scales(c, &channels, &inner));
     HONE_TRY(hone_onnx_call_want(c, 0, HONE_ONNX_FLOAT));
     int64_t type = c->in[2] ? c->in[2]->type : HONE_ONNX_UINT8; /* that of the zero point */
@@ -355,7 +356,7 @@ static hone_status quantize(hone_onnx_call *c)
 /* y = (x - zero) scale. */
 static hone_status dequantize(hone_onnx_call *c)
 {
-    int64_t channels, inner;
+    int64_t channels = 1, inner = 1;
     HONE_TRY(scales(c, &channels, &inner));
     HONE_TRY(hone_onnx_call_out(c, HONE_ONNX_FLOAT, c->in[0]->rank, c->in[0]->dim));
     for (int64_t k = 0; k < c->out.count; k++) {

@@ -19,7 +19,7 @@ static hone_status reshape(hone_onnx_call *c)
     int rank, open = -1;
     HONE_TRY(hone_onnx_call_list(c, NULL, 1, &rank, dim));
     for (int k = 0; k < rank; k++) {
-        if (dim[k] == 0 && k < c->in[0]->rank) dim[k] = c->in[0]->dim[k];
+        if (k < c->in[0]->rank && dim[k] == 0) dim[k] = c->in[0]->dim[k];
         if (dim[k] == -1 && open < 0) open = k;
         else if (dim[k] < 0 || __builtin_mul_overflow(known, dim[k], &known))
             return hone_onnx_call_fail(c, "an impossible shape");
@@ -139,7 +139,7 @@ static void steps_of(const hone_onnx_array *a, int64_t *step)
 /* Every axis once; the order is refused where one is missing or named twice. */
 static hone_status transpose(hone_onnx_call *c)
 {
-    int64_t perm[HONE_ONNX_RANK], dim[HONE_ONNX_RANK], own[HONE_ONNX_RANK], step[HONE_ONNX_RANK];
+    int64_t perm[HONE_ONNX_RANK], dim[HONE_ONNX_RANK] = {0}, own[HONE_ONNX_RANK] = {0}, step[HONE_ONNX_RANK] = {0};
     int count, rank = c->in[0]->rank;
     unsigned seen = 0; /* bit k: axis k has its place */
     HONE_TRY(hone_onnx_call_list(c, "perm", -1, &count, perm));
@@ -159,7 +159,7 @@ static hone_status transpose(hone_onnx_call *c)
 /* To a shape that the operand broadcasts to, one with it. */
 static hone_status expand(hone_onnx_call *c)
 {
-    int64_t dim[HONE_ONNX_RANK], own[HONE_ONNX_RANK], step[HONE_ONNX_RANK] = {0};
+    int64_t dim[HONE_ONNX_RANK] = {0}, own[HONE_ONNX_RANK] = {0}, step[HONE_ONNX_RANK] = {0};
     int rank;
     HONE_TRY(hone_onnx_call_list(c, NULL, 1, &rank, dim));
     if (rank < c->in[0]->rank) return hone_onnx_call_fail(c, "fewer axes than the operand has");
@@ -179,7 +179,8 @@ static hone_status expand(hone_onnx_call *c)
 static hone_status slice(hone_onnx_call *c)
 {
     const hone_onnx_array *x = c->in[0];
-    int64_t from[HONE_ONNX_RANK], to[HONE_ONNX_RANK], axes[HONE_ONNX_RANK], dim[HONE_ONNX_RANK], step[HONE_ONNX_RANK];
+    int64_t from[HONE_ONNX_RANK], to[HONE_ONNX_RANK], axes[HONE_ONNX_RANK], dim[HONE_ONNX_RANK],
+        step[HONE_ONNX_RANK] = {0};
     int starts, ends, count;
     int64_t at = 0;
     HONE_TRY(hone_onnx_call_list(c, NULL, 1, &starts, from));
@@ -247,7 +248,7 @@ static hone_status concat(hone_onnx_call *c)
     HONE_TRY(hone_onnx_call_out(c, c->in[0]->type, rank, dim));
     size_t bytes = hone_onnx_type_bytes(c->out.type);
     for (int k = 0; k < axis; k++) outer *= dim[k];
-    if (!c->out.count) return HONE_OK;
+    if (!c->out.count || !outer) return HONE_OK;
     for (int i = 0; i < c->node->in_count; i++) {
         size_t run = outer ? (size_t)(c->in[i]->count / outer) * bytes : 0,
                whole = (size_t)(c->out.count / outer) * bytes;

@@ -71,7 +71,7 @@ static hone_status read_window(const hone_onnx_call *c, hone_window *w)
     int32_t *to[3] = {w->kernel, w->stride, w->dilation}; /* in the order of the names */
     int64_t list[HONE_ONNX_RANK];
     int count;
-    *w = (hone_window){.groups = 1};
+    *w = (hone_window){.kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 1};
     for (int k = 0; k < 4; k++) {
         HONE_TRY(hone_onnx_call_list(c, name[k], -1, &count, list));
         if (count < 0 && k != 0) count = 0;
