@@ -20,7 +20,7 @@
 
 enum { VOCAB = 17, LONGEST = 130, BATCH = 4, LIVE = 137, CLASSES = 3 };
 static const int32_t offsets[BATCH + 1] = {0, 0, 1, 8, LIVE};
-static const page_input TEXTS = {.classes = CLASSES, .seed = 7, .vocab = VOCAB, .max_length = LONGEST};
+static const hone_preprocess TEXTS = {.vocab = VOCAB, .max_length = LONGEST};
 
 /* sparse: false, so that the table has a gradient that can be read. */
 static hone_model *make_model(const char *norm, double dropout)
@@ -32,7 +32,7 @@ static hone_model *make_model(const char *norm, double dropout)
              "encoder: {name: blocks, layers: 2, heads: 3, ff: 20, norm: %s, dropout: %g}, layernorm: {name: norm}, "
              "pool: mean, linear: {name: head, out: classes}]}",
              norm, dropout);
-    OK(page_model(page, TEXTS, &m));
+    OK(page_model_of(page, &TEXTS, CLASSES, 7, &m));
     for (int k = 0; k < hone_model_param_count(m); k++) { /* value() of make_encoder.py */
         hone_param *p = hone_model_param(m, k);
         double size = p->rank > 1 ? 0.4 : 0.1, center = p->rank == 1 && strstr(p->name, "weight") ? 1 : 0;
@@ -175,7 +175,7 @@ static void test_encoder_layer(void **state)
 static void refuse(const char *page, const char *part)
 {
     hone_model *m = NULL;
-    assert_int_equal(page_model(page, TEXTS, &m), HONE_ERR_USAGE);
+    assert_int_equal(page_model_of(page, &TEXTS, CLASSES, 7, &m), HONE_ERR_USAGE);
     if (!strstr(hone_error_message(), part)) fail_msg("'%s' lacks '%s'", hone_error_message(), part);
 }
 
