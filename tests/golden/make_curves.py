@@ -134,13 +134,8 @@ def no_decay(name, p):
     return p.ndim == 1  # biases and norm parameters; hone spares the same ones
 
 
-def run(make, channels, size, batch, opt, smoothing, weights, clip, dtype=torch.float32):
-    torch.manual_seed(0)
-    net = make().to(dtype).train()
-    with torch.no_grad():
-        for name, v in net.state_dict().items():
-            if not name.endswith("num_batches_tracked"):
-                v.copy_(fill(name, tuple(v.shape)))
+def train(net, logits, labels, opt, smoothing, weights, clip, dtype):
+    """20 steps over ten batches, twice; logits(k) and labels(k) of batch k."""
     groups = [dict(params=[p for n, p in net.named_parameters() if not no_decay(n, p)], weight_decay=opt["weight_decay"]),
               dict(params=[p for n, p in net.named_parameters() if no_decay(n, p)], weight_decay=0.0)]
     if opt["name"] == "sgd":
@@ -148,18 +143,30 @@ def run(make, channels, size, batch, opt, smoothing, weights, clip, dtype=torch.
     else:
         optimizer = torch.optim.AdamW(groups, lr=opt["lr"])
     w = torch.tensor(weights, dtype=dtype) if weights else None
-    x, y = data(channels, size, STEPS // 2 * batch)  # two epochs of ten batches, in file order
     losses = []
     for step in range(STEPS):
         k = step % (STEPS // 2)
-        xb, yb = x[k * batch:(k + 1) * batch].to(dtype), y[k * batch:(k + 1) * batch]
-        loss = F.cross_entropy(net(xb), yb, weight=w, label_smoothing=smoothing)
+        loss = F.cross_entropy(logits(k), labels(k), weight=w, label_smoothing=smoothing)
         optimizer.zero_grad()
         loss.backward()
         if clip:
             nn.utils.clip_grad_norm_(net.parameters(), clip)
         optimizer.step()
         losses.append(loss.item())
+    return losses
+
+
+def run(make, channels, size, batch, opt, smoothing, weights, clip, dtype=torch.float32):
+    torch.manual_seed(0)
+    net = make().to(dtype).train()
+    with torch.no_grad():
+        for name, v in net.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                v.copy_(fill(name, tuple(v.shape)))
+    x, y = data(channels, size, STEPS // 2 * batch)  # two epochs of ten batches, in file order
+    x = x.to(dtype)
+    losses = train(net, lambda k: net(x[k * batch:(k + 1) * batch]), lambda k: y[k * batch:(k + 1) * batch], opt, smoothing,
+                   weights, clip, dtype)
     shapes = {n: list(v.shape) for n, v in net.state_dict().items() if not n.endswith("num_batches_tracked")}
     return losses, shapes
 
@@ -178,4 +185,5 @@ def main():
     print()
 
 
-main()
+if __name__ == "__main__":
+    main()
