@@ -91,12 +91,14 @@ static hone_status emit_step(const hone_model *m, hone_emit *e, const hone_model
     hone_value v = {.t = text ? io->token : io->image, .ragged = text};
     e->step = io->step;
     e->offset = io->offset;
+    e->type = HONE_NONE;
     e->vocab = m->pre.vocab;
     e->longest = m->pre.max_length;
     HONE_TRY(hone_emit_list(e, &m->tree.top, &v));
     e->g->layer = -1;
     HONE_TRY(check_logits(m, e, &v));
     io->logits = v.t;
+    io->type = e->type;
     return add_loss(e->g, m->classes, o, io);
 }
 

@@ -45,6 +45,7 @@ typedef struct hone_emit {
     hone_tid offset; /* text: where texts begin (N + 1)  */
     int64_t longest; /* text: tokens, what is longer was cut; 0: no limit */
     int64_t vocab;   /* text: ids are below it           */
+    hone_tid type;   /* text: segments (T), once a layer reads them */
 } hone_emit;
 
 /* Emits a list of layers in order. */
@@ -102,8 +103,10 @@ hone_status hone_emit_scale_shift(hone_emit *e, const hone_layer *l, const char 
                                   hone_value *v) HONE_MUST_USE; /* layernorm */
 /* Dropout (or drop_path) with the next stream; nothing in EVAL or where p is 0. */
 hone_status hone_emit_drop(hone_emit *e, const hone_layer *l, hone_op op, double p, hone_value *v) HONE_MUST_USE;
-/* qkv, attention, proj: parameters PATH.PREFIXqkv.*, PATH.PREFIXproj.*. */
-hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefix, hone_value *v) HONE_MUST_USE;
+/* qkv, attention, proj: parameters PATH.PREFIXqkv.*, PATH.PREFIXproj.* (names 0), or three products apart and the words of
+ * BERT (1) or DistilBERT (2). */
+hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefix, int names,
+                            hone_value *v) HONE_MUST_USE;
 
 /* --- the emitters, by layer ----------------------------------------------------------------------- */
 #define HONE_EMITTER(name) hone_status hone_emit_##name(hone_emit *e, const hone_layer *l, hone_value *v)
@@ -134,6 +137,7 @@ HONE_EMITTER(encoder);
 HONE_EMITTER(pool);
 HONE_EMITTER(embedding);
 HONE_EMITTER(embedding_bag);
+HONE_EMITTER(token_type);
 HONE_EMITTER(conv1d);
 HONE_EMITTER(gru);
 HONE_EMITTER(bigru);

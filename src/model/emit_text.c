@@ -43,3 +43,25 @@ HONE_EMITTER(embedding_bag)
     v->ragged = false;
     return hone_emit_node(e, l, HONE_OP_embedding_bag, (hone_tid[]){table, v->t, e->offset}, &attr, 1u, false, v);
 }
+
+/* (T, C) + a row of the table (count, C) by the segment of each token: 0 for single texts. The input is made when the
+ * first layer asks for it, so that other nets do not carry it. */
+HONE_EMITTER(token_type)
+{
+    HONE_TRY(hone_emit_tokens(e, l, v));
+    if (!v->ragged) return hone_emit_fail(l, "take it out", "token types are of texts");
+    int64_t tokens = e->g->tensor[v->t].dim[0];
+    hone_value type = *v, sum = *v;
+    if (e->type == HONE_NONE)
+        HONE_TRY(hone_graph_tensor(e->g, "type", HONE_I32, HONE_ROLE_INPUT, 1, &tokens, &e->type));
+    hone_param_spec s = {.suffix = "weight", .role = HONE_ROLE_PARAM, .rank = 2, .decay = true};
+    s.dim[0] = l->args.length;
+    s.dim[1] = hone_emit_width(e, v);
+    s.fill = table_fill(l, s.dim[0], s.dim[1]);
+    hone_tid table;
+    HONE_TRY(hone_emit_param(e, l, &s, &table));
+    HONE_TRY(hone_emit_node(e, l, HONE_OP_embedding, (hone_tid[]){table, e->type, e->offset}, NULL, 1u, false, &type));
+    HONE_TRY(hone_emit_node(e, l, HONE_OP_add, (hone_tid[]){v->t, type.t}, NULL, 1u, true, &sum));
+    *v = sum;
+    return HONE_OK;
+}

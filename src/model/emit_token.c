@@ -140,22 +140,46 @@ HONE_EMITTER(position)
 
 /* --- attention ---------------------------------------------------------------------------------------------- */
 
-/* (B, T, C) or (T, C) -> the same; qkv is one product (.., 3C) = [q | k | v] as timm and nn.MultiheadAttention
- * store it. Dropout acts on the probabilities, inside the attention node. */
-hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefix, hone_value *v)
+/* Words of parameters: query, key, value, projection. timm and nn.MultiheadAttention store q, k, v as one product. */
+static const char *const head_names[][4] = {{"qkv.", NULL, NULL, "proj."},
+                                            {"self.query.", "self.key.", "self.value.", "output.dense."},
+                                            {"q_lin.", "k_lin.", "v_lin.", "out_lin."}};
+
+/* One product of the input: PATH.PREFIXname. */
+static hone_status emit_product(hone_emit *e, const hone_layer *l, const char *prefix, const char *name, int64_t out,
+                                bool mha, hone_value *v)
+{
+    char full[96];
+    bool zero_bias = l->args.init.kind == HONE_INIT_DEFAULT; /* as nn.MultiheadAttention */
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    hone_linear_spec s = {.prefix = full, .out = out, .bias = l->args.bias, .torch_mha = mha, .zero_bias = zero_bias};
+    return hone_emit_dense(e, l, &s, v);
+}
+
+/* (.., C) -> (.., 3C) = [q | k | v]: one product, or three that are put side by side where files name them apart. */
+static hone_status emit_qkv(hone_emit *e, const hone_layer *l, const char *prefix, int names, hone_value *v)
+{
+    int64_t c = hone_emit_width(e, v);
+    if (names == 0) return emit_product(e, l, prefix, head_names[0][0], 3 * c, true, v);
+    hone_value input = *v;
+    HONE_TRY(emit_product(e, l, prefix, head_names[names][0], c, false, v));
+    for (int k = 1; k < 3; k++) {
+        hone_value part = input;
+        hone_attrs attr = {.concat = {.left = (int32_t)(k * c)}};
+        HONE_TRY(emit_product(e, l, prefix, head_names[names][k], c, false, &part));
+        HONE_TRY(hone_emit_node(e, l, HONE_OP_concat, (hone_tid[]){v->t, part.t}, &attr, 1u, false, v));
+    }
+    return HONE_OK;
+}
+
+/* (B, T, C) or (T, C) -> the same. Dropout acts on the probabilities, inside the attention node. */
+hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefix, int names, hone_value *v)
 {
     int64_t c = hone_emit_width(e, v), heads = l->args.heads;
-    char qkv[64], proj[64];
-    snprintf(qkv, sizeof qkv, "%sqkv.", prefix);
-    snprintf(proj, sizeof proj, "%sproj.", prefix);
     if (c % heads)
         return hone_emit_fail(l, "choose heads that divide the width", "%lld heads do not divide a width of %lld",
                               (long long)heads, (long long)c);
-    bool zero_bias = l->args.init.kind == HONE_INIT_DEFAULT; /* as nn.MultiheadAttention */
-    hone_linear_spec in = {
-        .prefix = qkv, .out = 3 * c, .bias = l->args.bias, .torch_mha = true, .zero_bias = zero_bias};
-    hone_linear_spec out = {.prefix = proj, .out = c, .bias = l->args.bias, .zero_bias = zero_bias};
-    HONE_TRY(hone_emit_dense(e, l, &in, v));
+    HONE_TRY(emit_qkv(e, l, prefix, names, v));
     hone_attrs attr = {.attention = {.heads = (int32_t)heads}};
     /* a stream is given out only where it is used, so EVAL and p = 0 number alike */
     bool drops = e->mode == HONE_MODE_TRAIN && l->args.p > 0;
@@ -168,14 +192,14 @@ hone_status hone_emit_heads(hone_emit *e, const hone_layer *l, const char *prefi
         HONE_TRY(
             hone_emit_node(e, l, HONE_OP_ragged_attention, (hone_tid[]){v->t, e->offset, step}, &attr, ~0u, false, v));
     else HONE_TRY(hone_emit_node(e, l, HONE_OP_attention, (hone_tid[]){v->t, step}, &attr, ~0u, false, v));
-    return hone_emit_dense(e, l, &out, v);
+    return emit_product(e, l, prefix, head_names[names][3], c, false, v);
 }
 
 /* Self-attention over all tokens of a sample or text, without mask. */
 HONE_EMITTER(attention)
 {
     HONE_TRY(hone_emit_tokens(e, l, v));
-    return hone_emit_heads(e, l, "", v);
+    return hone_emit_heads(e, l, "", (int)l->args.form, v);
 }
 
 /* --- the encoder ---------------------------------------------------------------------------------------------- */
@@ -208,7 +232,7 @@ static hone_status emit_half(hone_emit *e, const hone_layer *l, const char *pref
     snprintf(norm, sizeof norm, "%snorm%d.", prefix, half);
     snprintf(branch, sizeof branch, "%s%s", prefix, half == 1 ? "attn." : "");
     if (pre) HONE_TRY(hone_emit_scale_shift(e, l, norm, l->args.eps, v));
-    HONE_TRY(half == 1 ? hone_emit_heads(e, l, branch, v) : emit_feed_forward(e, l, branch, v));
+    HONE_TRY(half == 1 ? hone_emit_heads(e, l, branch, 0, v) : emit_feed_forward(e, l, branch, v));
     HONE_TRY(hone_emit_drop(e, l, HONE_OP_dropout, l->args.p, v));
     HONE_TRY(add_values(e, l, &input, v));
     return pre ? HONE_OK : hone_emit_scale_shift(e, l, norm, l->args.eps, v);

@@ -175,6 +175,21 @@ bool hone_is_component(const char *name)
     return n > 0 && n < HONE_COMPONENT_BYTES;
 }
 
+/* Components with dots between them: two levels of a path at once, where siblings share the first. */
+static bool is_name(const char *name)
+{
+    char part[HONE_COMPONENT_BYTES];
+    if (strlen(name) >= sizeof part) return false;
+    for (const char *at = name;; at++) {
+        size_t n = strcspn(at, ".");
+        memcpy(part, at, n);
+        part[n] = '\0';
+        if (!hone_is_component(part)) return false;
+        at += n;
+        if (!*at) return true;
+    }
+}
+
 /* A path that would not fit is told and cut, so that expansion can go on to find more mistakes. */
 void hone_expand_set_name(hone_expander *x, hone_level *lv, hone_layer *l, const char *name, const hone_yaml *at)
 {
@@ -206,7 +221,7 @@ void hone_expand_name(hone_expander *x, hone_level *lv, hone_layer *l, hone_ref 
     hone_ref r = hone_expand_resolve(x, (hone_ref){given, value.scope}, kind);
     /* `~` or nothing: no level */
     bool is_null = r.node && hone_yaml_null(r.node);
-    bool is_good = is_null || (r.node && r.node->kind == HONE_YAML_SCALAR && hone_is_component(r.node->text));
+    bool is_good = is_null || (r.node && r.node->kind == HONE_YAML_SCALAR && is_name(r.node->text));
     if (r.node && !is_good)
         hone_expand_mistake(x, given, kind, "name must be 1..%d letters, digits, _ or -, or ~ for no level",
                             HONE_COMPONENT_BYTES - 1);

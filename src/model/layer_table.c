@@ -76,6 +76,7 @@ static const hone_arg attention_args[] = {
     {"heads", HONE_ARG_COUNT_, AT(heads), NULL, NULL},
     {"dropout", HONE_ARG_CHANCE, AT(p), "0", NULL},
     {"bias", HONE_ARG_BOOL, AT(bias), "true", NULL},
+    {"names", HONE_ARG_WORD, AT(form), "timm", "timm|bert|distilbert"}, /* in the order of emit_token.c */
     INIT_ARG,
 };
 /* norm: pre is norm_first=True; act's words are in the order of emit_feed_forward's table. */
@@ -118,6 +119,12 @@ static const hone_arg embedding_args[] = {
     INIT_ARG,
 };
 
+/* BERT has two: of the first text and of the second. */
+static const hone_arg token_type_args[] = {
+    {"count", HONE_ARG_COUNT_, AT(length), "2", NULL},
+    INIT_ARG,
+};
+
 /* Order is of no meaning but for suggestions, where the first of equals is not chosen at all. */
 const hone_layer_type hone_layer_table[] = {
     /* what learns, and what normalises what was learned */
@@ -152,6 +159,7 @@ const hone_layer_type hone_layer_table[] = {
     {LEAF(encoder, NULL), WITH(encoder_args, hone_emit_encoder)},
     {LEAF(pool, "kind"), WITH(pool_args, hone_emit_pool)},
     {LEAF(embedding, "dim"), WITH(embedding_args, hone_emit_embedding)},
+    {LEAF(token_type, "count"), WITH(token_type_args, hone_emit_token_type)},
     {LEAF(embedding_bag, "dim"), WITH(embedding_bag_args, hone_emit_embedding_bag)},
     {LEAF(conv1d, "out"), WITH(conv1d_args, hone_emit_conv1d)},
     {LEAF(gru, "hidden"), WITH(gru_args, hone_emit_gru)},

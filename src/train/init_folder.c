@@ -42,12 +42,14 @@ static hone_status facts_of(const hone_model *m, facts *out)
     HONE_TRY(hone_model_build(m, &o, &g, &io));
     for (hone_nid k = 0; k < g->node_count; k++) {
         const hone_node *n = &g->node[k];
-        if (n->op == HONE_OP_attention) {
+        if (n->op == HONE_OP_attention || n->op == HONE_OP_ragged_attention) {
             out->heads = n->attr.attention.heads;
             out->layers++;
         }
         if (n->op == HONE_OP_layernorm) out->eps = (double)n->attr.norm.eps;
-        if (n->op == HONE_OP_gelu || n->op == HONE_OP_gelu_tanh || n->op == HONE_OP_relu || n->op == HONE_OP_silu)
+        bool act =
+            n->op == HONE_OP_gelu || n->op == HONE_OP_gelu_tanh || n->op == HONE_OP_relu || n->op == HONE_OP_silu;
+        if (act && out->act == HONE_OP_COUNT) /* the first: heads have others */
             out->act = n->op;
     }
     hone_graph_free(g);
