@@ -21,6 +21,7 @@
 #include "train/saved.h"
 #include "train/text.h"
 
+/* tests/golden/bert.json: names and shapes, texts, ids, logits and losses of each case. */
 static json_t *golden;
 
 /* As people have it: a body's names without the prefix and norms in the old words where `old`. */
@@ -64,6 +65,7 @@ static void write_folder(const char *dir, json_t *shapes, bool old)
     free(blob);
 }
 
+/* All cases have the column; only pairs name it in the page. */
 static void write_texts(const char *dir, json_t *c)
 {
     hone_text t = {0};
@@ -152,6 +154,7 @@ static double logits_apart(const char *dir, json_t *c, int64_t room)
             type[offset[k] + i] = i >= what.second;
         }
     }
+    /* the loop above has checked that the ids are those of `transformers`; now what the net makes of them */
     hone_backend *b;
     hone_graph *g;
     hone_program *p;
@@ -183,6 +186,7 @@ static double logits_apart(const char *dir, json_t *c, int64_t room)
     return worst;
 }
 
+/* MiniLM comes in the old words of norms, so that both spellings are read. */
 static void check(const char *kind)
 {
     const char *dir = scratch_make();
@@ -198,6 +202,7 @@ static void check(const char *kind)
     scratch_remove(dir);
 }
 
+/* Pairs with token types and a pooler; no token types and a head of two layers; a body without prefix and the mean. */
 static void test_bert(void **state) { (void)state, check("bert"); }
 static void test_distilbert(void **state) { (void)state, check("distilbert"); }
 static void test_minilm(void **state) { (void)state, check("minilm"); }

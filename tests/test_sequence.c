@@ -22,6 +22,7 @@
 #include "support/scratch.h"
 #include "train/text.h"
 
+/* A folder a test: data, runs and what is kept beside the data. */
 static int make_scratch(void **state) { return (*state = scratch_make()) ? 0 : -1; }
 
 static int remove_scratch(void **state)
@@ -45,6 +46,7 @@ static void write_table(const char *dir, const char *name, int rows, uint32_t st
     hone_text_free(&t);
 }
 
+/* Told to stop at a step; notes are kept to see what was said. */
 typedef struct watch {
     volatile int stop;
     int64_t stop_at; /* 0: never */
@@ -84,11 +86,13 @@ static hone_status train(const char *dir, const char *out, const char *text, con
     return status;
 }
 
+/* The same where nothing may go wrong. */
 static void trained(const char *dir, const char *out, const char *text, const char *model, const char *more, watch *w)
 {
     if (train(dir, out, text, model, more, w) != HONE_OK) fail_msg("%s: %s", out, hone_error_message());
 }
 
+/* Byte by byte: what a promise of equal runs means. */
 static bool same_file(const char *dir, const char *a, const char *b, const char *name)
 {
     char *x, *y;
@@ -112,6 +116,7 @@ static void write_both(const char *dir, int rows)
 
 /* --- batches under a budget ------------------------------------------------------------------------------------ */
 
+/* The table read as pairs; the model of the page is not built. */
 static hone_data *open_pairs(const char *dir)
 {
     hone_config *c;
@@ -172,6 +177,7 @@ static int32_t check_batch(const hone_batch *b, const hone_loader_opts *o, int *
     return b->sample[0];
 }
 
+/* Every sample once an epoch, never over the budget, other orders in other epochs, and a seek that lands there. */
 static void test_budget(void **state)
 {
     enum { ROWS = 200, EPOCHS = 3 };
@@ -242,6 +248,7 @@ static void test_budget_resumes(void **state)
 
 /* --- ids beside the data --------------------------------------------------------------------------------------------- */
 
+/* Flips the lowest bit of one byte. */
 static void touch_byte(const char *path, long at)
 {
     FILE *f = fopen(path, "r+b");
@@ -253,6 +260,7 @@ static void touch_byte(const char *path, long at)
     fclose(f);
 }
 
+/* A cache changes the time of a run and nothing else: without one, made, read, damaged, of other rows. */
 static void test_cache(void **state)
 {
     watch w = {0};
@@ -285,6 +293,7 @@ static void test_cache(void **state)
 
 /* --- rates by layer ----------------------------------------------------------------------------------------------------- */
 
+/* One array of a file; free() it. */
 static float *read_array(const char *dir, const char *file, const char *name, int64_t *count)
 {
     hone_safetensors *s;
@@ -315,6 +324,7 @@ static double share_of(const char *dir, const char *name)
     return way[1] / way[0];
 }
 
+/* One step of AdamW moves every weight by its rate: what a layer moved is its share of the rate. */
 static void test_layer_decay(void **state)
 {
     watch w = {0};
@@ -388,6 +398,7 @@ static void write_folder(const char *dir, const char *config)
 
 static const char fits[] = "{\"model_type\": \"bert\", \"layer_norm_eps\": 1e-12, \"hidden_act\": \"gelu\"}";
 
+/* Notes are what a user sees of an import, so they are part of it. */
 static void said(const watch *w, const char *text)
 {
     if (!w->notes.data || !strstr(w->notes.data, text)) fail_msg("not said: %s; but:\n%s", text, w->notes.data);
