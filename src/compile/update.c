@@ -59,6 +59,7 @@ static float rate_of(const hone_tensor *t) { return t->lr_scale != 0 ? t->lr_sca
 static hone_status add_segment(hone_program *p, int64_t begin, int64_t end, bool decay, float rate)
 {
     int64_t size = (int64_t)hone_dtype_bytes(real_of(p));
+    /* NULL for the first one */
     hone_segment *last = p->segment_count ? &p->segment[p->segment_count - 1] : NULL;
     if (last && last->decay == decay && last->lr_scale == rate && last->begin + last->count == begin / size) {
         last->count += (end - begin) / size;

@@ -118,6 +118,7 @@ static hone_status gather_tokens(hone_loader *l, hone_batch *b)
 static void fill_up(hone_loader *l, const hone_batch *b)
 {
     for (int i = 0; i < l->order.batch; i++) {
+        /* no ids from here on: ragged kernels see rows of length 0 */
         bool there = i < b->count;
         if (!there) l->label[i] = 0;
         if (!there) l->offset[i + 1] = l->offset[b->count];

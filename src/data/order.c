@@ -43,6 +43,7 @@ hone_status hone_order_budget(hone_order *o, const int64_t *offset, int64_t budg
     if (o->shuffle) hone_shuffle(o->seed, -1, o->count, o->sample); /* -1: the order of no epoch */
     else
         for (int64_t i = 0; i < o->count; i++) o->sample[i] = (int32_t)i;
+    /* counted first, then cut: the number of batches is known only by cutting */
     o->batches = cut(o, offset, budget, NULL);
     o->first = malloc(((size_t)o->batches + 1) * sizeof *o->first);
     o->turn = malloc((size_t)o->batches * sizeof *o->turn);

@@ -51,6 +51,7 @@ HONE_EMITTER(token_type)
     HONE_TRY(hone_emit_tokens(e, l, v));
     if (!v->ragged) return hone_emit_fail(l, "take it out", "token types are of texts");
     int64_t tokens = e->g->tensor[v->t].dim[0];
+    /* both are rows of the same texts as v */
     hone_value type = *v, sum = *v;
     if (e->type == HONE_NONE)
         HONE_TRY(hone_graph_tensor(e->g, "type", HONE_I32, HONE_ROLE_INPUT, 1, &tokens, &e->type));

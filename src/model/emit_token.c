@@ -161,6 +161,7 @@ static hone_status emit_qkv(hone_emit *e, const hone_layer *l, const char *prefi
 {
     int64_t c = hone_emit_width(e, v);
     if (names == 0) return emit_product(e, l, prefix, head_names[0][0], 3 * c, true, v);
+    /* v becomes q, then [q | k], then [q | k | v]; all three are products of the same input */
     hone_value input = *v;
     HONE_TRY(emit_product(e, l, prefix, head_names[names][0], c, false, v));
     for (int k = 1; k < 3; k++) {

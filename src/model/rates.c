@@ -31,6 +31,7 @@ static bool begins(const hone_model *m, int k, int last)
     return n != block_bytes(other) || strncmp(name, other, n) != 0;
 }
 
+/* Two passes: how many blocks there are, and where the last one ends, must be known before the first rate. */
 hone_status hone_model_layer_decay(hone_model *m, double decay)
 {
     int blocks = 0, last = -1;

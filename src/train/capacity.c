@@ -14,8 +14,10 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Up to the grain; a set of empty texts still needs room for one. */
 static int64_t rounded(int64_t tokens) { return tokens < 1 ? GRAIN : (tokens + GRAIN - 1) / GRAIN * GRAIN; }
 
+/* Few sizes serve many batches: each is compiled once. */
 int64_t hone_capacity_of(int64_t tokens)
 {
     int64_t room = 64;
@@ -41,6 +43,7 @@ static hone_status measure(hone_dataset *d, const hone_loader_opts *o, int64_t *
 {
     hone_loader *l;
     *count = 0;
+    /* a loader of its own: the one that trains has not begun yet, and its place must not move */
     HONE_TRY(hone_loader_open(d, o, &l));
     hone_status status = HONE_OK;
     int64_t batches = hone_loader_batches(l);
@@ -65,6 +68,7 @@ static void quantiles(const int64_t *sum, int count, hone_capacities *out)
     }
 }
 
+/* Lengths first (the worst case is theirs), then batches as they come. */
 hone_status hone_capacities_find(hone_dataset *d, const hone_loader_opts *o, hone_capacities *out)
 {
     const int64_t *offset = hone_dataset_token_offsets(d);

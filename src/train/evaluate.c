@@ -51,6 +51,7 @@ static hone_status collect(const hone_pass_program *w, const hone_batch *b, floa
                            hone_evaluation *e)
 {
     size_t rows = (size_t)w->batch, classes = (size_t)e->classes;
+    /* the whole batch is read, as programs give whole tensors; its rows alone are kept */
     float *loss = probability + rows * classes; /* (batch): what fills a batch up has one, too */
     HONE_TRY(hone_program_read(w->program, w->io.probability, probability, rows * classes * sizeof(float)));
     HONE_TRY(hone_program_read(w->program, w->io.row_loss, loss, rows * sizeof(float)));

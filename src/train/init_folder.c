@@ -38,6 +38,7 @@ static hone_status facts_of(const hone_model *m, facts *out)
     o.pool_w = pre->width;
     hone_graph *g = NULL;
     hone_model_io io;
+    /* the smallest graph of the net; attributes do not depend on the batch */
     *out = (facts){.act = HONE_OP_COUNT};
     HONE_TRY(hone_model_build(m, &o, &g, &io));
     for (hone_nid k = 0; k < g->node_count; k++) {
@@ -85,6 +86,7 @@ static hone_status compare(hone_trainer *t, const char *file, const json_t *o, c
     const json_t *heads = either(o, "num_attention_heads", "n_heads"), *act = either(o, "hidden_act", "activation");
     const json_t *layers = either(o, "num_hidden_layers", "n_layers"), *eps = json_object_get(o, "layer_norm_eps");
     const json_t *position = json_object_get(o, "position_embedding_type");
+    /* what the file does not say, or the net does not have, is not compared */
     if (json_is_integer(heads) && f->heads && json_integer_value(heads) != f->heads)
         return OTHER_NET("%s: the model has %lld heads, the page %lld", file, (long long)json_integer_value(heads),
                          (long long)f->heads);
@@ -108,6 +110,7 @@ hone_status hone_init_check_net(hone_trainer *t, const char *folder)
     size_t bytes;
     facts f;
     if (!exists(folder, "config.json", &path)) return HONE_OK;
+    /* such files have a few kilobytes; the limit is for what is none */
     hone_status status = hone_file_read(path, 16 << 20, &text, &bytes);
     json_t *o = status == HONE_OK ? json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (status == HONE_OK && !json_is_object(o))

@@ -160,8 +160,7 @@ hone_program *hone_pass_each(const hone_pass *p, int k)
 static hone_pass_program *choose(hone_pass *p, const hone_batch *b)
 {
     hone_pass_program *w = b->count == p->full.batch || p->budget ? &p->full : &p->tail;
-    for (int k = 0; w != &p->tail && k < p->smaller_count && p->smaller[k].tokens >= b->tokens; k++)
-        w = &p->smaller[k];
+    for (int k = 0; w != &p->tail && k < p->smaller_count && p->smaller[k].tokens >= b->tokens; k++) w = &p->smaller[k];
     return w;
 }
 

@@ -109,6 +109,7 @@ static char *cache_path(const char *beside, const char *split)
 /* N-grams and characters are made as fast as a file of their ids is read. */
 static bool worth_keeping(const hone_tokenizer *t, const hone_texts *texts)
 {
+    /* both search a vocabulary for every word: several times what a read costs */
     hone_tokenizer_kind kind = hone_tokenizer_kind_of(t);
     return texts->count >= WORTH_KEEPING && (kind == HONE_TOKENIZER_WORDPIECE || kind == HONE_TOKENIZER_BPE);
 }
@@ -119,6 +120,7 @@ static hone_status encode(hone_text_side *s, const hone_texts *texts, int max_le
 {
     char *path = beside && worth_keeping(s->tokenizer, texts) ? cache_path(beside, split) : NULL;
     if (!path) return hone_tokenizer_encode_all(s->tokenizer, texts, max_length, threads, out);
+    /* of what is tokenized, not of the files: the rows of a split also depend on seed and columns */
     uint64_t fingerprint;
     hone_status status = hone_texts_fingerprint(texts, &fingerprint);
     if (status == HONE_OK)

@@ -91,6 +91,7 @@ static const char *without_base(const char *name)
 static bool same_name(const char *param, const char *array)
 {
     static const char *const word[2][2] = {{".weight", ".gamma"}, {".bias", ".beta"}};
+    /* prefixes off both sides: a file of the body fits a page with a head, and the other way round */
     const char *a = without_base(param), *b = without_base(array);
     if (strcmp(a, b) == 0) return true;
     for (int k = 0; k < 2; k++) {
