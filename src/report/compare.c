@@ -26,6 +26,7 @@ static void take_figures(hone_compared *r)
     r->behind_low = r->behind_high = NAN;
 }
 
+/* A folder without run.json is no run; one without an evaluation is, as of a run that still trains. */
 static hone_status open_one(const char *dir, hone_compared *r)
 {
     r->path = hone_strdup(dir);
@@ -79,6 +80,7 @@ hone_status hone_compare_open(const char *const *dir, int count, hone_comparison
     return status;
 }
 
+/* Fine on a half-opened one: what was not reached is zero. */
 void hone_compare_free(hone_comparison *c)
 {
     if (!c) return;
@@ -103,6 +105,7 @@ static const char *verdict(const hone_comparison *c, int k)
 
 /* --- for people ------------------------------------------------------------------------------------------------ */
 
+/* Of the column of runs: paths are as long as their users like. */
 static int width_of(const hone_comparison *c)
 {
     size_t width = 3;
@@ -110,6 +113,7 @@ static int width_of(const hone_comparison *c)
     return (int)width;
 }
 
+/* Figures that a run does not have are dashes, never zeros. */
 static void text_row(hone_text *t, const hone_comparison *c, int k, int width)
 {
     const hone_compared *r = &c->run[k];
@@ -138,6 +142,7 @@ static void text_differences(hone_text *t, const hone_comparison *c, const hone_
     }
 }
 
+/* Runs in the order given: a user who sorts them has a reason. */
 char *hone_compare_text(const hone_comparison *c)
 {
     hone_text t = {0};
@@ -156,8 +161,10 @@ char *hone_compare_text(const hone_comparison *c)
 
 /* --- for programs ---------------------------------------------------------------------------------------------- */
 
+/* JSON has no NaN. */
 static json_t *real_or_null(double v) { return isfinite(v) ? json_real(v) : json_null(); }
 
+/* Keys as in `hone eval --json`, where they mean the same. */
 static json_t *run_object(const hone_comparison *c, int k)
 {
     const hone_compared *r = &c->run[k];
@@ -175,6 +182,7 @@ static json_t *run_object(const hone_comparison *c, int k)
     return o;
 }
 
+/* A difference is a list in the order of the runs; null: the run does not have the key. */
 char *hone_compare_json(const hone_comparison *c)
 {
     hone_difference *d;
@@ -199,6 +207,7 @@ char *hone_compare_json(const hone_comparison *c)
 
 /* --- the page -------------------------------------------------------------------------------------------------- */
 
+/* The colour of the name is that of the curve. */
 static void html_row(hone_text *t, const hone_comparison *c, int k)
 {
     const hone_compared *r = &c->run[k];
@@ -214,6 +223,7 @@ static void html_row(hone_text *t, const hone_comparison *c, int k)
     hone_text_add(t, "<td>%s</td><td class=\"name\">%s</td></tr>\n", hone_count_text(r->step, text), verdict(c, k));
 }
 
+/* What the verdict means stands below the table, where it is read. */
 static void html_table(hone_text *t, const hone_comparison *c)
 {
     static const char *const head[] = {"run", "accuracy", "95 % interval", "n",      "loss",
@@ -254,6 +264,7 @@ static hone_status html_curves(hone_text *t, const hone_comparison *c)
     return status;
 }
 
+/* Whole values: the page has room, and may be scrolled. */
 static void html_differences(hone_text *t, const hone_comparison *c, const hone_difference *d, int count)
 {
     if (count == 0) return;
@@ -279,6 +290,7 @@ static void html_differences(hone_text *t, const hone_comparison *c, const hone_
     hone_text_add(t, "</table></div>\n");
 }
 
+/* The verdicts first; why they differ, behind the curves. */
 hone_status hone_compare_html(const hone_comparison *c, char **html)
 {
     hone_text t = {0};

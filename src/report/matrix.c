@@ -11,11 +11,13 @@ typedef struct pair {
     int64_t count;
 } pair;
 
+/* Anything that is no number counts as 0: the page must not fail on a report of another version. */
 static int64_t cell(const json_t *confusion, int r, int c)
 {
     return (int64_t)json_integer_value(json_array_get(json_array_get(confusion, (size_t)r), (size_t)c));
 }
 
+/* In the order of the matrix. */
 static const char *class_name(const json_t *report, int k)
 {
     const char *s =
@@ -23,6 +25,7 @@ static const char *class_name(const json_t *report, int k)
     return s ? s : "?";
 }
 
+/* Samples of a class. */
 static int64_t row_sum(const json_t *confusion, int r, int classes)
 {
     int64_t sum = 0;
@@ -65,6 +68,7 @@ static int most_first(const void *a, const void *b)
     return x->truth != y->truth ? x->truth - y->truth : x->predicted - y->predicted;
 }
 
+/* The most frequent first. */
 static void pair_table(hone_text *t, const json_t *report, const pair *p, int count)
 {
     hone_text_add(t, "<div class=\"scroll\"><table>\n<tr><th scope=\"col\">truth</th><th scope=\"col\">taken for</th>"

@@ -16,6 +16,7 @@ typedef struct sources {
     char *metrics, *resolved;
 } sources;
 
+/* NULL is fine for all of them. */
 static void close_sources(sources *s)
 {
     json_decref(s->run);
@@ -56,6 +57,7 @@ static void accuracy_figure(hone_text *t, const hone_report_input *in, const jso
     figure(t, value, what);
 }
 
+/* What one wants to know before anything else: how good, how long, on how much. */
 static void headline(hone_text *t, const hone_report_input *in, const sources *s)
 {
     char value[64], what[96], number[32];
@@ -78,6 +80,7 @@ static void headline(hone_text *t, const hone_report_input *in, const sources *s
     hone_text_add(t, "</div>\n");
 }
 
+/* The command line is there to be copied. */
 static void title(hone_text *t, const hone_report_input *in, const sources *s)
 {
     const char *status = hone_run_string(s->run, "status");
@@ -110,6 +113,8 @@ static void chart(hone_text *t, const char *name, const char *unit, bool logarit
     hone_chart_svg(t, &c);
 }
 
+/* Each chart answers a question of its own: does it learn, does it generalise, was the rate right, did it explode, was it
+ * fast. A run that never logged has none. */
 static hone_status curves(hone_text *t, const sources *s)
 {
     hone_series train, val;
@@ -144,6 +149,7 @@ static size_t excerpt(const char *text, size_t bytes)
     return end;
 }
 
+/* Prediction first: that is what is to be judged. */
 static void sample(hone_text *t, const hone_report_sample *s)
 {
     hone_text_add(t, "<div class=\"sample\">");
@@ -171,6 +177,7 @@ static void sample(hone_text *t, const hone_report_sample *s)
 /* Sure of another class: either the label is wrong, or the model is, and a look tells. */
 static bool suspicious(const hone_report_sample *s) { return strcmp(s->truth, s->predicted) != 0 && s->score >= 0.9; }
 
+/* `labels`: the suspicious ones; else the others. Hits of high loss are no mistakes. */
 static void samples(hone_text *t, const hone_report_input *in, bool labels)
 {
     int shown = 0;
@@ -198,6 +205,7 @@ static void folded(hone_text *t, const char *what, const char *text)
     hone_text_add(t, "</pre></details>\n");
 }
 
+/* Keys of run.json by their own names, so that they can be looked up there. */
 static void environment(hone_text *t, const json_t *run)
 {
     static const char *const key[] = {"device_text",      "precision", "threads",         "seed",      "memory_bytes",
@@ -215,6 +223,7 @@ static void environment(hone_text *t, const json_t *run)
     hone_text_add(t, "</table></div></details>\n");
 }
 
+/* Sections that have nothing to show write nothing. */
 hone_status hone_report_html(const hone_report_input *in, char **html)
 {
     hone_text t = {0};
@@ -246,6 +255,7 @@ hone_status hone_report_html(const hone_report_input *in, char **html)
     return status;
 }
 
+/* Atomic: a browser may look at any time. */
 hone_status hone_report_write(const hone_report_input *in, const char *path)
 {
     char *html;

@@ -119,9 +119,14 @@ def update(case, name, p, grad, segment, slot0, slot1, ema):
     return {k: v for k, v in out.items() if v is not None}
 
 
+def bounds(offset):
+    """Begin and end of each text."""
+    return list(zip(offset[:-1].tolist(), offset[1:].tolist()))
+
+
 def texts(x, offset):
     """The rows of each text."""
-    return [x[a:b] for a, b in zip(offset[:-1].tolist(), offset[1:].tolist())]
+    return [x[a:b] for a, b in bounds(offset)]
 
 
 def embedding(w, token, offset):
@@ -138,7 +143,7 @@ def ragged_attention(case, qkv, offset):
 
 def ragged_add(x, p, offset):
     y = x.clone()
-    for a, b in zip(offset[:-1].tolist(), offset[1:].tolist()):
+    for a, b in bounds(offset):
         n = min(b - a, len(p))
         y[a:a + n] += p[:n]
     return y
@@ -149,14 +154,10 @@ def ragged_pool(kind, x, offset):
     return torch.stack([pool(r) if len(r) else torch.zeros(x.shape[1]) for r in texts(x, offset)])
 
 
-def texts(offset):
-    return [(int(a), int(b)) for a, b in zip(offset[:-1], offset[1:])]
-
-
 def conv1d(case, x, w, b, offset):
     """nn.Conv1d over each text; hone's w is (O, K, I), its zeros before and behind the text are F.pad's."""
     y, before = torch.zeros(x.shape[0], w.shape[0]), case["window"]["pad"][0]
-    for begin, end in texts(offset):
+    for begin, end in bounds(offset):
         if end > begin:
             text = F.pad(x[begin:end].t(), (before, w.shape[1] - 1 - before))
             y[begin:end] = F.conv1d(text[None], w.permute(0, 2, 1), b)[0].t()
@@ -168,7 +169,7 @@ def gru(case, x, w, b, offset):
     hidden, reverse = w.shape[1], case["reverse"]
     net = torch.nn.GRU(3 * hidden, hidden, bidirectional=bool(reverse))
     suffix = "_reverse" if reverse else ""
-    y, live = torch.zeros(x.shape[0], hidden), [t for t in texts(offset) if t[1] > t[0]]
+    y, live = torch.zeros(x.shape[0], hidden), [t for t in bounds(offset) if t[1] > t[0]]
     with torch.no_grad():
         getattr(net, "weight_ih_l0" + suffix).copy_(torch.eye(3 * hidden))
         getattr(net, "weight_hh_l0" + suffix).copy_(w)

@@ -80,7 +80,8 @@ static const char plain[] = "{name: sgd, lr: 4, momentum: 0, weight_decay: 0}";
 
 static const char bag[] = "embedding_bag: {dim: 10, init: {normal: 0.1}}";
 
-/* `layers`: all but the last, which makes the classes. The bag has 2-grams, the others single words. */
+/* `layers`: all but the last, which makes the classes. What convolves or recurs reads the order of single words; the bag
+ * and the transformer get 2-grams. */
 static hone_status train_net(const char *dir, const char *out, const char *layers, const char *optimizer, int threads,
                              watch *w, hone_evaluation *e)
 {
@@ -96,7 +97,7 @@ static hone_status train_net(const char *dir, const char *out, const char *layer
              "train: {epochs: 8, batch: 16, optimizer: %s, loss: {label_smoothing: 0}, schedule: {name: linear}}\n"
              "checkpoint: {every: 1 epoch, keep: 2}\nlog: {every: 3}\n",
              path_in(dir, "train.tsv"), path_in(dir, "val.tsv"), path_in(dir, "test.tsv"),
-             strcmp(layers, bag) == 0 ? 2 : 1, layers, optimizer);
+             strstr(layers, "conv1d") || strstr(layers, "gru") ? 1 : 2, layers, optimizer);
     if (hone_config_read_text("page.yaml", page, NULL, 0, &c) != HONE_OK) fail_msg("%s", hone_error_message());
     hone_status status = hone_train(c, &o, e);
     stop = 0;
