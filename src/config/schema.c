@@ -122,7 +122,8 @@ const hone_row hone_schema[] = {
     {"text.max_length", HONE_TYPE_INT, AT(text.max_length), 1, 1000000, 0, "512", NULL, text,
      "tokens; longer texts are cut and counted"},
     {"text.cache", HONE_TYPE_BOOL, AT(text.cache), 0, 0, 0, "true", NULL, text,
-     "WordPiece and BPE: token ids are kept in .hone beside the data, and read again while data and tokenizer are the same"},
+     "WordPiece and BPE: token ids are kept in .hone beside the data, and read again while data and tokenizer are the "
+     "same"},
 
     {"model", HONE_TYPE_TREE, AT(model.tree), 0, 0, HONE_ROW_REQUIRED, NULL, NULL, NULL,
      "the net: file (relative to this page) or layers here, with: parameters, blocks: macros"},
@@ -211,7 +212,8 @@ const hone_row hone_schema[] = {
     {"train.freeze", HONE_TYPE_STRINGS, AT(train.freeze), 0, 0, 0, "[]", NULL, NULL,
      "patterns of parameter names that do not learn, as for file names"},
     {"train.layer_decay", HONE_TYPE_FLOAT, AT(train.layer_decay), 0, 1, ABOVE, "1", NULL, NULL,
-     "factor of the rate from one block of the net to the one before it; layers behind the last block have the full rate"},
+     "factor of the rate from one block of the net to the one before it; layers behind the last block have the full "
+     "rate"},
     /* What decides whether two runs give the same bits. */
     {"train.shuffle", HONE_TYPE_BOOL, AT(train.shuffle), 0, 0, 0, "true", NULL, NULL,
      "a new order each epoch, a function of seed and epoch"},

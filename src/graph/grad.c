@@ -115,7 +115,7 @@ uint32_t hone_grad_param_outputs(hone_op op)
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:
     case HONE_OP_batchnorm_add_relu_dx:
-    case HONE_OP_gru_dx:                      /* dw, db         */
+    case HONE_OP_gru_dx: /* dw, db         */
     case HONE_OP_layernorm_dx:
     case HONE_OP_layernorm_add_dx: return 6u; /* dgamma, dbeta */
     case HONE_OP_add_rows_dp:

@@ -91,8 +91,7 @@ static hone_status read_config(const char *path, hone_norm *norm)
         json_t *o = NULL;
         status = hone_file_read(file, 16 << 20, &text, &bytes);
         if (status == HONE_OK) status = hone_json_parse(text, bytes, 0, &o, NULL);
-        if (status == HONE_OK && !o)
-            status = hone_fail(HONE_ERR_DATA, "repair or remove it", "%s: no JSON", file);
+        if (status == HONE_OK && !o) status = hone_fail(HONE_ERR_DATA, "repair or remove it", "%s: no JSON", file);
         bool chinese = norm->chinese_chars;
         if (status == HONE_OK) status = hone_json_flag(file, o, "do_lower_case", norm->lowercase, &norm->lowercase);
         if (status == HONE_OK) status = hone_json_flag(file, o, "strip_accents", norm->lowercase, &norm->strip_accents);

@@ -36,7 +36,7 @@ typedef struct hone_pass {
     const hone_model *model;
     hone_dataset *data;
     hone_loader *loader;
-    hone_pass_program full, tail; /* tail.program is NULL where the set divides evenly             */
+    hone_pass_program full, tail;               /* tail.program is NULL where the set divides evenly             */
     hone_pass_program smaller[HONE_CAPACITIES]; /* text: full batches again, with less room for tokens; descending */
     int smaller_count;
     bool budget; /* batches have any number of samples, filled up to that of `full` */
