@@ -73,9 +73,10 @@ hone_status hone_capacities_find(hone_dataset *d, const hone_loader_opts *o, hon
 {
     const int64_t *offset = hone_dataset_token_offsets(d);
     int64_t count = hone_dataset_count(d);
-    int64_t *length = malloc(((size_t)count + LOOKED_AT) * sizeof *length), *sum = length + count;
+    int64_t *length = malloc(((size_t)count + LOOKED_AT) * sizeof *length);
     int looked = 0;
     if (!length) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %lld lengths", (long long)count);
+    int64_t *sum = length + count; /* (LOOKED_AT) of whole batches */
     *out = (hone_capacities){0};
     for (int64_t k = 0; k < count; k++) length[k] = offset[k + 1] - offset[k];
     qsort(length, (size_t)count, sizeof *length, ascending);
