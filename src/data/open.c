@@ -463,6 +463,18 @@ static hone_status choose_split(const opening *o, hone_split wanted, hone_datase
     return hone_split_missing(have, wanted);
 }
 
+/* Labels by name into the model's list, samples in its shape. */
+static hone_status fit_to_model(const opening *o, hone_dataset *d, const hone_preprocess *pre, int classes,
+                                const char *const *class_name)
+{
+    HONE_TRY(check_class_names(d->source));
+    HONE_TRY(map_labels(d->source, "the data", classes, class_name, "the model"));
+    /* the view was made before the mapping, so its labels are taken anew */
+    for (int64_t i = 0; i < d->count; i++) d->label[i] = d->source->label[d->item[i]];
+    configure(d, o, &(hone_image_spec){pre->height, pre->width, pre->channels, pre->resize});
+    return HONE_OK;
+}
+
 /* The set of the config (path NULL: same splits as in training) or any other. Opens all splits of it,
  * because whether val is cut from train depends on what else is there. */
 hone_status hone_data_open_eval(const char *path, const char *split, const hone_config *c, const hone_preprocess *pre,
@@ -483,13 +495,7 @@ hone_status hone_data_open_eval(const char *path, const char *split, const hone_
     hone_status s = open_sources(&o, path);
     hone_dataset *d = NULL;
     if (s == HONE_OK) s = choose_split(&o, wanted, &d);
-    if (s == HONE_OK) s = check_class_names(d->source);
-    if (s == HONE_OK) s = map_labels(d->source, "the data", classes, class_name, "the model");
-    if (s == HONE_OK) {
-        /* the view was made before the mapping, so its labels are taken anew */
-        for (int64_t i = 0; i < d->count; i++) d->label[i] = d->source->label[d->item[i]];
-        configure(d, &o, &(hone_image_spec){pre->height, pre->width, pre->channels, pre->resize});
-    }
+    if (s == HONE_OK && d) s = fit_to_model(&o, d, pre, classes, class_name);
     close_sources(&o);
     if (s != HONE_OK) {
         hone_dataset_free(d);
