@@ -57,7 +57,8 @@ static double ragged_flop(const hone_graph *g, const hone_node *n, int offset, d
 {
     const hone_tensor *qkv = &g->tensor[n->in[0]];
     double tokens = (double)qkv->dim[0], texts = (double)(g->tensor[n->in[offset]].dim[0] - 1);
-    return products * 2 * tokens * (tokens / texts) * (double)(qkv->dim[1] / 3);
+    int64_t channels = qkv->dim[1] / 3; /* q, k and v lie side by side */
+    return products * 2 * tokens * (tokens / texts) * (double)channels;
 }
 
 /* Rows that are matrix products, where nearly all work is; 0 for all others. */
