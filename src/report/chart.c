@@ -31,9 +31,10 @@ int hone_chart_ticks(double low, double high, int most, double *tick)
     if (!(raw > 0) || !isfinite(raw)) return 0;
     double power = pow(10, floor(log10(raw))), part = raw / power;
     double step = power * (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10);
+    double first = ceil(low / step - 1e-9); /* in steps; rounding must not cost the tick at an end */
     int count = 0;
-    for (double k = ceil(low / step - 1e-9); k * step <= high + step * 1e-9 && count < most; k++)
-        tick[count++] = fabs(k) < 1e-9 ? 0 : k * step;
+    for (; count < most && (first + count) * step <= high + step * 1e-9; count++)
+        tick[count] = fabs(first + count) < 1e-9 ? 0 : (first + count) * step;
     return count;
 }
 
@@ -74,7 +75,7 @@ static void grid(hone_text *t, const frame *f, const char *unit)
     double tick[TICKS];
     int count;
     if (f->logarithmic) {
-        for (double e = ceil(f->y0); e <= f->y1; e++) y_tick(t, f, e, pow(10, e), unit);
+        for (int e = (int)ceil(f->y0); e <= f->y1; e++) y_tick(t, f, e, pow(10, e), unit);
     } else {
         count = hone_chart_ticks(f->y0, f->y1, TICKS - 1, tick);
         for (int k = 0; k < count; k++) y_tick(t, f, tick[k], tick[k], unit);

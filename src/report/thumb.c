@@ -47,7 +47,7 @@ static uint8_t mean_of(const hone_report_sample *s, int y0, int x0, int box, int
     for (int y = y0; y < y0 + box && y < s->height; y++)
         for (int x = x0; x < x0 + box && x < s->width; x++, n++)
             sum += s->pixels[((int64_t)y * s->width + x) * s->channels + channel];
-    return (uint8_t)((sum + n / 2) / n);
+    return n ? (uint8_t)((sum + n / 2) / n) : 0; /* a box begins inside the picture, so there are some */
 }
 
 /* Rows of the small picture, each behind its filter byte: (h, 1 + w * channels). */
