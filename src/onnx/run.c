@@ -120,7 +120,15 @@ hone_status hone_onnx_run_input(hone_onnx_run *r, const char *name, int64_t type
         return hone_fail(HONE_ERR_USAGE, NULL, "the ONNX graph has no input %s of such a shape", name);
     hone_onnx_array a = {.type = type, .rank = rank, .count = count};
     memcpy(a.dim, dim, (size_t)rank * sizeof *dim);
-    memcpy(&a.data, &data, sizeof a.data); /* read only: kernels write to their own outputs */
+    if (r->keep) { /* values are asked for after the walk, when the caller's memory may be gone */
+        size_t bytes = (size_t)count * hone_onnx_type_bytes(type);
+        a.data = hone_onnx_aligned(bytes);
+        a.owned = true;
+        if (!a.data) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for an input of %zu bytes", bytes);
+        memcpy(a.data, data, bytes);
+    } else {
+        memcpy(&a.data, &data, sizeof a.data); /* read only: kernels write to their own outputs */
+    }
     drop(&r->value[k]);
     r->value[k] = a;
     return HONE_OK;
