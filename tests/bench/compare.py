@@ -6,8 +6,10 @@ usage: compare.py --hone build/release/hone [--models mlp,lenet,resnet18-cifar] 
 Both sides train the same net in fp32 on random data at the same batch with SGD (momentum, weight
 decay), all work of a step included. PyTorch runs as eager, channels_last, compile and compile with
 channels_last, each in a process of its own (peak memory is that process's); "best" is the best of
-their medians. Blocks alternate hone, torch variant, hone, ... so that a change of the machine's speed hits both.
-Prints a markdown table: median, spread (min to max) over the blocks, n, the ratio of medians.
+their ratios. Blocks alternate hone, torch variant, hone, ...; a ratio is that of a block of PyTorch to the mean of hone's
+blocks right before and behind it, so that a machine whose speed changes by the second (shared cores, shared caches)
+changes both sides. Prints a markdown table: median, spread (min to max) over the blocks, n; of the ratios the median and
+the middle half; the headline is the variant with the smallest median ratio.
 """
 import argparse
 import json
@@ -20,7 +22,7 @@ import sys
 import time
 
 MODELS = {  # config, batch, shape of one sample, steps of one block
-    "mlp": ("configs/bench/mlp.yaml", 256, (28, 28, 1), 150),
+    "mlp": ("configs/bench/mlp.yaml", 256, (28, 28, 1), 100),
     "lenet": ("configs/bench/lenet.yaml", 256, (28, 28, 1), 120),
     "resnet18-cifar": ("configs/bench/resnet18-cifar.yaml", 64, (32, 32, 3), 4),
 }
@@ -110,26 +112,45 @@ def compare(model, args):
     for v, p in workers.items():
         ask(p, max(3, steps // 4))  # warm-up, compilation included
     hone_block(args.hone, config, max(3, steps // 4), args.threads)
-    for _ in range(args.rounds):
-        for v, p in workers.items():
-            h = hone_block(args.hone, config, steps, args.threads)
-            rows["hone"]["median"].append(batch / h["step_ms"] * 1e3)
-            rows["hone"].update(first=h.get("first_step_seconds", 0), peak=h.get("peak_memory_bytes", 0))
-            r = ask(p, steps)
-            rows[v]["median"].append(batch / statistics.median(r["seconds"]))
-            rows[v].update(first=r["first"], peak=r["peak"])
+    ours = []  # hone's blocks in order: one before each block of PyTorch and one at the end
+
+    def ours_once():
+        h = hone_block(args.hone, config, steps, args.threads)
+        ours.append(batch / h["step_ms"] * 1e3)
+        rows["hone"].update(first=h.get("first_step_seconds", 0), peak=h.get("peak_memory_bytes", 0))
+
+    order = [(v, p) for _ in range(args.rounds) for v, p in workers.items()]
+    for v, p in order:
+        ours_once()
+        r = ask(p, steps)
+        rows[v]["median"].append(batch / statistics.median(r["seconds"]))
+        rows[v].update(first=r["first"], peak=r["peak"])
+    ours_once()
+    rows["hone"]["median"] = ours
+    seen = {v: iter(rows[v]["median"]) for v in workers}
+    for k, (v, _) in enumerate(order):
+        rows[v].setdefault("ratio", []).append((ours[k] + ours[k + 1]) / 2 / next(seen[v]))
     for p in workers.values():
         p.stdin.close()
         p.wait()
-    best = max(args.variants, key=lambda v: statistics.median(rows[v]["median"]))
-    mine, peer = (statistics.median(rows[v]["median"]) for v in ("hone", best))
-    print(f"\n### {model}, batch {batch}, fp32, {args.threads} threads: hone / best PyTorch ({best}) = {mine / peer:.2f}\n")
-    print("| who | samples/s median | min to max | n | to first step | peak memory |\n|---|---|---|---|---|---|")
+    ratio = {v: statistics.median(rows[v]["ratio"]) for v in args.variants}
+    best = min(ratio, key=ratio.get)
+    print(f"\n### {model}, batch {batch}, fp32, {args.threads} threads: hone / best PyTorch ({best}) = {ratio[best]:.2f}\n")
+    print("| who | samples/s median | min to max | n | hone is quicker by: median (middle half) | to first step | peak memory |")
+    print("|---|---|---|---|---|---|---|")
     for v, r in rows.items():
         print(f"| {v} | {statistics.median(r['median']):,.0f} | {min(r['median']):,.0f} to {max(r['median']):,.0f} | {len(r['median'])} "
-              f"| {r['first']:.2f} s | {r['peak'] / 2**20:,.0f} MiB |")
+              f"| {spread(r.get('ratio'))} | {r['first']:.2f} s | {r['peak'] / 2**20:,.0f} MiB |")
     sys.stdout.flush()
-    return dict(model=model, batch=batch, ratio=mine / peer, best=best, rows=rows)
+    return dict(model=model, batch=batch, ratio=ratio[best], best=best, rows=rows)
+
+
+def spread(ratios):
+    """Median and quartiles as text; nothing for hone's own row."""
+    if not ratios:
+        return ""
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def main():
