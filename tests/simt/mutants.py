@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Plants faults in copies of the CUDA kernels and demands that the case list on the emulator catches them.
 
-usage: mutants.py SOURCE_DIR BUILD_DIR TEST_CASES PLUGIN OBJECT...   [HONE_MUTANT=TEXT: only those whose title has TEXT]
+usage: mutants.py SOURCE_DIR BUILD_DIR TEST_CASES PLUGIN OBJECT...
+  HONE_MUTANT=TEXT    only the faults whose title has TEXT
+  HONE_MUTANTS=all    all of them; else a third of each kernel file's, drawn by the text of kernels and faults: the same
+                      for one state of the sources, others after every change
   TEST_CASES  the built tests/test_cases       PLUGIN  the plugin's file name
   OBJECT...   objects and archives that the plugin is linked from, in link order
 The faults stand in mutants.list. Each is compiled alone (with the flags of compile_commands.json), linked with the
 other kernels' objects, and run by the cases of one op under four schedules; the first run that fails catches it.
 In a build with ThreadSanitizer only a race that it names counts, under one schedule.
-Exit 0: every text still stands in the sources, and 95 % or more of the faults are caught.
+Exit 0: every text (drawn or not) still stands in the sources, and 95 % or more of the faults that ran are caught.
 """
 import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
@@ -38,15 +42,33 @@ def read_list(path):
     return faults
 
 
+def draw(faults, kernels, seed):
+    """A third of the faults of each unit, rounded up, by a digest of the kernels' text."""
+    digest = hashlib.sha256(seed)
+    for source in sorted(kernels.iterdir()):
+        digest.update(source.read_bytes())
+    units = {}
+    for fault in faults:
+        key = hashlib.sha256(digest.digest() + (fault["title"] + fault["op"]).encode()).digest()
+        units.setdefault(fault["unit"], []).append((key, len(units), fault))
+    chosen = [f for row in units.values() for f in sorted(row, key=lambda r: r[0])[: (len(row) + 2) // 3]]
+    return [f for _, _, f in chosen]
+
+
+def stands(fault, kernels):
+    """Whether its text is in the sources exactly once."""
+    old = "\n".join(fault["old"])
+    return bool(old) and (kernels / fault["file"]).read_text().count(old) == 1
+
+
 def plant(fault, kernels, folder):
     """Copies the unit and all headers to `folder` and plants the fault; False where its text is not there once."""
     for source in [kernels / fault["unit"], *kernels.glob("*.cuh")]:
         shutil.copy(source, folder)
-    target = folder / fault["file"]
-    text, old = target.read_text(), "\n".join(fault["old"])
-    if not old or text.count(old) != 1:
+    if not stands(fault, folder):
         return False
-    target.write_text(text.replace(old, "\n".join(fault["new"])))
+    target = folder / fault["file"]
+    target.write_text(target.read_text().replace("\n".join(fault["old"]), "\n".join(fault["new"])))
     return True
 
 
@@ -105,21 +127,27 @@ def main():
     source, build, test_cases, plugin, *objects = sys.argv[1:]
     here = pathlib.Path(__file__).parent
     only = os.environ.get("HONE_MUTANT", "")
+    kernels = pathlib.Path(source) / "kernels" / "cuda"
     faults = [f for f in read_list(here / "mutants.list") if only in f["title"]]
+    lost = [f for f in faults if not stands(f, kernels)]
+    if not only and os.environ.get("HONE_MUTANTS") != "all":
+        faults = draw(faults, kernels, (here / "mutants.list").read_bytes())
     commands = {e["file"]: e["command"] for e in json.loads((pathlib.Path(build) / "compile_commands.json").read_text())
                 if (e["file"].endswith(".cu") and "-x c++" in e["command"])  # not nvcc's
                 or (e["file"].endswith(".c") and "hone_emulated.dir" in e["command"])}  # host glue, as the emulated device has it
     scratch = pathlib.Path(build) / "mutants"
     scratch.mkdir(exist_ok=True)
     sanitize = re.search(r"-fsanitize=\S+", " ".join(commands.values()))
-    setting = {"kernels": pathlib.Path(source) / "kernels" / "cuda", "build": build, "test_cases": test_cases, "plugin": plugin,
+    setting = {"kernels": kernels, "build": build, "test_cases": test_cases, "plugin": plugin,
                "objects": objects, "commands": commands, "scratch": scratch, "link": [sanitize.group(0)] if sanitize else []}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda f: try_fault(f, setting), faults))
     for fault, (verdict, why) in zip(faults, results):
         print(f"{verdict:6}  {fault['file']:15} {fault['op']:17} {fault['title']}\n{'':25}{why}")
+    for fault in lost:
+        print(f"stale   {fault['file']:15} {fault['op']:17} {fault['title']}\n{'':25}its text does not stand once in {fault['file']}")
     caught = sum(verdict == "caught" for verdict, _ in results)
-    stale = sum(verdict == "stale" for verdict, _ in results)
+    stale = len(lost) + sum(verdict == "stale" for verdict, _ in results)
     print(f"{caught} of {len(faults)} planted faults caught, {stale} no longer fit the sources")
     return 0 if faults and not stale and caught >= CAUGHT_LEAST * len(faults) else 1
 
