@@ -33,6 +33,7 @@ void        hone_predictor_close(hone_predictor *p);
 /* What was opened; all of it is the predictor's and constant. */
 const hone_model *hone_predictor_model(const hone_predictor *p);
 bool              hone_predictor_takes_text(const hone_predictor *p); /* else pictures                 */
+bool              hone_predictor_takes_pairs(const hone_predictor *p); /* texts of two parts              */
 int               hone_predictor_classes(const hone_predictor *p);
 const char       *hone_predictor_label(const hone_predictor *p, int k); /* NULL outside 0..classes-1   */
 
@@ -48,8 +49,14 @@ hone_status hone_predictor_pixels(hone_predictor *p, const uint8_t *pixels, int 
                                   float *probability) HONE_MUST_USE;
 /* Raw 8-bit pictures that have the model's own size already (hone_image_file makes such): (count, H, W, C). */
 hone_status hone_predictor_run(hone_predictor *p, const uint8_t *pixels, int count, float *probability) HONE_MUST_USE;
-/* Texts: text[k] is UTF-8 of bytes[k] bytes. */
+/* Texts: text[k] is UTF-8 of bytes[k] bytes. A model that was trained on pairs wants both parts here with a tab between
+ * them (the first tab parts them): DATA names a text without one. One short text costs what it holds, not a batch. */
 hone_status hone_predictor_texts(hone_predictor *p, const char *const *text, const size_t *bytes, int count,
+                                 float *probability) HONE_MUST_USE;
+/* Pairs of texts, for models that were trained on such; both parts may hold any bytes. Token types are those of
+ * training: 0 in the first part, 1 in the second. USAGE for a model of single texts. */
+hone_status hone_predictor_pairs(hone_predictor *p, const char *const *first, const size_t *first_bytes,
+                                 const char *const *second, const size_t *second_bytes, int count,
                                  float *probability) HONE_MUST_USE;
 
 /* The `count` likeliest of `classes` into best[], likeliest first; equal ones in class order, NaN last. Returns how

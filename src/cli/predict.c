@@ -160,6 +160,9 @@ static hone_status open_all(prediction *d)
     d->pre = hone_model_preprocess(d->model);
     HONE_TRY(hone_printing_open(d->model, &d->print));
     if (d->pre->vocab > 0) return HONE_OK; /* texts have their own chunks: predict_text.c */
+    if (hone_cli_value(d->cli, "--second"))
+        return hone_fail(HONE_ERR_USAGE, "leave --second out", "%s labels images, which have no second text",
+                         d->cli->arg[0]);
     d->classes = hone_model_classes(d->model);
     d->image_bytes = (size_t)d->pre->height * (size_t)d->pre->width * (size_t)d->pre->channels;
     d->pixels = malloc(CHUNK * d->image_bytes);
@@ -207,6 +210,7 @@ static int run(const hone_cli *cli)
 static const hone_cli_flag flags[] = {
     {"--top", "K", "show the K likeliest classes, 3 by default"},
     {"--format", "NAME", "table (default), csv or jsonl"},
+    {"--second", "TEXT", "the second text, for a model of pairs"},
     {NULL, NULL, NULL},
 };
 
@@ -218,13 +222,16 @@ const hone_cli_command hone_cli_predict_command = {
     .least = 2,
     .most = -1,
     .flag = flags,
-    .details = "INPUT is an image file, or PATH#INDEX for a sample of a data set (counted from 0; its test split).\n"
-               "With - the paths are read from stdin, one a line. Images are prepared as in training. Broken inputs\n"
-               "are named on stderr, the others are still predicted, and the exit code is then 3.\n"
-               "With a text model INPUT is the text itself, and - reads one text a line and answers line by line.",
+    .details =
+        "INPUT is an image file, or PATH#INDEX for a sample of a data set (counted from 0; its test split).\n"
+        "With - the paths are read from stdin, one a line. Images are prepared as in training. Broken inputs\n"
+        "are named on stderr, the others are still predicted, and the exit code is then 3.\n"
+        "With a text model INPUT is the text itself, and - reads one text a line and answers line by line. A model\n"
+        "that was trained on pairs wants two texts: --second, or a tab between them, on lines of stdin too.",
     .examples = "hone predict runs/fashion-cnn shoe.png shirt.jpg\n"
                 "hone predict runs/fashion-cnn datasets/fashion-mnist#0 datasets/fashion-mnist#1 --top 1\n"
                 "hone predict runs/spam-bag 'cheap pills, act now'\n"
+                "hone predict runs/claims 'The sky was clear.' --second 'It did not rain.'\n"
                 "hone predict runs/spam-bag - --top 1 --format jsonl < mails.txt\n"
                 "find photos -name '*.jpg' | hone predict runs/fashion-cnn - --format jsonl\n",
 };

@@ -20,6 +20,8 @@ typedef struct chunk {
     const char *text[CHUNK_TEXTS];
     size_t bytes[CHUNK_TEXTS];
     int count;
+    int64_t taken; /* texts so far: the line that an error names */
+    bool from_stdin;
     float *probability; /* (CHUNK_TEXTS, classes) */
 } chunk;
 
@@ -35,9 +37,23 @@ static hone_status run_chunk(chunk *c)
     return hone_printing_flush(&out);
 }
 
+/* Half a pair is another input than what was learned: told before anything is computed, with its line. */
+static hone_status check_pair(const chunk *c, const char *text, size_t bytes)
+{
+    if (!hone_predictor_takes_pairs(c->predictor) || (bytes && memchr(text, '\t', bytes))) return HONE_OK;
+    return hone_fail(HONE_ERR_DATA,
+                     c->from_stdin ? "write both texts with a tab between them"
+                                   : "give the second text with --second, or both with a tab between them",
+                     "%s %lld: the model labels pairs of texts, and \"%.*s\" is a single one",
+                     c->from_stdin ? "stdin, line" : "input", (long long)c->taken, (int)(bytes < 40 ? bytes : 40),
+                     text);
+}
+
 /* One text; its memory stays until the chunk is run. */
 static hone_status take(chunk *c, const char *text, size_t bytes)
 {
+    c->taken++;
+    HONE_TRY(check_pair(c, text, bytes));
     c->text[c->count] = text;
     c->bytes[c->count++] = bytes;
     return c->count == CHUNK_TEXTS ? run_chunk(c) : HONE_OK;
@@ -112,6 +128,33 @@ static hone_status take_stdin(chunk *c)
     return status;
 }
 
+/* INPUT --second TEXT: the one pair that needs no tab. Its name in the answer has one all the same. */
+static hone_status take_second(chunk *c, const hone_cli *cli, const char *second)
+{
+    hone_text out = {0}, name = {0};
+    const char *first = cli->arg[1];
+    if (cli->arg_count != 2 || c->from_stdin)
+        return hone_fail(HONE_ERR_USAGE, "give several pairs with a tab between the two texts of each",
+                         "--second belongs to a single text");
+    HONE_TRY(hone_predictor_pairs(c->predictor, &first, (size_t[]){strlen(first)}, &second, (size_t[]){strlen(second)},
+                                  1, c->probability));
+    hone_text_add(&name, "%s\t%s", first, second);
+    if (name.failed) out.failed = true; /* told by the flush */
+    else hone_printing_add(&out, c->print, name.data, c->probability);
+    hone_text_free(&name);
+    return hone_printing_flush(&out);
+}
+
+/* Arguments one by one, or stdin. */
+static hone_status take_all(chunk *c, const hone_cli *cli)
+{
+    const char *second = hone_cli_value(cli, "--second");
+    if (second) return take_second(c, cli, second);
+    if (c->from_stdin) return take_stdin(c);
+    for (int k = 1; k < cli->arg_count; k++) HONE_TRY(take(c, cli->arg[k], strlen(cli->arg[k])));
+    return run_chunk(c);
+}
+
 hone_status hone_predict_texts(const hone_cli *cli, hone_predictor *p, hone_printing *print, bool from_stdin)
 {
     chunk *c = calloc(1, sizeof *c);
@@ -123,10 +166,8 @@ hone_status hone_predict_texts(const hone_cli *cli, hone_predictor *p, hone_prin
     }
     c->predictor = p;
     c->print = print;
-    if (from_stdin) status = take_stdin(c);
-    for (int k = 1; k < cli->arg_count && !from_stdin && status == HONE_OK; k++)
-        status = take(c, cli->arg[k], strlen(cli->arg[k]));
-    if (status == HONE_OK) status = run_chunk(c);
+    c->from_stdin = from_stdin;
+    status = take_all(c, cli);
     free(c->probability);
     free(c);
     return status;

@@ -20,9 +20,9 @@ static int64_t rounded(int64_t tokens) { return tokens < 1 ? GRAIN : (tokens + G
 /* Few sizes serve many batches: each is compiled once. */
 int64_t hone_capacity_of(int64_t tokens)
 {
-    int64_t room = 64;
+    int64_t room = GRAIN;
     while (room < tokens) room *= 2;
-    return room > 64 && room / 4 * 3 >= tokens ? room / 4 * 3 : room;
+    return room > GRAIN && room / 4 * 3 >= tokens ? room / 4 * 3 : room;
 }
 
 /* Tokens of the `batch` longest of `count` texts, of a tail of them, and of the longest; length (count) is sorted. */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "train/pass.h"
-#include "train/predictor.h"
 
 enum { BATCH = 16 };
 
@@ -136,10 +135,9 @@ hone_status hone_engine_images(hone_engine *e, const uint8_t *pixels, int count,
 }
 
 /* In chunks of its own. */
-hone_status hone_engine_texts(hone_engine *e, const char *const *text, const size_t *bytes, int count,
-                              float *probability)
+hone_status hone_engine_texts(hone_engine *e, const hone_text_inputs *in, float *probability)
 {
-    return hone_text_predictor_run(e->text, text, bytes, count, probability);
+    return hone_text_predictor_run(e->text, in, probability);
 }
 
 /* Also unwinds a half-opened one: everything in it is NULL until it is made. */

@@ -2,8 +2,7 @@
 #ifndef HONE_TRAIN_ENGINE_H
 #define HONE_TRAIN_ENGINE_H
 
-#include "hone/predictor.h"
-#include "train/saved.h"
+#include "train/predictor.h"
 
 typedef struct hone_engine hone_engine;
 
@@ -15,8 +14,7 @@ hone_status hone_engine_open(hone_saved *saved, const hone_predictor_opts *o, co
 bool hone_engine_can_lend(const hone_engine *e);
 /* As hone_predictor_run and hone_predictor_texts; the kind of input must be the model's. */
 hone_status hone_engine_images(hone_engine *e, const uint8_t *pixels, int count, float *probability) HONE_MUST_USE;
-hone_status hone_engine_texts(hone_engine *e, const char *const *text, const size_t *bytes, int count,
-                              float *probability) HONE_MUST_USE;
+hone_status hone_engine_texts(hone_engine *e, const hone_text_inputs *in, float *probability) HONE_MUST_USE;
 void hone_engine_close(hone_engine *e); /* NULL is fine */
 
 #endif

@@ -120,6 +120,10 @@ void hone_predictor_close(hone_predictor *p)
 const hone_model *hone_predictor_model(const hone_predictor *p) { return p->saved.model; }
 int hone_predictor_classes(const hone_predictor *p) { return hone_model_classes(p->saved.model); }
 bool hone_predictor_takes_text(const hone_predictor *p) { return hone_model_preprocess(p->saved.model)->vocab > 0; }
+bool hone_predictor_takes_pairs(const hone_predictor *p)
+{
+    return hone_predictor_takes_text(p) && hone_model_preprocess(p->saved.model)->pairs;
+}
 
 /* Checked, unlike hone_model_class_name: the number may come over a wire. */
 const char *hone_predictor_label(const hone_predictor *p, int k)
@@ -139,15 +143,34 @@ static hone_status check_call(const hone_predictor *p, bool text, int count)
 }
 
 /* Tokenized in the lane, whose threads do it. */
+static hone_status run_texts(hone_predictor *p, const hone_text_inputs *in, float *probability)
+{
+    HONE_TRY(check_call(p, true, in->count));
+    if (in->count == 0) return HONE_OK;
+    hone_engine *e = take(p);
+    hone_status status = hone_engine_texts(e, in, probability);
+    give(p, e);
+    return status;
+}
+
 hone_status hone_predictor_texts(hone_predictor *p, const char *const *text, const size_t *bytes, int count,
                                  float *probability)
 {
+    return run_texts(p, &(hone_text_inputs){.text = text, .bytes = bytes, .count = count}, probability);
+}
+
+/* A model that never saw a second text has no use for one: dropping it would be an answer to another question. */
+hone_status hone_predictor_pairs(hone_predictor *p, const char *const *first, const size_t *first_bytes,
+                                 const char *const *second, const size_t *second_bytes, int count, float *probability)
+{
     HONE_TRY(check_call(p, true, count));
-    if (count == 0) return HONE_OK;
-    hone_engine *e = take(p);
-    hone_status status = hone_engine_texts(e, text, bytes, count, probability);
-    give(p, e);
-    return status;
+    if (!hone_predictor_takes_pairs(p))
+        return hone_fail(HONE_ERR_USAGE, "give it the first text alone", "the model labels single texts, not pairs");
+    return run_texts(
+        p,
+        &(hone_text_inputs){
+            .text = first, .bytes = first_bytes, .second = second, .second_bytes = second_bytes, .count = count},
+        probability);
 }
 
 /* The one way into an image lane; the other two forms end here. */
