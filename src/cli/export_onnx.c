@@ -12,8 +12,9 @@
 /* Mistakes to be found, planted by tests through HONE_ONNX_FAULT=NAME. */
 static hone_onnx_fault planted_fault(void)
 {
-    static const char *const name[HONE_ONNX_FAULT_COUNT] = {"",      "pads",    "epsilon", "transpose",
-                                                            "heads", "flatten", "mean"};
+    static const char *const name[HONE_ONNX_FAULT_COUNT] = {"",        "pads",  "epsilon", "transpose", "heads",
+                                                            "flatten", "mean",  "mask",    "places",    "types",
+                                                            "gates",   "reset", "reverse"};
     const char *given = getenv("HONE_ONNX_FAULT");
     for (int k = 1; given && k < HONE_ONNX_FAULT_COUNT; k++)
         if (strcmp(given, name[k]) == 0) return (hone_onnx_fault)k;

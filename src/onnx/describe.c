@@ -36,8 +36,8 @@ static hone_status put_json(hone_onnx *m, const char *key, json_t *value)
 static json_t *preprocess_json(const hone_preprocess *p, bool inside)
 {
     if (p->vocab > 0)
-        return json_pack("{s:I, s:i, s:s}", "vocab", (json_int_t)p->vocab, "max_length", p->max_length, "tokenizer",
-                         "tokenizer.json");
+        return json_pack("{s:I, s:i, s:b, s:s}", "vocab", (json_int_t)p->vocab, "max_length", p->max_length, "pairs",
+                         p->pairs, "tokenizer", "tokenizer.json");
     return json_pack("{s:b, s:i, s:i, s:i, s:s, s:s, s:o, s:o}", "in_graph", inside, "height", p->height, "width",
                      p->width, "channels", p->channels, "resize",
                      p->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch", "interpolation", "bilinear, antialiased",

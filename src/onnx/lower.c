@@ -38,6 +38,14 @@ static const struct {
     {HONE_OP_first_token, hone_lower_first},          /* Gather */
     {HONE_OP_attention, hone_lower_attention},        /* MatMul, Softmax, MatMul by heads */
     {HONE_OP_embedding_bag, hone_lower_bag},          /* Gather, and MatMul with who is whose */
+    {HONE_OP_embedding, hone_lower_embedding},        /* Gather */
+    {HONE_OP_ragged_add, hone_lower_places},          /* Gather by place, and Add */
+    {HONE_OP_ragged_attention, hone_lower_attention}, /* as attention, padding masked */
+    {HONE_OP_ragged_mean, hone_lower_ragged_mean},    /* ReduceSum and Div */
+    {HONE_OP_ragged_max, hone_lower_ragged_max},      /* Where and ReduceMax */
+    {HONE_OP_ragged_first, hone_lower_ragged_first},  /* Gather */
+    {HONE_OP_conv1d, hone_lower_conv1d},              /* Conv between two Transposes */
+    {HONE_OP_gru, hone_lower_lone_gru},               /* GRU, with the linear node before it */
 };
 
 /* --- helpers -------------------------------------------------------------------------------------------------- */
@@ -93,6 +101,14 @@ static hone_status lower_node(hone_lower *l, const hone_node *n)
     return hone_lower_refuse(l, n, "the exporter does not know this op");
 }
 
+/* A bag takes flat ids and makes its inputs itself; whatever else reads a text takes tokens and a mask. */
+static bool reads_tokens(const hone_lower *l)
+{
+    for (int k = 0; k < l->g->node_count; k++)
+        if (l->g->node[k].op == HONE_OP_embedding) return true;
+    return false;
+}
+
 /* Up to the logits: loss and metrics are of no use to a server. */
 static hone_status lower_nodes(hone_lower *l)
 {
@@ -101,6 +117,7 @@ static hone_status lower_nodes(hone_lower *l)
     for (int k = 0; k < g->node_count; k++)
         for (int i = 0; i < g->node[k].in_count; i++)
             if (g->node[k].in[i] != HONE_NONE && g->node[k].op != HONE_OP_softmax_xent) l->uses[g->node[k].in[i]]++;
+    if (reads_tokens(l)) HONE_TRY(hone_lower_tokens(l));
     for (l->at = 0; l->at < g->node_count && !l->name[l->io.logits]; l->at++)
         if (!l->done[l->at]) HONE_TRY(lower_node(l, &g->node[l->at]));
     return hone_onnx_status(l->out);

@@ -2,7 +2,7 @@
  *
  * hone computes images as (N,H,W,C), ONNX as (N,C,H,W): a tensor of rank 4 has the one order here and the other there,
  * and weights go out as hone's files hold them, which is PyTorch's order and ONNX's. All other tensors are alike in
- * both. Ragged text (T,C) becomes (N,T,C) with a mask; see text.c. */
+ * both. Ragged text (T,C) becomes (N,L,C) with a mask: lower_ragged.c. */
 #ifndef HONE_ONNX_LOWER_H
 #define HONE_ONNX_LOWER_H
 
@@ -17,7 +17,13 @@ typedef enum hone_onnx_fault {
     HONE_ONNX_FAULT_TRANSPOSE, /* a linear layer's weight in the other order          */
     HONE_ONNX_FAULT_HEADS,     /* attention's scores without their scale              */
     HONE_ONNX_FAULT_FLATTEN,   /* an image flattened in the order of memory           */
-    HONE_ONNX_FAULT_MEAN,      /* normalisation or a bag's mean left out              */
+    HONE_ONNX_FAULT_MEAN,      /* normalisation or a bag's mean left out; padding counted in a mean */
+    HONE_ONNX_FAULT_MASK,      /* padding taken for tokens                            */
+    HONE_ONNX_FAULT_PLACES,    /* positions counted from 1                            */
+    HONE_ONNX_FAULT_TYPES,     /* all tokens of the first segment                     */
+    HONE_ONNX_FAULT_GATES,     /* a recurrent unit's gates in PyTorch's order         */
+    HONE_ONNX_FAULT_RESET,     /* its reset gate before the product                   */
+    HONE_ONNX_FAULT_REVERSE,   /* the backward direction read forward                 */
     HONE_ONNX_FAULT_COUNT
 } hone_onnx_fault;
 
@@ -41,13 +47,18 @@ typedef struct hone_lower {
     hone_onnx *out;
     const hone_graph *g;
     hone_model_io io;
-    const char **name;   /* (tensors): the ONNX value of each; NULL: not there yet                     */
-    int *uses;           /* (tensors): nodes that read it                                              */
-    bool *done;          /* (nodes): lowered with an earlier one                                       */
-    int at;              /* the node at hand                                                           */
-    int64_t tokens;      /* capacity of ragged tensors: dim[0] of those, and of no other               */
-    const char *mask;    /* text of tokens: float (N,T,1), 1 where there is a token                    */
-    const char *lengths; /* text of tokens: int64 (N)                                                */
+    const char **name; /* (tensors): the ONNX value of each; NULL: not there yet                     */
+    int *uses;         /* (tensors): nodes that read it                                              */
+    bool *done;        /* (nodes): lowered with an earlier one                                       */
+    int at;            /* the node at hand                                                           */
+    int64_t tokens;    /* capacity of ragged tensors: dim[0] of those, and of no other               */
+    /* texts of tokens (lower_ragged.c); tokens stand in front, padding behind them */
+    const char *lengths;  /* int64 (N,1)                                                               */
+    const char *places;   /* int64 (L): 0, 1, 2...                                                     */
+    const char *live;     /* bool (N,L): a token                                                       */
+    const char *mask;     /* float (N,L,1) of it                                                       */
+    const char *nonempty; /* bool (N,1): the text has a token                                          */
+    const char *bias;     /* float (N,1,1,L) for attention; NULL until one asks                        */
 } hone_lower;
 
 typedef hone_status (*hone_lower_fn)(hone_lower *l, const hone_node *n);
@@ -91,6 +102,21 @@ hone_status hone_lower_prepend(hone_lower *l, const hone_node *n);
 hone_status hone_lower_first(hone_lower *l, const hone_node *n);
 hone_status hone_lower_attention(hone_lower *l, const hone_node *n);
 hone_status hone_lower_bag(hone_lower *l, const hone_node *n);
+hone_status hone_lower_embedding(hone_lower *l, const hone_node *n);
+hone_status hone_lower_places(hone_lower *l, const hone_node *n);
+hone_status hone_lower_ragged_mean(hone_lower *l, const hone_node *n);
+hone_status hone_lower_ragged_max(hone_lower *l, const hone_node *n);
+hone_status hone_lower_ragged_first(hone_lower *l, const hone_node *n);
+hone_status hone_lower_conv1d(hone_lower *l, const hone_node *n);
+hone_status hone_lower_lone_gru(hone_lower *l, const hone_node *n);
+/* `n` with the linear node that makes its inputs; both are done then. */
+hone_status hone_lower_gru(hone_lower *l, const hone_node *linear, const hone_node *n);
+
+/* The inputs of a graph that reads tokens one by one, and the values of `l` about them. */
+hone_status hone_lower_tokens(hone_lower *l);
+/* x (N,L,C) with zeros for padding. */
+const char *hone_lower_masked(hone_lower *l, const char *x);
+const char *hone_lower_attention_bias(hone_lower *l);
 
 /* softmax(q k^T / sqrt(D) + bias) v of values (N,heads,T,D); bias NULL or broadcast to (N,heads,T,T). */
 const char *hone_lower_heads(hone_lower *l, const char *const qkv[3], int64_t head_dim, const char *bias);

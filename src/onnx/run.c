@@ -200,8 +200,9 @@ bool hone_onnx_axis(int64_t *axis, int rank)
 /* By name, each time: comparing some sixty names costs nothing beside a convolution. */
 static const hone_onnx_op *find_op(const char *name)
 {
-    const hone_onnx_op *const table[] = {hone_onnx_math_ops, hone_onnx_move_ops, hone_onnx_net_ops};
-    for (int t = 0; t < 3; t++)
+    const hone_onnx_op *const table[] = {hone_onnx_math_ops, hone_onnx_move_ops, hone_onnx_net_ops,
+                                         hone_onnx_sequence_ops};
+    for (int t = 0; t < 4; t++)
         for (const hone_onnx_op *o = table[t]; o->name; o++)
             if (strcmp(o->name, name) == 0) return o;
     return NULL;

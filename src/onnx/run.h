@@ -3,7 +3,7 @@
  * The arithmetic of nets (convolutions, products, pools, norms, softmax, activations) is that of a dialect's kernels,
  * by default ref, the definition; data move between ONNX's order of axes and theirs. What ONNX has and no dialect
  * does (broadcasts, comparisons, integers, reductions of any axis, quantisation) is defined in run_math.c, in the
- * words of ONNX's operator pages. Slow and plain; it serves checks, never users. */
+ * words of ONNX's operator pages; so are its sequences, in run_sequence.c. Slow and plain; it serves checks, never users. */
 #ifndef HONE_ONNX_RUN_H
 #define HONE_ONNX_RUN_H
 
@@ -56,7 +56,10 @@ typedef struct hone_onnx_op {
     int least, most; /* operands; the first `least` must be there */
 } hone_onnx_op;
 
-extern const hone_onnx_op hone_onnx_math_ops[], hone_onnx_move_ops[], hone_onnx_net_ops[]; /* end with a NULL name */
+/* All end with a NULL name. */
+extern const hone_onnx_op hone_onnx_math_ops[], hone_onnx_move_ops[], hone_onnx_net_ops[], hone_onnx_sequence_ops[];
+/* Conv of x (N,C,L), for the table's row of images. */
+hone_status hone_onnx_conv_line(hone_onnx_call *c) HONE_MUST_USE;
 
 /* Allocates c->out. */
 hone_status hone_onnx_call_out(hone_onnx_call *c, int64_t type, int rank, const int64_t *dim) HONE_MUST_USE;

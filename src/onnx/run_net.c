@@ -106,6 +106,7 @@ static hone_status conv(hone_onnx_call *c)
 {
     hone_attrs attr = {0};
     hone_onnx_dense in[HONE_MAX_IN] = {0};
+    if (c->in[0]->rank == 3) return hone_onnx_conv_line(c);
     HONE_TRY(want_float(c, 0, 4));
     HONE_TRY(want_float(c, 1, 4));
     HONE_TRY(read_window(c, &attr.window));
@@ -296,7 +297,7 @@ static hone_status matmul(hone_onnx_call *c)
 }
 
 const hone_onnx_op hone_onnx_net_ops[] = {
-    {"Conv", conv, 2, 3},                     /* x (N,I,H,W), w (O,I/g,kh,kw), b? (O) */
+    {"Conv", conv, 2, 3},                     /* x (N,I,H,W), w (O,I/g,kh,kw), b? (O); x (N,I,L) too */
     {"MaxPool", pool, 1, 1},                  /* pads count as minus infinity */
     {"AveragePool", pool, 1, 1},              /* pads count as zeros */
     {"GlobalAveragePool", global_pool, 1, 1}, /* (N,C,1,1) */

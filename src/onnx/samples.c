@@ -42,16 +42,21 @@ static hone_status take_texts(const hone_saved *s, hone_onnx_samples *out)
     hone_text_side *side = NULL;
     hone_ids ids = {0};
     hone_status status;
+    hone_encoded what;
     out->offset = calloc((size_t)out->count + 1, sizeof *out->offset);
-    if (!out->offset) return no_memory();
+    out->second = calloc((size_t)out->count + 1, sizeof *out->second);
+    if (!out->offset || !out->second) return no_memory();
     /* the tokenizer that was saved with the model, as predict takes it */
     HONE_TRY(hone_text_load(s, &side));
     for (int64_t k = 0; k < out->count; k++) {
+        size_t bytes = out->first ? out->first[k] : out->bytes[k];
+        const char *second = out->first ? out->text[k] + bytes + 1 : NULL;
         HONE_GOTO(status,
-                  hone_tokenizer_encode(side->tokenizer, out->text[k], out->bytes[k], NULL, 0, out->pre->max_length,
-                                        &ids, NULL),
+                  hone_tokenizer_encode(side->tokenizer, out->text[k], bytes, second,
+                                        second ? out->bytes[k] - bytes - 1 : 0, out->pre->max_length, &ids, &what),
                   done);
         out->offset[k + 1] = ids.count;
+        out->second[k] = (int32_t)what.second;
     }
     out->id = malloc(((size_t)ids.count + 1) * sizeof *out->id);
     status = out->id ? HONE_OK : no_memory();
@@ -90,13 +95,19 @@ static hone_status make_images(hone_onnx_samples *out)
     return HONE_OK;
 }
 
-/* A copy: the data set is closed before the texts are compared a second time. */
-static hone_status keep_text(hone_onnx_samples *out, int64_t k, const char *text, size_t bytes)
+/* A copy: the data set is closed before the texts are compared a second time. `second` is NULL for single texts. */
+static hone_status keep_text(hone_onnx_samples *out, int64_t k, const char *text, size_t bytes, const char *second,
+                             size_t second_bytes)
 {
-    out->text[k] = malloc(bytes + 1);
+    out->text[k] = malloc(bytes + second_bytes + 2);
     if (!out->text[k]) return no_memory();
     if (bytes) memcpy(out->text[k], text, bytes);
     out->bytes[k] = bytes;
+    if (!out->first) return HONE_OK;
+    out->text[k][bytes] = '\t';
+    if (second_bytes) memcpy(out->text[k] + bytes + 1, second, second_bytes);
+    out->first[k] = bytes;
+    out->bytes[k] += 1 + second_bytes;
     return HONE_OK;
 }
 
@@ -113,12 +124,31 @@ static hone_status make_texts(hone_onnx_samples *out)
                                        "42 is an answer!"};
     for (int k = 0; k < MADE; k++) {
         const char *text = some[k % 8] + (k >= 8 && *some[k % 8]); /* the second round begins a letter later */
-        HONE_TRY(keep_text(out, k, text, strlen(text)));
+        const char *second = some[(k * 5 + 4) % 8];                /* of other lengths, one of them empty */
+        HONE_TRY(keep_text(out, k, text, strlen(text), second, strlen(second)));
     }
     return HONE_OK;
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------------- */
+
+/* Pairs go in as two texts: a first text may hold tabs of its own. */
+static hone_status predict_texts(hone_onnx_samples *s, hone_predictor *p)
+{
+    const char *const *text = (const char *const *)s->text;
+    if (!s->first) return hone_predictor_texts(p, text, s->bytes, (int)s->count, s->expected);
+    const char **second = calloc((size_t)s->count + 1, sizeof *second);
+    size_t *bytes = calloc((size_t)s->count + 1, sizeof *bytes);
+    hone_status status = second && bytes ? HONE_OK : no_memory();
+    for (int64_t k = 0; status == HONE_OK && k < s->count; k++) {
+        second[k] = s->text[k] + s->first[k] + 1;
+        bytes[k] = s->bytes[k] - s->first[k] - 1;
+    }
+    if (status == HONE_OK) status = hone_predictor_pairs(p, text, s->first, second, bytes, (int)s->count, s->expected);
+    free(second);
+    free(bytes);
+    return status;
+}
 
 /* The predictor opens the model anew, from the files: what is compared is what a user would get. */
 hone_status hone_onnx_samples_predict(hone_onnx_samples *s, const char *model_path, const char *device, int threads)
@@ -127,9 +157,7 @@ hone_status hone_onnx_samples_predict(hone_onnx_samples *s, const char *model_pa
     if (!s->expected) s->expected = malloc((size_t)s->count * (size_t)s->classes * sizeof *s->expected);
     if (!s->expected) return no_memory();
     HONE_TRY(hone_predictor_open(model_path, device, threads, &p));
-    hone_status status =
-        s->pixels ? hone_predictor_run(p, s->pixels, (int)s->count, s->expected)
-                  : hone_predictor_texts(p, (const char *const *)s->text, s->bytes, (int)s->count, s->expected);
+    hone_status status = s->pixels ? hone_predictor_run(p, s->pixels, (int)s->count, s->expected) : predict_texts(s, p);
     hone_predictor_close(p);
     return status;
 }
@@ -139,7 +167,8 @@ static hone_status open_texts(hone_onnx_samples *out)
 {
     out->text = calloc((size_t)out->count, sizeof *out->text);
     out->bytes = calloc((size_t)out->count, sizeof *out->bytes);
-    return out->text && out->bytes ? HONE_OK : no_memory();
+    if (out->pre->pairs) out->first = calloc((size_t)out->count, sizeof *out->first);
+    return out->text && out->bytes && (out->first || !out->pre->pairs) ? HONE_OK : no_memory();
 }
 
 /* From the data of the run, with their labels. */
@@ -155,10 +184,11 @@ static hone_status from_set(const hone_saved *s, hone_dataset *set, const char *
     if (out->pre->vocab == 0) return take_images(set, out);
     HONE_TRY(open_texts(out));
     for (int64_t k = 0; k < out->count; k++) {
-        const char *text;
-        size_t bytes;
+        const char *text, *second;
+        size_t bytes, second_bytes;
         hone_dataset_text(set, spread(k, out->count, all), 0, &text, &bytes);
-        HONE_TRY(keep_text(out, k, text, bytes));
+        hone_dataset_text(set, spread(k, out->count, all), 1, &second, &second_bytes);
+        HONE_TRY(keep_text(out, k, text, bytes, second, second_bytes));
     }
     return take_texts(s, out);
 }
@@ -201,6 +231,8 @@ void hone_onnx_samples_close(hone_onnx_samples *s)
     free(s->pixels);
     free(s->id);
     free(s->offset);
+    free(s->second);
+    free(s->first);
     free(s->label);
     free(s->expected);
     *s = (hone_onnx_samples){0};
@@ -258,10 +290,63 @@ static hone_status run_bags(const hone_onnx_samples *s, int64_t from, int64_t co
     return status;
 }
 
-/* Which inputs a graph has follows from the task. */
+/* (count, L) arrays of a padded batch. */
+typedef struct padded {
+    int64_t length, *id, *mask, *type; /* length = L */
+} padded;
+
+/* Row k of the batch. Padding is where servers put it, and elsewhere: behind the tokens, before them, and one place
+ * among them; it holds an id that means something, for a graph that looks at it must be found out. */
+static void pad_row(const hone_onnx_samples *s, int64_t from, int64_t k, padded *p)
+{
+    const int32_t *id = s->id + s->offset[from + k];
+    int64_t n = s->offset[from + k + 1] - s->offset[from + k], spare = p->length - n, form = (from + k) % 3;
+    int64_t at = form == 1 ? spare : 0, gap = form == 2 && spare > 0 ? n / 2 : n;
+    for (int64_t i = 0; i < p->length; i++) {
+        p->id[k * p->length + i] = s->pre->vocab - 1;
+        p->mask[k * p->length + i] = 0;
+        p->type[k * p->length + i] = s->first != NULL;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        int64_t to = k * p->length + at + i + (i >= gap);
+        p->id[to] = id[i];
+        p->mask[to] = 1;
+        p->type[to] = i >= s->second[from + k];
+    }
+}
+
+/* Ids, mask and, where the graph asks for them, segments. Never of the exact length in every batch: there is a place of
+ * padding more than the longest text needs in two batches of three. */
+static hone_status run_padded(const hone_onnx_samples *s, int64_t from, int64_t count, hone_onnx_run *r)
+{
+    padded p = {.length = 1};
+    const hone_onnx *m = hone_onnx_run_model(r);
+    for (int64_t k = from; k < from + count; k++)
+        if (s->offset[k + 1] - s->offset[k] > p.length) p.length = s->offset[k + 1] - s->offset[k];
+    p.length += from % 3;
+    size_t bytes = (size_t)(count * p.length) * sizeof(int64_t);
+    p.id = malloc(bytes);
+    p.mask = malloc(bytes);
+    p.type = malloc(bytes);
+    hone_status status = p.id && p.mask && p.type ? HONE_OK : no_memory();
+    for (int64_t k = 0; status == HONE_OK && k < count; k++) pad_row(s, from, k, &p);
+    int64_t dim[2] = {count, p.length};
+    if (status == HONE_OK) status = hone_onnx_run_input(r, "input_ids", HONE_ONNX_INT64, 2, dim, p.id);
+    if (status == HONE_OK) status = hone_onnx_run_input(r, "attention_mask", HONE_ONNX_INT64, 2, dim, p.mask);
+    if (status == HONE_OK && m->input_count == 3)
+        status = hone_onnx_run_input(r, "token_type_ids", HONE_ONNX_INT64, 2, dim, p.type);
+    if (status == HONE_OK) status = hone_onnx_run_go(r);
+    free(p.id);
+    free(p.mask);
+    free(p.type);
+    return status;
+}
+
+/* Which inputs a graph has follows from the task, and for texts from its rank: bags take flat ids. */
 hone_status hone_onnx_samples_run(const hone_onnx_samples *s, int64_t from, int64_t count, hone_onnx_run *r)
 {
-    return s->pixels ? run_images(s, from, count, r) : run_bags(s, from, count, r);
+    if (s->pixels) return run_images(s, from, count, r);
+    return hone_onnx_run_model(r)->input[0].rank == 2 ? run_padded(s, from, count, r) : run_bags(s, from, count, r);
 }
 
 /* One image at a time: sizes differ, and a batch has one. */

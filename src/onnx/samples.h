@@ -13,8 +13,10 @@ typedef struct hone_onnx_samples {
     uint8_t *pixels;  /* (count, H, W, C): images as the net takes them                           */
     int32_t *id;      /* (offset[count]): ids of texts                                            */
     int64_t *offset;  /* (count + 1)                                                              */
-    char **text;      /* (count): the texts behind the ids, owned                                 */
+    int32_t *second;  /* (count): ids of a text before its second segment                         */
+    char **text;      /* (count): the texts behind the ids, owned; pairs with a tab between them  */
     size_t *bytes;    /* (count)                                                                  */
+    size_t *first;    /* (count): bytes of a pair's first text; NULL for single texts             */
     int32_t *label;   /* (count): truth; NULL for made ones                                       */
     float *expected;  /* (count, classes): of hone's predictor                                    */
     char source[256]; /* "16 samples of val", or why they are made ones                           */
