@@ -18,32 +18,33 @@ typedef struct text_zoo_row {
     bool pairs;
     const char *full; /* the published sizes: what stands in place of `page`; NULL: `page` is all */
     bool any_length;  /* texts are not cut                                                        */
+    bool chars;       /* a token a character, none for an empty text; else WordPiece with [CLS] and [SEP] */
 } text_zoo_row;
 
 static const text_zoo_row text_zoo[] = {
     {"textcnn", "{file: models/textcnn.yaml, with: {dim: 20, out: 12, kernels: [1, 2, 3, 4, 5]}}", false,
-     "{file: models/textcnn.yaml}", false},
+     "{file: models/textcnn.yaml}", false, true},
     {"gru", "{layers: [embedding: {dim: 14}, gru: {name: rnn, hidden: 18}, pool: mean, linear: classes]}", false, NULL,
-     false},
-    {"bigru", "{file: models/gru.yaml, with: {dim: 16, hidden: 12}}", false, "{file: models/gru.yaml}", false},
+     false, true},
+    {"bigru", "{file: models/gru.yaml, with: {dim: 16, hidden: 12}}", false, "{file: models/gru.yaml}", false, false},
     {"transformer", "{file: models/transformer.yaml, with: {dim: 24, heads: 3, ff: 40, norm: pre}}", false,
-     "{file: models/transformer.yaml}", false},
+     "{file: models/transformer.yaml}", false, false},
     {"transformer_post", "{file: models/transformer.yaml, with: {dim: 24, heads: 3, ff: 40, norm: post}}", false,
-     "{file: models/transformer.yaml, with: {norm: post}}", false},
+     "{file: models/transformer.yaml, with: {norm: post}}", false, true},
     {"bert_base", "{file: models/bert_base.yaml, with: {layers: 2, dim: 24, heads: 4, ff: 48, length: 64}}", true,
-     "{file: models/bert_base.yaml}", false},
+     "{file: models/bert_base.yaml}", false, false},
     {"bert_single", "{file: models/bert_base.yaml, with: {layers: 1, dim: 24, heads: 4, ff: 48, length: 64}}", false,
-     NULL, false},
+     NULL, false, false},
     {"distilbert", "{file: models/distilbert.yaml, with: {layers: 2, dim: 24, heads: 4, ff: 48, length: 64}}", false,
-     "{file: models/distilbert.yaml}", false},
+     "{file: models/distilbert.yaml}", false, false},
     {"minilm_l6", "{file: models/minilm_l6.yaml, with: {layers: 2, dim: 24, heads: 4, ff: 48, length: 64}}", true,
-     "{file: models/minilm_l6.yaml}", false},
+     "{file: models/minilm_l6.yaml}", false, false},
     /* what no ready-made net has: two convolutions after each other, units on units, texts that are longer than the table
      * of places, the first token of a recurrence */
     {"mixed",
      "{layers: [embedding: {dim: 12}, position: {kind: sincos, length: 16}, conv1d: {out: 14, kernel: 4}, relu,"
      " conv1d: {out: 10, kernel: 3}, tanh, bigru: {hidden: 6}, gru: {hidden: 9}, pool: first, linear: classes]}",
-     false, NULL, true},
+     false, NULL, true, true},
 };
 enum { TEXT_ZOO = sizeof text_zoo / sizeof text_zoo[0] };
 
@@ -71,13 +72,13 @@ static inline void text_zoo_source(void *arg, int64_t i, int part, const char **
     *length = strlen(*text);
 }
 
-/* DIR/tokenizer.json: WordPiece of some hundred pieces with [CLS] and [SEP]; *vocab says how many. */
-static inline hone_status text_zoo_tokenizer(const char *dir, int64_t *vocab)
+/* DIR/tokenizer.json: WordPiece of some ninety pieces, or characters; *vocab says how many. */
+static inline hone_status text_zoo_tokenizer(const char *dir, bool chars, int64_t *vocab)
 {
     enum { TEXTS = 64 };
     char *text[TEXTS], path[4096];
     hone_tokenizer *t = NULL;
-    hone_tokenizer_opts o = hone_tokenizer_defaults(HONE_TOKENIZER_WORDPIECE);
+    hone_tokenizer_opts o = hone_tokenizer_defaults(chars ? HONE_TOKENIZER_CHAR : HONE_TOKENIZER_WORDPIECE);
     o.vocab_size = 90;
     for (int k = 0; k < TEXTS; k++) text[k] = text_zoo_text((uint64_t)k);
     hone_texts texts = {.count = TEXTS, .parts = 1, .arg = text, .at = text_zoo_source};
@@ -114,7 +115,7 @@ static inline hone_status text_zoo_make(int k, bool full, const char *dir)
     int count;
     hone_model *m = NULL;
     hone_preprocess pre = {.max_length = text_zoo[k].any_length ? 0 : TEXT_ZOO_LONGEST, .pairs = text_zoo[k].pairs};
-    HONE_TRY(text_zoo_tokenizer(dir, &pre.vocab));
+    HONE_TRY(text_zoo_tokenizer(dir, text_zoo[k].chars, &pre.vocab));
     HONE_TRY(page_model_of(full && text_zoo[k].full ? text_zoo[k].full : text_zoo[k].page, &pre, TEXT_ZOO_CLASSES,
                            (uint64_t)k + 1, &m));
     text_zoo_weights(m, (uint64_t)k + 1);

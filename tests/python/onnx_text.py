@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Exported ONNX files of nets that read tokens against onnxruntime and onnx's own checker.
+
+usage: onnx_text.py BUILD [--full] [--only NAME,...] [--samples N] [--latency]
+
+For every net of the text zoo (random weights, a tokenizer, texts of 0 to 48 tokens, pairs where the net reads them):
+`hone export --to onnx` in several opsets, the checker's full check, and onnxruntime on batches of 7 and of 1 with
+padding behind the texts, before them, on both sides and between the tokens, filled with ids that mean something:
+probabilities within 1e-5 of hone's, the same arg max. Then planted faults: a mask that lies must change the answers,
+and an exporter that errs must end with exit code 7 and leave no file. --full takes the published sizes (minutes).
+--latency adds the time of one short text. Needs onnx, onnxruntime, numpy; without them it exits with 77.
+"""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+OWN = pathlib.Path(__file__).resolve().parents[2] / "build" / "python" / "bin" / "python"
+if OWN.exists() and "build/python" not in sys.prefix:
+    os.execv(OWN, [str(OWN), *sys.argv])  # the environment that ./dev python made
+
+try:
+    import numpy as np
+    import onnx
+    import onnxruntime as ort
+except ImportError as e:
+    print(f"onnx_text.py: skipped, exports are not compared with onnxruntime: {e} (./dev python installs it)")
+    sys.exit(77)
+
+LIMIT = 1e-5
+# each must be found by the export itself; the zoo's rows that hold what the fault spoils
+FAULTS = [("bigru", "gates"), ("gru", "reset"), ("bigru", "reverse"), ("textcnn", "pads"), ("textcnn", "mask"), ("gru", "mask"), ("transformer", "mask"), ("transformer", "places"), ("transformer_post", "epsilon"), ("bert_base", "types"), ("bert_base", "epsilon"), ("distilbert", "heads"), ("minilm_l6", "mean"), ("minilm_l6", "transpose")]
+
+
+def run(*command, environment=None, code=0):
+    r = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=os.environ | (environment or {}))
+    if r.returncode != code:
+        sys.exit(f"{' '.join(map(str, command))}: exit {r.returncode}, expected {code}\n{r.stdout}{r.stderr}")
+    return r.stdout
+
+
+def session(path, threads=2):
+    onnx.checker.check_model(str(path), full_check=True)
+    o = ort.SessionOptions()
+    o.intra_op_num_threads = threads
+    o.log_severity_level = 3
+    return ort.InferenceSession(str(path), o, providers=["CPUExecutionProvider"])
+
+
+def padded(rows, vocab, style, rng):
+    """ids, mask and types (N, L) of some texts; the places of padding hold any ids and either segment."""
+    length = max([len(r["ids"]) for r in rows] + [1]) + {"exact": 0, "behind": 5, "before": 3, "both": 6, "between": 9}[style]
+    ids = rng.integers(0, vocab, (len(rows), length))
+    types, mask = rng.integers(0, 2, ids.shape), np.zeros(ids.shape, np.int64)
+    for k, r in enumerate(rows):
+        n = len(r["ids"])
+        if style in ("exact", "behind"):
+            at = np.arange(n)
+        elif style == "before":
+            at = np.arange(n) + length - n
+        elif style == "both":
+            at = np.arange(n) + (length - n) // 2
+        else:
+            at = np.sort(rng.choice(length, n, replace=False))
+        ids[k, at], types[k, at], mask[k, at] = r["ids"], r["types"], 1
+    return {"input_ids": ids.astype(np.int64), "attention_mask": mask, "token_type_ids": types.astype(np.int64)}
+
+
+def answers(s, feeds):
+    names = [i.name for i in s.get_inputs()]
+    return s.run(["probabilities"], {n: feeds[n] for n in names})[0]
+
+
+def compare(name, got, want, worst):
+    d = float(np.abs(got - want).max())
+    worst[name] = max(worst.get(name, 0.0), d)
+    if not d <= LIMIT:
+        sys.exit(f"{name}: probabilities differ by {d:.3g}, at most {LIMIT:g}")
+    top = np.sort(want, axis=1)
+    clear = top[:, -1] - top[:, -2] > 2 * LIMIT  # a tie within rounding has no winner
+    if not (got.argmax(1) == want.argmax(1))[clear].all():
+        sys.exit(f"{name}: arg max differs")
+
+
+def latency(s, rows):
+    feeds = padded(rows, 2, "exact", np.random.default_rng(1))
+    feeds = {i.name: feeds[i.name] for i in s.get_inputs()}
+    times = []
+    for _ in range(400):
+        t = time.perf_counter()
+        s.run(["probabilities"], feeds)
+        times.append(time.perf_counter() - t)
+    return 1e3 * float(np.median(times))
+
+
+def net(a, hone, dump, name, work, worst):
+    folder, rng = work / name, np.random.default_rng(5)
+    run(dump, "text", name, "full" if a.full else "small", folder, a.samples)
+    rows = [json.loads(line) for line in (folder / "texts.jsonl").read_text().splitlines()]
+    want = np.array([r["probability"] for r in rows], np.float32)
+    vocab = json.loads((folder / "model.json").read_text())["preprocess"]["vocab"]
+    spread = float(np.abs(want - want.mean(0)).max())
+    if spread < 0.05:  # answers that hardly depend on the text would prove nothing
+        sys.exit(f"{name}: probabilities of different texts are within {spread:.3g}")
+    for opset in [17] if a.full else [13, 17, 20, 21]:
+        run(hone, "export", folder, "--to", "onnx", "-o", folder / "model.onnx", "--opset", opset)
+        s = session(folder / "model.onnx")
+        for style in ("exact", "behind", "before", "both", "between"):
+            for batch in (7, 1) if opset == 17 else (7,):
+                got = [answers(s, padded(rows[i:i + batch], vocab, style, rng)) for i in range(0, len(rows), batch)]
+                compare(name, np.concatenate(got), want, worst)
+        lie = padded(rows, vocab, "behind", rng)
+        lie["attention_mask"][:] = 1
+        if np.abs(answers(s, lie) - want).max() < 1e-3:
+            sys.exit(f"{name}: padding that the mask calls tokens changes nothing")
+    lengths = sorted(len(r["ids"]) for r in rows)
+    size = (folder / "model.onnx").stat().st_size
+    took = f", one text of {len(rows[0]['ids'])} tokens {latency(session(folder / 'model.onnx', 1), rows[:1]):.3f} ms on a thread" if a.latency else ""
+    print(f"{name:17} {size / 2**20:.2f} MiB, {len(rows)} texts of {lengths[0]} to {lengths[-1]} tokens, five paddings, batch 7 and 1: {worst[name]:.2e}{took}", flush=True)
+
+
+def faults(hone, work):
+    tried = 0
+    for name, fault in FAULTS:
+        folder = work / name
+        if not folder.exists():
+            continue
+        target = folder / "faulty.onnx"
+        run(hone, "export", folder, "--to", "onnx", "-o", target, environment={"HONE_ONNX_FAULT": fault}, code=7)
+        if target.exists():
+            sys.exit(f"{name}: a planted fault ({fault}) left its file")
+        tried += 1
+    print(f"{tried} planted faults of the exporter were refused with exit code 7 and left no file")
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("build", type=pathlib.Path)
+    p.add_argument("--full", action="store_true")
+    p.add_argument("--only", default="")
+    p.add_argument("--samples", type=int, default=40)
+    p.add_argument("--latency", action="store_true")
+    a = p.parse_args()
+    hone, dump = a.build / "hone", a.build / "tests" / "onnx_dump"
+    only = [n for n in a.only.split(",") if n]
+    worst = {}
+    print(f"onnx {onnx.__version__}, onnxruntime {ort.__version__}")
+    with tempfile.TemporaryDirectory() as scratch:
+        work = pathlib.Path(scratch)
+        for name in run(dump, "texts").split():
+            if not only or name in only:
+                net(a, hone, dump, name, work, worst)
+        if not a.full:
+            faults(hone, work)
+    print(f"all within bounds; the largest difference is {max(worst.values(), default=0):.2e}")
+
+
+main()
