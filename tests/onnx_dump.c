@@ -10,7 +10,8 @@
  * and the same of texts:
  *   onnx_dump texts                       names, a line each
  *   onnx_dump text NAME small|full DIR COUNT   the net and its tokenizer in DIR; DIR/texts.jsonl: a line
- *                                         {"ids": [..], "types": [..], "probability": [..]} for each text */
+ *                                         {"text": "..", "second": "..", "ids": [..], "types": [..],
+ *                                         "probability": [..]} for each text; second only of pairs */
 #include "support/onnx_zoo.h"
 #include "support/text_zoo.h"
 
@@ -102,9 +103,14 @@ static hone_status make(const char *name, bool full, const char *dir)
 /* --- texts -------------------------------------------------------------------------------------------------------- */
 
 /* One line of texts.jsonl. */
-static void add_line(hone_text *t, const hone_ids *ids, int64_t second, const float *p, int classes)
+static void add_line(hone_text *t, char *const part[2], const hone_ids *ids, int64_t second, const float *p,
+                     int classes)
 {
-    hone_text_add(t, "{\"ids\": [");
+    for (int k = 0; k < 2 && part[k]; k++) {
+        hone_text_add(t, k ? ", \"second\": " : "{\"text\": ");
+        hone_text_json(t, part[k]);
+    }
+    hone_text_add(t, ", \"ids\": [");
     for (int64_t k = 0; k < ids->count; k++) hone_text_add(t, "%s%d", k ? ", " : "", (int)ids->id[k]);
     hone_text_add(t, "], \"types\": [");
     for (int64_t k = 0; k < ids->count; k++) hone_text_add(t, "%s%d", k ? ", " : "", k >= second);
@@ -127,7 +133,7 @@ static hone_status dump_text(hone_predictor *p, const hone_text_side *side, uint
         status =
             hone_predictor_pairs(p, (const char *const *)&first, &n, (const char *const *)&second, &m, 1, probability);
     else if (status == HONE_OK) status = hone_predictor_texts(p, (const char *const *)&first, &n, 1, probability);
-    if (status == HONE_OK) add_line(out, &ids, what.second, probability, TEXT_ZOO_CLASSES);
+    if (status == HONE_OK) add_line(out, (char *[]){first, second}, &ids, what.second, probability, TEXT_ZOO_CLASSES);
     hone_ids_free(&ids);
     free(first);
     free(second);

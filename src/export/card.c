@@ -67,9 +67,24 @@ static void add_training(hone_text *t, const json_t *run)
                       : "precision not recorded");
 }
 
-/* Python lines where other packages know the net; the command always. */
-static void add_use(hone_text *t, const hone_architecture *a, int classes)
+/* Texts in, class names out; pairs as two arguments. */
+static void add_transformers(hone_text *t, const hone_encoder *e, bool pairs)
 {
+    if (!e) return;
+    hone_text_add(
+        t,
+        "\n```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+        "tokenizer = AutoTokenizer.from_pretrained(\"FOLDER\")\n"
+        "model = AutoModelForSequenceClassification.from_pretrained(\"FOLDER\").eval()\n"
+        "logits = model(**tokenizer([\"...\"]%s, padding=True, truncation=True, return_tensors=\"pt\")).logits\n"
+        "print([model.config.id2label[int(k)] for k in logits.argmax(1)])\n```\n",
+        pairs ? ", [\"...\"]" : "");
+}
+
+/* Python lines where other packages know the net; the command always. */
+static void add_use(hone_text *t, const hone_architecture *a, const hone_encoder *e, const hone_model *m)
+{
+    int classes = hone_model_classes(m);
     hone_text_add(t, "\n## Use\n\n    hone predict FOLDER INPUT...\n");
     if (a && a->timm)
         hone_text_add(
@@ -81,13 +96,14 @@ static void add_use(hone_text *t, const hone_architecture *a, int classes)
             "\n```python\nimport safetensors.torch, torchvision\nmodel = torchvision.models.%s(num_classes=%d)\n"
             "model.load_state_dict(safetensors.torch.load_file(\"FOLDER/model.safetensors\"))\nmodel.eval()\n```\n",
             a->torchvision, classes);
+    add_transformers(t, e, hone_model_preprocess(m)->pairs);
     hone_text_add(
         t, "\nServing: `hone export MODEL --to triton` writes a Triton repository, which KServe serves as it is\n"
            "(`modelFormat: triton`, `protocolVersion: v2`, `storageUri` of that folder); `--to mlflow` an MLflow "
            "model.\n");
-    if (!a)
-        hone_text_add(
-            t, "\nNo net of torchvision or timm has this shape; the weights' names are those of `model.json`.\n");
+    if (!a && !e)
+        hone_text_add(t, "\nNo net of torchvision, timm or transformers has this shape; the weights' names are those "
+                         "of `model.json`.\n");
 }
 
 /* What a picture goes through before the net. */
@@ -113,16 +129,20 @@ static void add_input(hone_text *t, const hone_preprocess *pre)
 }
 
 /* The YAML in front is what model hubs read; a card without a run around it has fewer sections. */
-hone_status hone_export_card(const hone_saved *s, const hone_architecture *a, const char *folder)
+hone_status hone_export_card(const hone_saved *s, const hone_architecture *a, const hone_encoder *e, const char *folder)
 {
     json_t *run = read_page(s->run_dir, "run.json"), *report = read_page(s->run_dir, "eval/report.json");
     const hone_preprocess *pre = hone_model_preprocess(s->model);
     int classes = hone_model_classes(s->model);
     hone_text t = {0};
     hone_text_add(&t, "---\n%spipeline_tag: %s\ntags:\n- hone\n---\n\n# %s\n\n",
-                  a && a->timm ? "library_name: timm\n" : "",
+                  a && a->timm ? "library_name: timm\n"
+                  : e          ? "library_name: transformers\n"
+                               : "",
                   pre->vocab > 0 ? "text-classification" : "image-classification",
                   a                ? a->name
+                  : e && e->distil ? "DistilBERT"
+                  : e              ? "BERT"
                   : pre->vocab > 0 ? "Text classifier"
                                    : "Image classifier");
     hone_text_add(&t,
@@ -132,7 +152,7 @@ hone_status hone_export_card(const hone_saved *s, const hone_architecture *a, co
     add_metrics(&t, report, run);
     add_training(&t, run);
     add_input(&t, pre);
-    add_use(&t, a, classes);
+    add_use(&t, a, e, s->model);
     json_decref(run);
     json_decref(report);
     char *text = hone_text_take(&t);

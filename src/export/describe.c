@@ -1,13 +1,14 @@
 /* describe.c - config.json and preprocessor_config.json (export.h), as timm and Hugging Face read them.
  *
  * timm: create_model("local-dir:FOLDER") takes architecture, num_classes, model_args and pretrained_cfg. transformers
- * reads the same file (TimmWrapper) with id2label and label2id. Where the net has no name there, "architecture" is
+ * reads the same file (TimmWrapper) with id2label and label2id; a BERT's keys are transformers.c's. Where the net has no name there, "architecture" is
  * left out, so that nobody builds another net around these weights. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "export/encoder.h"
 #include "export/export.h"
 
 /* (count) as a list. */
@@ -97,7 +98,8 @@ static json_t *processor(const hone_preprocess *pre)
 }
 
 /* num_classes and labels are written in any case: they are true whatever the net is called. */
-hone_status hone_export_config(const hone_model *m, const hone_architecture *a, const char *folder)
+hone_status hone_export_config(const hone_model *m, const hone_architecture *a, const hone_encoder *e,
+                               const char *folder)
 {
     const hone_preprocess *pre = hone_model_preprocess(m);
     int classes = hone_model_classes(m);
@@ -110,6 +112,7 @@ hone_status hone_export_config(const hone_model *m, const hone_architecture *a, 
         json_object_set_new(root, "model_args", timm_args(pre, a));
         json_object_set_new(root, "pretrained_cfg", timm_config(pre, a, classes));
     }
+    if (e) hone_encoder_config(e, root);
     HONE_TRY(write_json(folder, "config.json", root));
     return pre->vocab > 0 ? HONE_OK : write_json(folder, "preprocessor_config.json", processor(pre));
 }

@@ -101,10 +101,15 @@ hone_status hone_export_safetensors(hone_saved *s, hone_dtype dtype, const char 
     free(json);
     HONE_TRY(status);
     const hone_architecture *a;
+    hone_encoder encoder, *e;
+    bool found;
     HONE_TRY(hone_architecture_find(s->model, &a));
+    HONE_TRY(hone_encoder_find(s->model, &found, &encoder));
+    e = found ? &encoder : NULL;
     HONE_TRY(hone_export_labels(s->model, folder));
-    HONE_TRY(hone_export_config(s->model, a, folder));
-    HONE_TRY(hone_export_card(s, a, folder));
+    HONE_TRY(hone_export_config(s->model, a, e, folder));
+    HONE_TRY(hone_export_card(s, a, e, folder));
+    if (e) HONE_TRY(hone_encoder_tokenizer(s, e, folder));
     if (s->tokenizer_json) HONE_TRY(hone_export_file(folder, "tokenizer.json", s->tokenizer_json));
     else if (hone_model_preprocess(s->model)->vocab > 0)
         HONE_TRY(hone_export_copy(s->run_dir, folder, "tokenizer.json"));

@@ -196,7 +196,7 @@ hone_status hone_export_mlflow(const char *model_path, const char *folder, const
     hone_status status = write_model(model_path, folder, o, report, &graph, &hash);
     if (status == HONE_OK) status = hone_architecture_find(saved.model, &a);
     if (status == HONE_OK) status = hone_export_labels(saved.model, folder);
-    if (status == HONE_OK) status = hone_export_card(&saved, a, folder);
+    if (status == HONE_OK) status = hone_export_card(&saved, a, NULL, folder);
     if (status == HONE_OK) status = write_environments(folder);
     char *text = status == HONE_OK ? mlmodel(&graph, hash) : NULL;
     if (status == HONE_OK) status = hone_export_file(folder, "MLmodel", text);

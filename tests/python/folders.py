@@ -5,8 +5,9 @@ usage: folders.py BUILD
 
 The package `safetensors` reads every array of an export with the bits that hone trained, in fp32, and the nearest ones
 in bf16 and fp16. Where torch is there, a ResNet-18 that hone trained is loaded back by torchvision, timm and
-transformers, whichever is installed, with the same answers: logarithms of probabilities within 1e-4. Says what it
-left out; without safetensors and numpy it exits with 77, which ctest calls skipped.
+transformers, whichever is installed, with the same answers: logarithms of probabilities within 1e-4. So are BERT and
+DistilBERT by AutoModelForSequenceClassification, their texts cut into the same ids by AutoTokenizer; a net that is
+neither is not loaded as one. Says what it left out; without safetensors and numpy it exits with 77, which ctest calls skipped.
 """
 import importlib.util
 import json
@@ -118,6 +119,55 @@ def check_loaders(hone, scratch):
         assert off <= 1e-4, name
 
 
+def check_encoder(hone, scratch, name, dtype="fp32", limit=1e-4):
+    """A net of the text zoo (random weights): no array too many or missing, the ids and the answers of hone."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    net, folder = scratch / name, scratch / f"{name}-{dtype}"
+    run(hone.parent / "tests" / "onnx_dump", "text", name, "small", net, 40)
+    run(hone, "export", net, "--to", "safetensors", "--dtype", dtype, "-o", folder)
+    rows = [json.loads(line) for line in (net / "texts.jsonl").read_text().splitlines()]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, said = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    assert not any(said[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys")), said
+    assert model.config.id2label[3] == "c3"
+    pairs = [[r["second"] for r in rows]] if "second" in rows[0] else []
+    batch = tokenizer([r["text"] for r in rows], *pairs, padding=True, truncation=True, return_tensors="pt")
+    for k, r in enumerate(rows):
+        live = batch["attention_mask"][k].bool()
+        assert batch["input_ids"][k][live].tolist() == r["ids"], (name, r["text"])
+        if "token_type_ids" in batch:
+            assert batch["token_type_ids"][k][live].tolist() == r["types"], (name, r["text"])
+    want = np.log(np.array([r["probability"] for r in rows]))
+    with torch.no_grad():
+        got = torch.log_softmax(model.eval()(**batch).logits.double(), 1).numpy()
+        batch["attention_mask"][:] = 1  # planted: padding taken for tokens must show
+        wrong = torch.log_softmax(model(**batch).logits.double(), 1).numpy()
+    off = float(np.abs(got - want).max())
+    print(f"transformers loads {type(model).__name__} ({dtype}): {len(rows)} texts, the same ids, logits within {off:.2g}")
+    assert off <= limit and np.abs(wrong - want).max() > 1e-2, name
+
+
+def check_encoders(hone, scratch):
+    import transformers
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    for name in ("bert_base", "bert_single", "distilbert"):
+        check_encoder(hone, scratch, name)
+    check_encoder(hone, scratch, "bert_base", "bf16", 0.5)
+    # a mean in place of the first token: as a BertForSequenceClassification it would answer something else
+    folder = scratch / "minilm"
+    run(hone.parent / "tests" / "onnx_dump", "text", "minilm_l6", "small", scratch / "minilm_l6", 1)
+    run(hone, "export", scratch / "minilm_l6", "--to", "safetensors", "-o", folder)
+    try:
+        transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    except ValueError as e:
+        assert "model_type" in str(e), e
+        print("transformers refuses MiniLM's mean under a classifier, which it has no net for")
+    else:
+        sys.exit("minilm_l6 was loaded as another net")
+
+
 def rng_pixels(count):
     rng = np.random.default_rng(1)
     return [rng.integers(0, 256, (48, 48, 3), dtype=np.uint8) for _ in range(count)]
@@ -134,6 +184,10 @@ def main():
             print("left out: torch is not installed, so no framework loads the folder back")
         else:
             check_loaders(hone, scratch)
+            if importlib.util.find_spec("transformers") is None:
+                print("left out: transformers is not installed, so no BERT is loaded back")
+            else:
+                check_encoders(hone, scratch)
 
 
 main()
