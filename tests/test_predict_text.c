@@ -264,11 +264,11 @@ static void capacities_are_few_and_sufficient(void **state)
     int sizes = 0;
     for (int64_t n = 0; n <= 512; n++) {
         int64_t room = hone_capacity_of(n);
-        assert_true(room >= n && room >= before && room % 8 == 0 && (n < 16 || room * 2 < n * 3 + 48));
+        assert_true(room >= n && room >= before && room % 4 == 0 && (n < 8 || room * 2 < n * 3 + 24));
         sizes += room != before;
         before = room;
     }
-    assert_int_equal(sizes, 11); /* 16, 24, 32, 48 ... 512: as many as predict_text.c means to keep */
+    assert_int_equal(sizes, 13); /* 8, 12, 16, 24 ... 512: as many as predict_text.c means to keep */
     assert_int_equal(hone_capacity_of((int64_t)3 << 30), (int64_t)3 << 30);
 }
 

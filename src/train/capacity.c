@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 
-enum { LOOKED_AT = 2048, GRAIN = 16 }; /* batches; a capacity's multiple: whole vectors in every type */
+/* LOOKED_AT: batches; GRAIN: a capacity's multiple, whole vectors in every type; LEAST: tokens of one short text */
+enum { LOOKED_AT = 2048, GRAIN = 16, LEAST = 8 };
 
 /* For qsort. */
 static int ascending(const void *a, const void *b)
@@ -20,9 +21,9 @@ static int64_t rounded(int64_t tokens) { return tokens < 1 ? GRAIN : (tokens + G
 /* Few sizes serve many batches: each is compiled once. */
 int64_t hone_capacity_of(int64_t tokens)
 {
-    int64_t room = GRAIN;
+    int64_t room = LEAST;
     while (room < tokens) room *= 2;
-    return room > GRAIN && room / 4 * 3 >= tokens ? room / 4 * 3 : room;
+    return room > LEAST && room / 4 * 3 >= tokens ? room / 4 * 3 : room;
 }
 
 /* Tokens of the `batch` longest of `count` texts, of a tail of them, and of the longest; length (count) is sorted. */

@@ -18,7 +18,7 @@ typedef struct hone_capacities {
 /* Of a set whose ids are known, in batches as a loader with these options makes them. Errors: MEMORY. */
 hone_status hone_capacities_find(hone_dataset *d, const hone_loader_opts *o, hone_capacities *out) HONE_MUST_USE;
 
-/* The least capacity for a batch that nobody foresaw: a power of two from 16 on, or one and a half of one. */
+/* The least capacity for a batch that nobody foresaw: a power of two from 8 on, or one and a half of one. */
 int64_t hone_capacity_of(int64_t tokens);
 
 #endif
