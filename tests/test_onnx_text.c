@@ -85,7 +85,7 @@ static void inputs_are_those_of_tokenizers(void **state)
     }
 }
 
-/* Weights in 16 bits; the 8-bit form needs labels to be judged on and says so. */
+/* Weights in 16 bits; the 8-bit form needs labels to be judged on, the form that takes pixels needs pixels. */
 static void small_forms_are_tried(void **state)
 {
     (void)state;
@@ -97,6 +97,9 @@ static void small_forms_are_tried(void **state)
         if (try_export(row_of(name[k]), &o, &r) != HONE_OK) fail_msg("%s: %s", name[k], hone_error_message());
         assert_true(r.difference > 1e-6); /* other weights, a little */
         o.fp16 = false;
+        o.lower.preprocess = true; /* of pixels: there are none */
+        assert_int_equal(try_export(row_of(name[k]), &o, &r), HONE_ERR_USAGE);
+        o.lower.preprocess = false;
         o.int8 = true;
         assert_int_equal(try_export(row_of(name[k]), &o, &r), HONE_ERR_DATA);
     }

@@ -48,6 +48,8 @@ static hone_status choose_path(const hone_cli *cli, const char *out, char **path
     *folder = *path ? hone_path_parent(*path) : NULL;
     hone_status status = *folder ? hone_make_dirs(*folder) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     if (status == HONE_OK) status = hone_export_labels(saved.model, *folder);
+    /* a folder that the user names may hold another model's */
+    if (status == HONE_OK) status = hone_export_tokenizer(&saved, *folder, out == NULL);
     hone_saved_close(&saved);
     return status;
 }

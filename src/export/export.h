@@ -22,6 +22,8 @@ hone_status hone_export_card(const hone_saved *s, const hone_architecture *a, co
                              const char *folder) HONE_MUST_USE;
 /* FOLDER/labels.txt: one class name a line, in the order of the outputs. USAGE where a name holds a line feed. */
 hone_status hone_export_labels(const hone_model *m, const char *folder) HONE_MUST_USE;
+/* FOLDER/tokenizer.json of a text model; nothing for images. Without `replace` a file that is there stays. */
+hone_status hone_export_tokenizer(const hone_saved *s, const char *folder, bool replace) HONE_MUST_USE;
 /* FOLDER/name with `text`; "" is a file too. NULL text: out of memory. */
 hone_status hone_export_file(const char *folder, const char *name, const char *text) HONE_MUST_USE;
 /* A file of the run into the folder. */

@@ -1,6 +1,7 @@
 /* files.c - the small files that exports share (export.h). */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/text.h"
 #include "export/export.h"
@@ -30,6 +31,18 @@ hone_status hone_export_copy(const char *run_dir, const char *folder, const char
     free(from);
     free(to);
     return status;
+}
+
+/* A small file carries its tokenizer within itself. Where a file of that name is not to be replaced, it is the user's. */
+hone_status hone_export_tokenizer(const hone_saved *s, const char *folder, bool replace)
+{
+    char *path = hone_io_join(folder, "tokenizer.json");
+    bool wanted = hone_model_preprocess(s->model)->vocab > 0 && path && (replace || access(path, F_OK) != 0);
+    hone_status status = path ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    free(path);
+    if (!wanted) return status;
+    if (s->tokenizer_json) return hone_export_file(folder, "tokenizer.json", s->tokenizer_json);
+    return hone_export_copy(s->run_dir, folder, "tokenizer.json");
 }
 
 /* The line number is the class: a name of two lines would shift all that follow. */

@@ -110,8 +110,6 @@ hone_status hone_export_safetensors(hone_saved *s, hone_dtype dtype, const char 
     HONE_TRY(hone_export_config(s->model, a, e, folder));
     HONE_TRY(hone_export_card(s, a, e, folder));
     if (e) HONE_TRY(hone_encoder_tokenizer(s, e, folder));
-    if (s->tokenizer_json) HONE_TRY(hone_export_file(folder, "tokenizer.json", s->tokenizer_json));
-    else if (hone_model_preprocess(s->model)->vocab > 0)
-        HONE_TRY(hone_export_copy(s->run_dir, folder, "tokenizer.json"));
+    HONE_TRY(hone_export_tokenizer(s, folder, true));
     return write_weights(s->model, dtype, folder, bytes);
 }

@@ -174,6 +174,7 @@ hone_status hone_export_triton(const char *model_path, const char *repository, c
     hone_status status = version ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     if (status == HONE_OK) status = write_model(model_path, version, o, report, &graph, NULL);
     if (status == HONE_OK) status = hone_export_labels(saved.model, folder);
+    if (status == HONE_OK) status = hone_export_tokenizer(&saved, folder, true);
     if (status == HONE_OK) config = triton_config(name, &graph);
     if (status == HONE_OK) status = hone_export_file(folder, "config.pbtxt", config);
     hone_onnx_free(&graph);
@@ -196,6 +197,7 @@ hone_status hone_export_mlflow(const char *model_path, const char *folder, const
     hone_status status = write_model(model_path, folder, o, report, &graph, &hash);
     if (status == HONE_OK) status = hone_architecture_find(saved.model, &a);
     if (status == HONE_OK) status = hone_export_labels(saved.model, folder);
+    if (status == HONE_OK) status = hone_export_tokenizer(&saved, folder, true);
     if (status == HONE_OK) status = hone_export_card(&saved, a, NULL, folder);
     if (status == HONE_OK) status = write_environments(folder);
     char *text = status == HONE_OK ? mlmodel(&graph, hash) : NULL;

@@ -165,6 +165,9 @@ hone_status hone_onnx_lower(hone_model *m, const hone_onnx_lower_opts *o, hone_o
     hone_lower l = {.model = m, .opts = o, .out = out, .tokens = TOKENS};
     hone_graph *g = NULL;
     *out = (hone_onnx){0};
+    if (o->preprocess && pre->vocab > 0)
+        return hone_fail(HONE_ERR_USAGE, "leave it out: the graph takes ids, and tokenizer.json lies beside it",
+                         "pixels are prepared in the graph (--with-preprocess), texts are not");
     HONE_TRY(hone_model_build(m, &build, &g, &l.io));
     l.g = g;
     hone_onnx_init(out, o->opset);
