@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 
 #include "core/text.h"
-#include "data/check_text.h"
+#include "data/check.h"
 #include "data/twins.h"
 #include "support/data_checks.h"
 
@@ -29,14 +29,14 @@ static void make_text(hone_text *t, uint32_t id, int words)
     }
 }
 
-static const hone_finding *found(const hone_text_report *r, const char *kind)
+static const hone_finding *found(const hone_data_report *r, const char *kind)
 {
     for (int k = 0; k < r->finding_count; k++)
         if (strcmp(r->finding[k].kind, kind) == 0) return &r->finding[k];
     return NULL;
 }
 
-static void wanted(const hone_text_report *r, const char *kind, int64_t count)
+static void wanted(const hone_data_report *r, const char *kind, int64_t count)
 {
     const hone_finding *f = found(r, kind);
     if ((f ? f->count : 0) != count)
@@ -73,11 +73,11 @@ static void save_set(const char *root, hone_text *train, hone_text *test)
     hone_text_free(test);
 }
 
-static void report_of(const char *root, hone_data **d, hone_text_report *r, int threads)
+static void report_of(const char *root, hone_data **d, hone_data_report *r, int threads)
 {
     hone_config c;
     *d = open_text(scratch_path(root, "set"), &c);
-    if (hone_text_report_make(*d, HONE_REPORT_CHECK, 60, threads, r) != HONE_OK) fail_msg("%s", hone_error_message());
+    if (hone_data_report_make(*d, HONE_REPORT_CHECK, 60, threads, r) != HONE_OK) fail_msg("%s", hone_error_message());
 }
 
 /* No planted fault, no finding: a checker that cries wolf is not read. */
@@ -85,7 +85,7 @@ static void test_clean(void **state)
 {
     hone_text train, test;
     hone_data *d;
-    hone_text_report r;
+    hone_data_report r;
     write_set(&train, &test);
     save_set(*state, &train, &test);
     report_of(*state, &d, &r, 1);
@@ -96,7 +96,7 @@ static void test_clean(void **state)
     assert_int_equal(r.class_rows[5], 50);
     assert_int_equal(r.words.min, 20);
     assert_int_equal(r.words.max, 49);
-    hone_text_report_free(&r);
+    hone_data_report_free(&r);
     hone_data_free(d);
 }
 
@@ -131,7 +131,7 @@ static void test_planted(void **state)
     save_set(*state, &train, &test);
     for (int threads = 1; threads < 4; threads += 2) {
         hone_data *d;
-        hone_text_report r;
+        hone_data_report r;
         report_of(*state, &d, &r, threads);
         wanted(&r, "exact_duplicate_across", 10);
         wanted(&r, "exact_duplicate_within", 1);
@@ -161,7 +161,7 @@ static void test_planted(void **state)
         assert_int_equal(data_open(&c, &d), HONE_ERR_DATA);
         assert_non_null(strstr(hone_error_message(), "data.check: strict: "));
         assert_non_null(strstr(hone_error_message(), "label_conflict: 1 row has"));
-        hone_text_report_free(&r);
+        hone_data_report_free(&r);
     }
 }
 

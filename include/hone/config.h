@@ -78,7 +78,7 @@ typedef struct hone_config {
         hone_format format;
         double val_fraction;
         hone_on_error on_error;
-        hone_check check;                 /* text only                                             */
+        hone_check check;                 /* strict: findings are errors of hone_data_open         */
         struct { char *input, *label, *second, *weight, *split; } columns; /* second: text only */
         struct { bool given; int64_t shape[3]; int64_t classes, samples; } synthetic; /* shape: [H, W, C] */
         int64_t memory_limit_mb;          /* decoded images beyond this are streamed; 0 = half of the free memory */

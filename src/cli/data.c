@@ -3,13 +3,13 @@
 #include <string.h>
 
 #include "cli/open_data.h"
-#include "data/check_text.h"
+#include "data/check.h"
 
 /* A report in the form asked for; odd things met while reading go to stderr in both. */
-static hone_status print_report(const hone_cli *cli, const hone_data *d, const hone_text_report *r, bool check)
+static hone_status print_report(const hone_cli *cli, const hone_data *d, const hone_data_report *r, bool check)
 {
     for (int k = 0; !cli->json && !cli->quiet && k < d->note_count; k++) fprintf(stderr, "note: %s\n", d->note[k]);
-    char *text = cli->json ? hone_text_report_json(r) : hone_text_report_table(r);
+    char *text = cli->json ? hone_data_report_json(r) : hone_data_report_table(r);
     if (!text) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
     printf("%s%s", text, cli->json ? "\n" : "");
     free(text);
@@ -33,14 +33,17 @@ static int data_run(const hone_cli *cli)
                          near ? near : "", near ? "?)" : "");
     }
     hone_cli_data d;
-    hone_text_report r;
+    hone_data_report r;
     /* broken data end here with 3; what follows is about data that can be read */
     HONE_TRY(hone_cli_data_open(cli, cli->arg[1], 2, &d));
-    hone_status s = hone_text_report_make(d.data, check ? HONE_REPORT_CHECK : HONE_REPORT_STATS,
+    hone_status s = hone_data_report_make(d.data, check ? HONE_REPORT_CHECK : HONE_REPORT_STATS,
                                           d.config->text.max_length, cli->threads, &r);
     if (s == HONE_OK) {
         s = print_report(cli, d.data, &r, check);
-        hone_text_report_free(&r);
+        if (s == HONE_OK && r.broken)
+            s = hone_fail(HONE_ERR_DATA, "mend or remove them, or train with data.on_error: skip",
+                          "%lld broken picture%s", (long long)r.broken, r.broken == 1 ? "" : "s");
+        hone_data_report_free(&r);
     }
     hone_cli_data_close(&d);
     return (int)s;
@@ -50,16 +53,18 @@ const hone_cli_command hone_cli_data_command = {
     .name = "data",
     .run = data_run,
     .arguments = "check|stats DATA|CONFIG [key.sub=value ...]",
-    .summary = "what is in a text data set, and what is likely to be wrong with it",
+    .summary = "what is in a data set, and what is likely to be wrong with it",
     .least = 2,
     .most = -1,
-    .details = "stats  rows and classes of each split, lengths of the texts\n"
-               "check  also copies within and across splits (to the byte, but for case and spaces, nearly:\n"
-               "       0.8 of their 5-character shingles shared), one text with two classes, empty and over-long\n"
-               "       texts, imbalance, rare classes, class names that are likely mistakes\n"
+    .details = "stats  counts of each class in each split; lengths of texts; sizes and channels of pictures\n"
+               "check  also copies within and across splits and copies with two classes; imbalance, empty and rare\n"
+               "       classes, class names that are likely mistakes. Texts: copies to the byte, but for case and\n"
+               "       spaces, nearly (0.8 of their 5-character shingles shared); empty and over-long ones. Pictures:\n"
+               "       copies by pixels, nearly (re-encoded, rescaled, brightened); broken, constant, very small ones\n"
                "Findings leave the exit code 0; with data.check: strict in a config they stop training.\n"
-               "Broken files exit with 3. Text only so far.",
+               "Broken files exit with 3; broken pictures are all named first.",
     .examples = "hone data check datasets/debian-sections\n"
+                "hone data check datasets/fashion-mnist --json\n"
                 "hone data stats mails.csv data.columns.input=body data.columns.label=kind\n"
                 "hone data check configs/spam-bag.yaml --json\n",
 };

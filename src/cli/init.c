@@ -9,7 +9,7 @@
 
 #include "cli/open_data.h"
 #include "core/text.h"
-#include "data/check_text.h"
+#include "data/check.h"
 
 /* What a page needs to know. */
 typedef struct choice {
@@ -23,7 +23,7 @@ typedef struct choice {
 /* Few rows want many passes and AdamW, which steps far for rare words; many rows want few passes and SGD,
  * whose cost is that of the batch's words alone. SGD's rate is for the mean over a batch and over a text's
  * words, so it is far above that of a dense net (half the batch is fastText's 0.5 a text). */
-static choice choose(const hone_text_report *r)
+static choice choose(const hone_data_report *r)
 {
     static const char adamw[] = "{name: adamw, lr: 3e-3}",
                       sgd32[] = "{name: sgd, lr: 16, momentum: 0, weight_decay: 0}",
@@ -64,7 +64,7 @@ static void write_data(const hone_cli_data *d, const char *path, hone_text *t)
 }
 
 /* The largest class by the smallest in train. */
-static double imbalance(const hone_text_report *r)
+static double imbalance(const hone_data_report *r)
 {
     int64_t most = 0, least = INT64_MAX;
     for (int k = 0; k < r->classes; k++) {
@@ -94,7 +94,7 @@ static void write_out(const char *path, hone_text *t)
 }
 
 /* The whole page. */
-static char *write_page(const hone_cli_data *d, const char *path, const hone_text_report *r)
+static char *write_page(const hone_cli_data *d, const char *path, const hone_data_report *r)
 {
     choice c = choose(r);
     hone_text t = {0};
@@ -139,7 +139,7 @@ static hone_status save(const char *path, const char *page)
 }
 
 /* Made, read back, written. */
-static hone_status make_page(const hone_cli *cli, const hone_cli_data *d, const hone_text_report *r)
+static hone_status make_page(const hone_cli *cli, const hone_cli_data *d, const hone_data_report *r)
 {
     hone_config *again = NULL;
     const char *path = cli->arg[0], *out = hone_cli_value(cli, "-o");
@@ -161,12 +161,12 @@ static hone_status make_page(const hone_cli *cli, const hone_cli_data *d, const 
 static int init_run(const hone_cli *cli)
 {
     hone_cli_data d;
-    hone_text_report r;
+    hone_data_report r;
     HONE_TRY(hone_cli_data_open(cli, cli->arg[0], 1, &d));
-    hone_status s = hone_text_report_make(d.data, HONE_REPORT_STATS, 512, cli->threads, &r);
+    hone_status s = hone_data_report_make(d.data, HONE_REPORT_STATS, 512, cli->threads, &r);
     if (s == HONE_OK) {
         s = make_page(cli, &d, &r);
-        hone_text_report_free(&r);
+        hone_data_report_free(&r);
     }
     hone_cli_data_close(&d);
     return (int)s;

@@ -8,18 +8,19 @@
 #include "core/text.h"
 #include "data/open_text.h"
 
-/* By its ending, as data never have it. */
-static bool is_page(const char *path)
+/* By its ending, which data never have. */
+bool hone_cli_is_page(const char *path)
 {
     const char *dot = strrchr(path, '.');
     return dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
 }
 
 /* The least page that names `path`. The model is never built; a page must have one. */
-static hone_status read_bare(const hone_cli *cli, const char *path, int first, hone_config **out)
+static hone_status read_bare(const hone_cli *cli, const char *path, bool text, int first, hone_config **out)
 {
     hone_text t = {0};
-    hone_text_add(&t, "task: text\nmodel: {layers: [flatten]}\ndata:\n  val_fraction: 0\n  path: ");
+    hone_text_add(&t,
+                  "task: %s\nmodel: {layers: [flatten]}\ndata:\n  val_fraction: 0\n  path: ", text ? "text" : "image");
     /* a JSON string is a YAML string, whatever the path holds */
     hone_text_json(&t, path);
     hone_text_add(&t, "\n");
@@ -30,19 +31,20 @@ static hone_status read_bare(const hone_cli *cli, const char *path, int first, h
     return s;
 }
 
-/* A path that is not there is left to the reader, whose message names the script that brings it. */
+/* A path that is not there is left to the reader of texts, whose message names the script that brings it. */
 hone_status hone_cli_data_open(const hone_cli *cli, const char *path, int first, hone_cli_data *out)
 {
     *out = (hone_cli_data){0};
-    bool page = is_page(path);
-    HONE_TRY(page ? hone_cli_config(cli, path, first, &out->config) : read_bare(cli, path, first, &out->config));
-    bool text = page ? out->config->task == HONE_TASK_TEXT
-                     : hone_path_look(path, NULL) == HONE_PATH_MISSING || hone_text_looks(path);
-    hone_status s = HONE_OK;
-    if (!text)
-        s = hone_fail(HONE_ERR_USAGE, "hone plan and hone train name what is wrong with pictures",
-                      "%s: these are pictures, and this command knows text only so far", path);
-    if (s == HONE_OK) s = hone_data_open(out->config, &(hone_image_spec){0}, &out->data);
+    bool page = hone_cli_is_page(path);
+    bool text = !page && (hone_path_look(path, NULL) == HONE_PATH_MISSING || hone_text_looks(path));
+    HONE_TRY(page ? hone_cli_config(cli, path, first, &out->config) : read_bare(cli, path, text, first, &out->config));
+    hone_config *c = out->config;
+    c->data.check = HONE_CHECK_OFF; /* findings are what the command is about to tell */
+    /* all that is broken is told, not the first of it */
+    if (c->task == HONE_TASK_IMAGE) c->data.on_error = HONE_ON_ERROR_SKIP;
+    /* pictures are looked at in the size they have, so what they would be resized to is no matter: naming any size
+     * keeps the reader from decoding some to find one */
+    hone_status s = hone_data_open(c, &(hone_image_spec){1, 1, 1, HONE_RESIZE_STRETCH}, &out->data);
     if (s != HONE_OK) hone_cli_data_close(out);
     return s;
 }

@@ -1,4 +1,4 @@
-/* open_data.h - DATA or CONFIG on a command line: opened as text data, for `hone data` and `hone init`. */
+/* open_data.h - DATA or CONFIG on a command line: opened for `hone data` and `hone init`. */
 #ifndef HONE_CLI_OPEN_DATA_H
 #define HONE_CLI_OPEN_DATA_H
 
@@ -10,8 +10,11 @@ typedef struct hone_cli_data {
     hone_data *data;
 } hone_cli_data;
 
+/* Whether `path` names a page (.yaml, .yml) rather than data. */
+bool hone_cli_is_page(const char *path);
 /* `path` is a page (.yaml, .yml) or data; arguments from `first` on are overrides (data.columns.label=class).
- * A page made for bare data cuts nothing from train. Errors: USAGE for pictures, DATA for broken data. */
+ * A page made for bare data cuts nothing from train. Pictures that can't be decoded are no error here. The
+ * size of pictures in `data` is not theirs. Errors: USAGE (page), DATA. */
 hone_status hone_cli_data_open(const hone_cli *cli, const char *path, int first, hone_cli_data *out) HONE_MUST_USE;
 void hone_cli_data_close(hone_cli_data *d);
 

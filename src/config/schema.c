@@ -43,7 +43,7 @@ const hone_row hone_schema[] = {
      "share of train that validates where the data has no validation split; stratified, a function of the seed"},
     {"data.on_error", HONE_TYPE_ENUM, AT(data.on_error), 0, 0, 0, "stop", "stop|skip", NULL,
      "a broken sample stops the run, or is named, counted and left out"},
-    {"data.check", HONE_TYPE_ENUM, AT(data.check), 0, 0, 0, "off", "off|strict", text,
+    {"data.check", HONE_TYPE_ENUM, AT(data.check), 0, 0, 0, "off", "off|strict", NULL,
      "strict: training does not start while `hone data check` finds anything"},
     /* NULL where not given: a table may then lack the weight column, while one that is named must be there. */
     GROUP("data.columns", NULL, "columns of a table (CSV, TSV, JSONL)"),

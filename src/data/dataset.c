@@ -3,6 +3,7 @@
  * How sets are found is open.c's, how they get into memory pool.c's. */
 #include "data/dataset.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,13 +116,44 @@ hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *
         hone_image image = {s->height, s->width, s->channels, 1, s->raw + (size_t)item * stored};
         return hone_image_fit(&image, d->height, d->width, d->channels, d->resize, out);
     }
-    /* read anew in every epoch: the system's page cache is the only one between disk and decoder */
-    char *path = hone_path_join(s->root, s->files.item[item]);
-    if (!path) return hone_no_memory("a path", 0);
+    uint8_t *file;
+    size_t count;
+    HONE_TRY(hone_source_read(s, item, &file, &count));
+    char *path = hone_source_path(s, item);
     hone_preprocess pre = {.height = d->height, .width = d->width, .channels = d->channels, .resize = d->resize};
-    hone_status status = hone_image_file(path, &pre, out);
+    hone_status status = path ? hone_image_bytes(path, file, count, &pre, out) : hone_no_memory("a path", 0);
     free(path);
+    free(file);
     return status;
+}
+
+/* Small letters, white space at the ends left out: what two names have in common that look alike. */
+static void fold(const char *name, char *out, size_t bytes)
+{
+    size_t n = 0;
+    while (isspace((unsigned char)*name)) name++;
+    for (; *name && n + 1 < bytes; name++) out[n++] = (char)tolower((unsigned char)*name);
+    while (n && isspace((unsigned char)out[n - 1])) n--;
+    out[n] = '\0';
+}
+
+hone_status hone_data_note_class_twins(const hone_data *d, hone_names *notes)
+{
+    hone_names folded = {0}; /* in the order of class_name, so an index into one is one into the other */
+    char text[HONE_SHOWN];   /* a longer name is compared by its beginning */
+    hone_status s = HONE_OK;
+    /* quadratic, and nobody reads thousands of names */
+    int limit = d->classes < 2000 ? d->classes : 0; /* pairs are compared */
+    for (int k = 0; s == HONE_OK && k < limit; k++) {
+        fold(d->class_name[k], text, sizeof text);
+        int twin = hone_names_find(&folded, text);
+        if (twin >= 0)
+            s = hone_names_addf(notes, "classes \"%s\" and \"%s\" differ only in case or spaces: is it one class?",
+                                hone_shown(d->class_name[twin]), hone_shown(d->class_name[k]));
+        if (s == HONE_OK) s = hone_names_add(&folded, text);
+    }
+    hone_names_free(&folded);
+    return s;
 }
 
 /* Splits may share a source; the reference counts sort that out. */

@@ -37,6 +37,8 @@ hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want,
 size_t hone_dataset_sample_bytes(const hone_dataset *d);
 /* One sample -> out (height, width, channels). Thread-safe. Errors (DATA) name the file. */
 hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *out) HONE_MUST_USE;
+/* A note for each two class names that look alike: `Spam` and `spam `. */
+hone_status hone_data_note_class_twins(const hone_data *d, hone_names *notes) HONE_MUST_USE;
 /* Bytes that may still be taken without swapping, under a container's limit too. */
 int64_t hone_free_memory_bytes(void);
 /* True where pixels of the source are the samples: no resize, no channel change. */

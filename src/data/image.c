@@ -11,8 +11,6 @@
 
 #include "hone/data.h"
 
-enum { FILE_LIMIT = 1 << 30 };
-
 hone_status hone_image_alloc(const char *format, int64_t height, int64_t width, int channels, hone_image *out)
 {
     *out = (hone_image){0};
@@ -102,16 +100,24 @@ hone_status hone_image_decode(const char *name, const uint8_t *bytes, size_t cou
     return s;
 }
 
-/* Only the size of the first image of a folder is learnt this way; the loader goes on to the fit. */
-hone_status hone_image_read(const char *path, hone_image *out)
+/* As it is stored, before any resize: what a check looks at, and what the size of a folder is learnt from. */
+hone_status hone_source_picture(const hone_source *s, int64_t item, hone_image *out)
 {
     uint8_t *bytes;
     size_t count;
     *out = (hone_image){0};
-    HONE_TRY(hone_bytes_read(path, FILE_LIMIT, &bytes, &count));
-    hone_status s = hone_image_decode(path, bytes, count, out);
+    if (s->raw) {
+        size_t stored = (size_t)s->height * (size_t)s->width * (size_t)s->channels;
+        HONE_TRY(hone_image_alloc(s->name, s->height, s->width, s->channels, out));
+        memcpy(out->pixels, s->raw + (size_t)item * stored, stored);
+        return HONE_OK;
+    }
+    HONE_TRY(hone_source_read(s, item, &bytes, &count));
+    char *path = hone_source_path(s, item);
+    hone_status status = path ? hone_image_decode(path, bytes, count, out) : hone_no_memory("a path", 0);
+    free(path);
     free(bytes);
-    return s;
+    return status;
 }
 
 /* in (n, from) -> out (n, to), from and to being 1 or 3; rows of 16.16 weights sum to 65536. */
@@ -187,7 +193,7 @@ hone_status hone_image_file(const char *path, const hone_preprocess *pre, uint8_
 {
     uint8_t *bytes;
     size_t count;
-    HONE_TRY(hone_bytes_read(path, FILE_LIMIT, &bytes, &count));
+    HONE_TRY(hone_bytes_read(path, HONE_IMAGE_FILE_MAX, &bytes, &count));
     hone_status s = hone_image_bytes(path, bytes, count, pre, out);
     free(bytes);
     return s;

@@ -17,6 +17,7 @@
 
 #include "core/text.h"
 #include "core/thread.h"
+#include "data/check.h"
 #include "data/dataset.h"
 #include "data/image.h"
 #include "data/image_table.h"
@@ -268,10 +269,7 @@ static hone_status find_shape(const hone_source *s, const hone_image_spec *spec,
     /* With skip, broken files at the start of the list are passed over; they are named when loaded. */
     bool known = s->raw || (spec->height > 0 && spec->width > 0 && spec->channels > 0);
     for (int i = 0; !known && i < s->files.count; i++) {
-        char *path = hone_path_join(s->root, s->files.item[i]);
-        if (!path) return hone_no_memory("a path", 0);
-        hone_status status = hone_image_read(path, &first);
-        free(path);
+        hone_status status = hone_source_picture(s, i, &first);
         if (status != HONE_OK && (on_error == HONE_ON_ERROR_STOP || i + 1 == s->files.count)) return status;
         known = status == HONE_OK;
         free(first.pixels);
@@ -322,6 +320,7 @@ static hone_status take_notes(const opening *o, hone_data *d)
     for (int k = 0; k < HONE_SPLIT_COUNT; k++)
         for (int i = 0; s == HONE_OK && o->source[k] && i < o->source[k]->notes.count; i++)
             s = hone_names_add(&notes, o->source[k]->notes.item[i]);
+    if (s == HONE_OK) s = hone_data_note_class_twins(d, &notes);
     if (s == HONE_OK && d->classes == 1)
         s = hone_names_add(&notes, "the data has one class only: there is nothing to tell apart");
     if (s == HONE_OK && !d->val && !o->c->data.synthetic.given)
@@ -407,6 +406,8 @@ hone_status hone_data_open(const hone_config *c, const hone_image_spec *spec, ho
     hone_status s = open_sources(&o, NULL);
     if (s == HONE_OK) s = build_data(&o, spec, d);
     close_sources(&o); /* the data sets hold their own references */
+    /* here and not in the trainer, so that plan and train say the same */
+    if (s == HONE_OK && c->data.check == HONE_CHECK_STRICT) s = hone_data_check_strict(d, 0, o.threads);
     if (s != HONE_OK) {
         hone_data_free(d);
         return s;

@@ -69,3 +69,16 @@ void hone_source_hash_raw(hone_source *s)
     h = XXH3_64bits_withSeed(s->label, (size_t)s->count * sizeof *s->label, h);
     s->hash = XXH3_64bits_withSeed(s->raw, pixels_bytes, h);
 }
+
+char *hone_source_path(const hone_source *s, int64_t item) { return hone_path_join(s->root, s->files.item[item]); }
+
+/* Read anew each time: the system's page cache is the only one between disk and decoder. */
+hone_status hone_source_read(const hone_source *s, int64_t item, uint8_t **data, size_t *bytes)
+{
+    *data = NULL;
+    char *path = hone_source_path(s, item);
+    if (!path) return hone_no_memory("a path", 0);
+    hone_status status = hone_bytes_read(path, HONE_IMAGE_FILE_MAX, data, bytes);
+    free(path);
+    return status;
+}

@@ -13,7 +13,7 @@ typedef enum hone_split { HONE_SPLIT_TRAIN, HONE_SPLIT_VAL, HONE_SPLIT_TEST, HON
 const char *hone_split_name(hone_split split); /* "train", "val", "test"                           */
 
 /* Limits on one image, checked from headers before anything is allocated for pixels. */
-enum { HONE_IMAGE_SIDE_MAX = 65000, HONE_IMAGE_PIXELS_MAX = 100000000 };
+enum { HONE_IMAGE_SIDE_MAX = 65000, HONE_IMAGE_PIXELS_MAX = 100000000, HONE_IMAGE_FILE_MAX = 1 << 30 };
 
 typedef struct hone_source {
     int refs;   /* opened and freed by one thread                                 */
@@ -47,6 +47,11 @@ bool hone_idx_looks(const char *path);
 bool hone_cifar_looks(const char *path);
 bool hone_folder_looks(const char *path);
 bool hone_folder_is_split(const char *path); /* has train/, val/ or test/ with class folders       */
+
+/* The file of one item: whole content (free() it). Errors (DATA) name the file. Sources without `raw`; thread-safe. */
+hone_status hone_source_read(const hone_source *s, int64_t item, uint8_t **data, size_t *bytes) HONE_MUST_USE;
+/* Where that file is, for messages (free() it); NULL: memory exhausted. */
+char *hone_source_path(const hone_source *s, int64_t item);
 
 hone_source *hone_source_new(const char *name); /* NULL: memory exhausted                          */
 hone_source *hone_source_share(hone_source *s);

@@ -9,7 +9,7 @@
 #include "core/thread.h"
 
 /* Content enters the fingerprint up to this many bytes in all; larger sets by names and sizes. */
-enum { HASH_CONTENT_BYTES_MAX = 256 << 20, FILE_BYTES_MAX = 1 << 30 };
+enum { HASH_CONTENT_BYTES_MAX = 256 << 20 };
 
 hone_status hone_source_hash_begin(hone_source_hash *h)
 {
@@ -44,12 +44,9 @@ static hone_status hash_file(void *arg, int64_t i)
     const hash_work *w = arg;
     uint8_t *data = NULL;
     size_t bytes = 0;
-    char *path = hone_path_join(w->source->root, w->source->files.item[i]);
-    if (!path) return hone_no_memory("a path", 0);
     /* unreadable files are the decoder's to report, under data.on_error */
-    w->hash[i] = hone_bytes_read(path, FILE_BYTES_MAX, &data, &bytes) == HONE_OK ? XXH3_64bits(data, bytes) : 0;
+    w->hash[i] = hone_source_read(w->source, i, &data, &bytes) == HONE_OK ? XXH3_64bits(data, bytes) : 0;
     free(data);
-    free(path);
     return HONE_OK;
 }
 

@@ -3,11 +3,10 @@
  * The rules are those of images (open.c): classes are what train has, sorted by bytes; labels of val and
  * test map by name, and a class that train lacks is an error with its first row; val_fraction of each
  * class is cut from train where the data has no val, by draws that depend on (seed, row) alone. */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/check_text.h"
+#include "data/check.h"
 #include "data/open_text.h"
 #include "data/order.h"
 
@@ -157,32 +156,10 @@ static int *map_classes(const hone_text_sink *s, int classes, const char *const 
     return map;
 }
 
-/* Small letters, white space at the ends left out: what two names have in common that look alike. */
-static void fold(const char *name, char *out, size_t bytes)
-{
-    size_t n = 0;
-    while (isspace((unsigned char)*name)) name++;
-    for (; *name && n + 1 < bytes; name++) out[n++] = (char)tolower((unsigned char)*name);
-    while (n && isspace((unsigned char)out[n - 1])) n--;
-    out[n] = '\0';
-}
-
 /* Legal but seldom meant: `Spam` beside `spam `, and a "class" a row. */
 static hone_status note_classes(const hone_data *d, const hone_config *c, hone_names *notes)
 {
-    hone_names folded = {0}; /* in the order of class_name, so an index into one is one into the other */
-    char text[HONE_CLASS_NAME_BYTES_MAX + 1];
-    hone_status s = HONE_OK;
-    /* quadratic, and nobody reads thousands of names */
-    int limit = d->classes < 2000 ? d->classes : 0; /* pairs are compared */
-    for (int k = 0; s == HONE_OK && k < limit; k++) {
-        fold(d->class_name[k], text, sizeof text);
-        int twin = hone_names_find(&folded, text);
-        if (twin >= 0)
-            s = hone_names_addf(notes, "classes \"%s\" and \"%s\" differ only in case or spaces: is it one class?",
-                                hone_shown(d->class_name[twin]), hone_shown(d->class_name[k]));
-        if (s == HONE_OK) s = hone_names_add(&folded, text);
-    }
+    hone_status s = hone_data_note_class_twins(d, notes);
     int64_t rows = hone_dataset_count(d->train);
     /* an id column taken for the label has as many classes as rows */
     if (s == HONE_OK && rows >= 20 && d->classes > rows / 2)
@@ -193,7 +170,6 @@ static hone_status note_classes(const hone_data *d, const hone_config *c, hone_n
     if (s == HONE_OK && !d->val && c->data.val_fraction > 0) /* 0 was meant */
         s = hone_names_add(notes,
                            "no validation split: the data has none, and data.val_fraction takes nothing from train");
-    hone_names_free(&folded);
     return s;
 }
 
@@ -245,7 +221,7 @@ hone_status hone_text_data_open(const hone_config *c, hone_data **out)
     hone_status s = d ? build(&g, c, d) : hone_no_memory("a data set", sizeof *d);
     hone_text_gather_free(&g);
     if (s == HONE_OK && c->data.check == HONE_CHECK_STRICT)
-        s = hone_text_check_strict(d, c->text.max_length, c->data.decode_threads);
+        s = hone_data_check_strict(d, c->text.max_length, c->data.decode_threads);
     if (s == HONE_OK) *out = d;
     else hone_data_free(d);
     return s;

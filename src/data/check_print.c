@@ -1,11 +1,11 @@
-/* check_text_print.c - a report of check_text.c as JSON, as tables, and as an error.
+/* check_print.c - a report of check.h as JSON, as tables, and as an error.
  *
- * Only words and columns: what is counted, and how, is check_text.c's. All text is made in memory, so that
+ * Only words and columns: what is counted, and how, is findings.c's and its neighbours'. All text is made in memory, so that
  * nothing is half printed; names come from strangers and are escaped. */
 #include <stdlib.h>
 
 #include "core/text.h"
-#include "data/check_text.h"
+#include "data/check.h"
 #include "data/source.h"
 
 /* One row of percentiles. */
@@ -18,7 +18,7 @@ static void lengths_json(hone_text *t, const char *name, const hone_lengths *l)
 }
 
 /* Keys are a contract with scripts: add, never rename. */
-char *hone_text_report_json(const hone_text_report *r)
+char *hone_data_report_json(const hone_data_report *r)
 {
     hone_text t = {0};
     hone_text_add(&t, "{\"rows\":{\"train\":%lld,\"val\":%lld,\"test\":%lld},\"classes\":[", (long long)r->rows[0],
@@ -31,11 +31,14 @@ char *hone_text_report_json(const hone_text_report *r)
         hone_text_add(&t, ",\"train\":%lld,\"val\":%lld,\"test\":%lld}", (long long)n[0], (long long)n[1],
                       (long long)n[2]);
     }
-    hone_text_add(&t, "],\"length\":{");
-    lengths_json(&t, "characters", &r->characters);
+    hone_text_add(&t, "],\"%s\":{", r->pictures ? "size" : "length");
+    lengths_json(&t, r->pictures ? "height" : "characters", r->pictures ? &r->height : &r->characters);
     hone_text_add(&t, ",");
-    lengths_json(&t, "words", &r->words);
-    hone_text_add(&t, "},\"findings\":[");
+    lengths_json(&t, r->pictures ? "width" : "words", r->pictures ? &r->width : &r->words);
+    if (r->pictures)
+        hone_text_add(&t, "},\"channels\":{\"grey\":%lld,\"colour\":%lld},\"broken\":%lld,\"identical_files\":%lld",
+                      (long long)r->grey, (long long)r->colour, (long long)r->broken, (long long)r->same_files);
+    hone_text_add(&t, "%s,\"findings\":[", r->pictures ? "" : "}");
     for (int k = 0; k < r->finding_count; k++) {
         const hone_finding *f = &r->finding[k];
         hone_text_add(&t, "%s{\"kind\":\"%s\",\"count\":%lld,\"text\":", k ? "," : "", f->kind, (long long)f->count);
@@ -65,7 +68,7 @@ static int compare_ranked(const void *a, const void *b)
 }
 
 /* The classes by size; many are cut in the middle, where they interest least. */
-static void classes_table(hone_text *t, const hone_text_report *r)
+static void classes_table(hone_text *t, const hone_data_report *r)
 {
     /* 40 lines fit a screen */
     int shown = r->classes <= 40 ? r->classes : 40;
@@ -98,17 +101,23 @@ static void lengths_row(hone_text *t, const char *name, const hone_lengths *l)
 }
 
 /* Counts first, then lengths, then findings with their places. */
-char *hone_text_report_table(const hone_text_report *r)
+char *hone_data_report_table(const hone_data_report *r)
 {
     hone_text t = {0};
     /* the first line says all that is needed to see that the right data were read */
-    hone_text_add(&t, "rows: %lld train, %lld val, %lld test; %d classes\n\n", (long long)r->rows[0],
-                  (long long)r->rows[1], (long long)r->rows[2], r->classes);
+    hone_text_add(&t, "%s: %lld train, %lld val, %lld test; %d classes\n\n", r->pictures ? "pictures" : "rows",
+                  (long long)r->rows[0], (long long)r->rows[1], (long long)r->rows[2], r->classes);
     classes_table(&t, r);
-    hone_text_add(&t, "\n%-12s %9s %9s %9s %9s %9s %9s %11s\n", "length", "least", "5 %", "median", "95 %", "99 %",
-                  "greatest", "mean");
-    lengths_row(&t, "characters", &r->characters);
-    lengths_row(&t, "words", &r->words);
+    hone_text_add(&t, "\n%-12s %9s %9s %9s %9s %9s %9s %11s\n", r->pictures ? "pixels" : "length", "least", "5 %",
+                  "median", "95 %", "99 %", "greatest", "mean");
+    lengths_row(&t, r->pictures ? "height" : "characters", r->pictures ? &r->height : &r->characters);
+    lengths_row(&t, r->pictures ? "width" : "words", r->pictures ? &r->width : &r->words);
+    if (r->pictures)
+        hone_text_add(&t, "%lld grey, %lld in colour, %lld broken\n", (long long)r->grey, (long long)r->colour,
+                      (long long)r->broken);
+    if (r->same_files)
+        hone_text_add(&t, "%lld file%s to the byte a copy of another\n", (long long)r->same_files,
+                      r->same_files == 1 ? " is" : "s are");
     for (int k = 0; k < r->finding_count; k++) {
         const hone_finding *f = &r->finding[k];
         hone_text_add(&t, "%s%s: %s\n", k ? "" : "\n", f->kind, f->text);
@@ -121,10 +130,10 @@ char *hone_text_report_table(const hone_text_report *r)
 }
 
 /* One line a finding, so that all can be mended before the next try. */
-hone_status hone_text_check_strict(const hone_data *d, int64_t max_words, int threads)
+hone_status hone_data_check_strict(const hone_data *d, int64_t max_words, int threads)
 {
-    hone_text_report r;
-    HONE_TRY(hone_text_report_make(d, HONE_REPORT_CHECK, max_words, threads, &r));
+    hone_data_report r;
+    HONE_TRY(hone_data_report_make(d, HONE_REPORT_CHECK, max_words, threads, &r));
     hone_text t = {0};
     for (int k = 0; k < r.finding_count; k++) {
         const hone_finding *f = &r.finding[k];
@@ -133,7 +142,7 @@ hone_status hone_text_check_strict(const hone_data *d, int64_t max_words, int th
     }
     /* the report goes before the error is made: the message is a copy */
     int found = r.finding_count;
-    hone_text_report_free(&r);
+    hone_data_report_free(&r);
     char *list = hone_text_take(&t);
     hone_status s =
         !found ? HONE_OK

@@ -1,0 +1,345 @@
+/* image_twins.c - see image_twins.h. Prints are made a picture at a time (any thread); the search is one thread's,
+ * in the order of the pictures, so its result does not depend on threads.
+ *
+ * The search is not quadratic: a picture meets those that share 16 bits of its hash, up to one bit; of a bucket
+ * at most 4,096 are looked at, and at most 16 candidates, the nearest by hash, are decoded. Sets of many thousand
+ * pictures with the same coarse look may so lose a pair, and never gain one. */
+#define XXH_INLINE_ALL
+#include "data/image_twins.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum { GRID = 32, LOW = 8, THUMB = HONE_THUMB_SIDE, BANDS = 4, BAND_BITS = 16, BUCKETS = 1 << BAND_BITS };
+/* A pair of the definition has thumbnails that agree better than its pixels do, as noise averages out. */
+enum { NEAR_BITS = 10, BUCKET_SEEN_MAX = 4096, CANDIDATES = 16, COMPARED_SIDE_MAX = 128 };
+#define THUMB_CORRELATION 0.96
+/* Standard deviation, in steps of 8 bits: flatter than this, what is left is noise. */
+#define FLAT 2.0
+
+/* RGB whose channels agree becomes grey in place: the same picture saved as colour. */
+static bool fold_grey(hone_image *image)
+{
+    size_t n = (size_t)image->height * (size_t)image->width;
+    if (image->channels == 1) return true;
+    for (size_t i = 0; i < n; i++)
+        if (image->pixels[3 * i] != image->pixels[3 * i + 1] || image->pixels[3 * i] != image->pixels[3 * i + 2])
+            return false;
+    for (size_t i = 0; i < n; i++) image->pixels[i] = image->pixels[3 * i];
+    image->channels = 1;
+    return true;
+}
+
+/* All pixels of one colour. */
+static bool is_constant(const hone_image *image)
+{
+    size_t n = (size_t)image->height * (size_t)image->width * (size_t)image->channels, c = (size_t)image->channels;
+    for (size_t i = c; i < n; i++)
+        if (image->pixels[i] != image->pixels[i - c]) return false;
+    return true;
+}
+
+/* Signs of the 8 x 8 lowest frequencies of the DCT-II of g (32, 32) against their median. The constant one says
+ * brightness alone and stays out. */
+static uint64_t low_frequencies(const uint8_t *g)
+{
+    double basis[LOW][GRID], rows[GRID][LOW], value[LOW * LOW], sorted[LOW * LOW];
+    for (int u = 0; u < LOW; u++)
+        for (int x = 0; x < GRID; x++) basis[u][x] = cos(3.14159265358979323846 * u * (2 * x + 1) / (2.0 * GRID));
+    for (int y = 0; y < GRID; y++)
+        for (int u = 0; u < LOW; u++) {
+            double sum = 0;
+            for (int x = 0; x < GRID; x++) sum += g[y * GRID + x] * basis[u][x];
+            rows[y][u] = sum;
+        }
+    int n = 0;
+    for (int v = 0; v < LOW; v++)
+        for (int u = 0; u < LOW; u++) {
+            double sum = 0;
+            for (int y = 0; y < GRID; y++) sum += rows[y][u] * basis[v][y];
+            value[v * LOW + u] = sum;
+            if (u == 0 && v == 0) continue;
+            int k = n++; /* insertion into the sorted list: 63 values */
+            for (; k > 0 && sorted[k - 1] > sum; k--) sorted[k] = sorted[k - 1];
+            sorted[k] = sum;
+        }
+    uint64_t bits = 0;
+    for (int k = 1; k < LOW * LOW; k++) bits |= (uint64_t)(value[k] > sorted[n / 2]) << k;
+    return bits;
+}
+
+/* g (32, 32) -> (16, 16) around 0, scaled so that the greatest is 127. */
+static void make_thumb(const uint8_t *g, hone_print *out)
+{
+    double v[THUMB * THUMB], mean = 0, most = 0, squares = 0;
+    for (int y = 0; y < THUMB; y++)
+        for (int x = 0; x < THUMB; x++) {
+            const uint8_t *p = g + 2 * y * GRID + 2 * x;
+            mean += v[y * THUMB + x] = (p[0] + p[1] + p[GRID] + p[GRID + 1]) / 4.0;
+        }
+    mean /= THUMB * THUMB;
+    for (int k = 0; k < THUMB * THUMB; k++) {
+        v[k] -= mean;
+        if (fabs(v[k]) > most) most = fabs(v[k]);
+        squares += v[k] * v[k];
+    }
+    if (sqrt(squares / (THUMB * THUMB)) < FLAT) return; /* norm stays 0 */
+    squares = 0;
+    for (int k = 0; k < THUMB * THUMB; k++) {
+        out->thumb[k] = (int8_t)lrint(v[k] / most * 127);
+        squares += out->thumb[k] * out->thumb[k];
+    }
+    out->norm = (float)sqrt(squares);
+}
+
+hone_status hone_print_make(const hone_image *image, hone_print *out)
+{
+    uint8_t grid[GRID * GRID];
+    size_t bytes = (size_t)image->height * (size_t)image->width * (size_t)image->channels;
+    hone_image copy = *image; /* the caller's pixels are not changed */
+    if (!(copy.pixels = malloc(bytes))) return hone_no_memory("an image", bytes);
+    memcpy(copy.pixels, image->pixels, bytes);
+    out->grey = fold_grey(&copy);
+    out->constant = is_constant(&copy);
+    out->height = copy.height;
+    out->width = copy.width;
+    /* the shape goes in as the seed: 2 x 8 and 4 x 4 pixels may have the same bytes */
+    bytes = (size_t)copy.height * (size_t)copy.width * (size_t)copy.channels;
+    XXH128_hash_t h = XXH3_128bits_withSeed(copy.pixels, bytes, (uint64_t)copy.height << 32 | (uint64_t)copy.channels);
+    out->pixels[0] = h.low64;
+    out->pixels[1] = h.high64;
+    hone_status s = hone_image_fit(&copy, GRID, GRID, 1, HONE_RESIZE_STRETCH, grid);
+    free(copy.pixels);
+    if (s != HONE_OK || out->constant) return s;
+    out->low = low_frequencies(grid);
+    make_thumb(grid, out);
+    return HONE_OK;
+}
+
+/* Correlation of two sums' worth of values: n, sums, squares, products. */
+typedef struct moments {
+    double n, x, y, xx, yy, xy;
+} moments;
+
+static void moments_add(moments *m, double x, double y)
+{
+    m->n++;
+    m->x += x;
+    m->y += y;
+    m->xx += x * x;
+    m->yy += y * y;
+    m->xy += x * y;
+}
+
+/* Pearson's; 0 where one side does not vary. */
+static double correlation(const moments *m)
+{
+    double vx = m->xx - m->x * m->x / m->n, vy = m->yy - m->y * m->y / m->n, c = m->xy - m->x * m->y / m->n;
+    return vx > 0 && vy > 0 ? c / sqrt(vx * vy) : 0;
+}
+
+/* Greatest mean of a block of what the line through all pairs (least squares, both sides scaled to deviation 1) leaves:
+ * noise and quantising average out in a block, another pocket or shade does not. */
+static double worst_block(const uint8_t *a, const uint8_t *b, int h, int w, int c, const moments *m)
+{
+    int side = (h > w ? h : w) / 16 > 4 ? (h > w ? h : w) / 16 : 4;
+    double mean_a = m->x / m->n, mean_b = m->y / m->n, worst = 0, r = correlation(m);
+    double dev_a = sqrt(m->xx / m->n - mean_a * mean_a), dev_b = sqrt(m->yy / m->n - mean_b * mean_b);
+    for (int top = 0; top + side <= h; top += side)
+        for (int left = 0; left + side <= w; left += side)
+            for (int k = 0; k < c; k++) {
+                double sum = 0;
+                for (int y = top; y < top + side; y++)
+                    for (int x = left; x < left + side; x++) {
+                        size_t at = ((size_t)y * (size_t)w + (size_t)x) * (size_t)c + (size_t)k;
+                        sum += (b[at] - mean_b) / dev_b - r * (a[at] - mean_a) / dev_a;
+                    }
+                if (fabs(sum) > worst) worst = fabs(sum);
+            }
+    return worst / (side * side);
+}
+
+/* Over all channels of a, b (h, w, c); edges are differences to the neighbours on the right and below. */
+static bool agree(const uint8_t *a, const uint8_t *b, int h, int w, int c)
+{
+    moments pixels = {0}, edges = {0};
+    for (int y = 0; y < h; y++)
+        for (int i = 0; i < w * c; i++) {
+            size_t at = (size_t)y * (size_t)(w * c) + (size_t)i, below = at + (size_t)(w * c);
+            moments_add(&pixels, a[at], b[at]);
+            if (i + c < w * c) moments_add(&edges, a[at + (size_t)c] - a[at], b[at + (size_t)c] - b[at]);
+            if (y + 1 < h) moments_add(&edges, a[below] - a[at], b[below] - b[at]);
+        }
+    double p = correlation(&pixels), e = correlation(&edges);
+    if (p >= 0.99 && e >= 0.90) return true;
+    return p >= 0.98 && e >= 0.80 && worst_block(a, b, h, w, c, &pixels) <= 0.14;
+}
+
+/* Both in the size of the smaller one, so that a copy of half the size is compared by what it still has. */
+hone_status hone_images_near(const hone_image *a, const hone_image *b, bool *near)
+{
+    *near = false;
+    double shape = (double)a->width * b->height / ((double)a->height * b->width);
+    if (shape > 1.15 || shape < 1 / 1.15) return HONE_OK;
+    int h = a->height < b->height ? a->height : b->height, w = a->width < b->width ? a->width : b->width;
+    int c = a->channels > b->channels ? a->channels : b->channels, longest = h > w ? h : w;
+    if (longest > COMPARED_SIDE_MAX) { /* finer detail than this is what re-encoding changes */
+        h = (int)((int64_t)h * COMPARED_SIDE_MAX / longest);
+        w = (int)((int64_t)w * COMPARED_SIDE_MAX / longest);
+        if (h < 1) h = 1;
+        if (w < 1) w = 1;
+    }
+    size_t bytes = (size_t)h * (size_t)w * (size_t)c;
+    uint8_t *x = malloc(bytes), *y = malloc(bytes);
+    hone_status s = x && y ? HONE_OK : hone_no_memory("an image", bytes);
+    if (s == HONE_OK) s = hone_image_fit(a, h, w, c, HONE_RESIZE_STRETCH, x);
+    if (s == HONE_OK) s = hone_image_fit(b, h, w, c, HONE_RESIZE_STRETCH, y);
+    if (s == HONE_OK) *near = agree(x, y, h, w, c);
+    free(x);
+    free(y);
+    return s;
+}
+
+/* first[i]: the first picture with the same pixels. Linear probing in a table that is at most half full. */
+static hone_status find_exact(const hone_print *print, int64_t count, int64_t *first)
+{
+    size_t slots = 16;
+    while (slots < 2 * (size_t)count) slots *= 2;
+    int64_t *slot = calloc(slots, sizeof *slot); /* index + 1 */
+    if (!slot) return hone_no_memory("the search for copies", slots * sizeof *slot);
+    for (int64_t i = 0; i < count; i++) {
+        const hone_print *p = &print[i];
+        first[i] = i;
+        if (p->height == 0 || p->constant) continue; /* findings of their own */
+        size_t k = p->pixels[0] & (slots - 1);
+        while (slot[k] && memcmp(print[slot[k] - 1].pixels, p->pixels, sizeof p->pixels) != 0)
+            k = (k + 1) & (slots - 1);
+        if (!slot[k]) slot[k] = i + 1;
+        first[i] = slot[k] - 1;
+    }
+    free(slot);
+    return HONE_OK;
+}
+
+typedef struct candidate {
+    int64_t picture;
+    int bits; /* that differ */
+} candidate;
+
+/* The tables: head[band][16 bits] is the latest picture with them, next[band][picture] the one before; -1: none. */
+typedef struct search {
+    const hone_print *print;
+    int64_t count;
+    int64_t *head, *next, *seen; /* (4, 65536), (4, count), (count) last picture that met it           */
+    candidate list[CANDIDATES];  /* nearest first; of equal ones the earlier picture                   */
+    int listed;
+    hone_picture_read *read;
+    void *arg;
+} search;
+
+static unsigned band_of(uint64_t low, int band) { return (unsigned)(low >> (band * BAND_BITS)) & (BUCKETS - 1); }
+
+/* Set bits (Warren, "Hacker's Delight", 5-1). */
+static int count_bits(uint64_t x)
+{
+    x -= x >> 1 & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+    return (int)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+}
+
+/* Keeps the 16 nearest. */
+static void offer(search *s, int64_t j, int bits)
+{
+    int k = s->listed;
+    if (k == CANDIDATES && (s->list[k - 1].bits < bits || (s->list[k - 1].bits == bits && s->list[k - 1].picture < j)))
+        return;
+    if (k == CANDIDATES) k--;
+    else s->listed++;
+    for (; k > 0 && (s->list[k - 1].bits > bits || (s->list[k - 1].bits == bits && s->list[k - 1].picture > j)); k--)
+        s->list[k] = s->list[k - 1];
+    s->list[k] = (candidate){j, bits};
+}
+
+static double thumb_correlation(const hone_print *a, const hone_print *b)
+{
+    int32_t sum = 0;
+    for (int k = 0; k < THUMB * THUMB; k++) sum += a->thumb[k] * b->thumb[k];
+    return sum / ((double)a->norm * b->norm);
+}
+
+/* Pictures of one bucket that differ in few enough bits and have a like thumbnail. */
+static void walk_bucket(search *s, int64_t i, int band, unsigned key)
+{
+    const hone_print *p = &s->print[i];
+    int64_t j = s->head[(size_t)band * BUCKETS + key];
+    for (int n = 0; j >= 0 && n < BUCKET_SEEN_MAX; n++, j = s->next[(size_t)band * (size_t)s->count + (size_t)j]) {
+        int bits = count_bits(p->low ^ s->print[j].low);
+        if (bits > NEAR_BITS || s->seen[j] == i) continue;
+        s->seen[j] = i;
+        if (thumb_correlation(p, &s->print[j]) >= THUMB_CORRELATION) offer(s, j, bits);
+    }
+}
+
+/* The candidates of picture i, decoded and compared; near[i] becomes the earliest that is near. */
+static hone_status compare_candidates(search *s, int64_t i, int64_t *near)
+{
+    hone_image mine = {0}, other;
+    hone_status status = s->listed ? s->read(s->arg, i, &mine) : HONE_OK;
+    for (int k = 0; status == HONE_OK && k < s->listed; k++) {
+        bool is_near;
+        int64_t j = s->list[k].picture;
+        if (near[i] != i && j > near[i]) continue; /* an earlier one is known */
+        status = s->read(s->arg, j, &other);
+        if (status != HONE_OK) break;
+        status = hone_images_near(&mine, &other, &is_near);
+        hone_image_drop(&other);
+        if (status == HONE_OK && is_near) near[i] = j;
+    }
+    hone_image_drop(&mine);
+    /* a file that went away since its print was made is nobody's copy any more */
+    return status == HONE_ERR_DATA ? HONE_OK : status;
+}
+
+static hone_status find_near(search *s, const int64_t *exact, int64_t *near)
+{
+    for (size_t k = 0; k < (size_t)BANDS * BUCKETS; k++) s->head[k] = -1;
+    for (int64_t i = 0; i < s->count; i++) {
+        const hone_print *p = &s->print[i];
+        s->seen[i] = -1;
+        near[i] = exact[i] == i ? i : near[exact[i]]; /* that one is earlier, so it is settled */
+        if (exact[i] != i || !(p->norm > 0)) continue;
+        s->listed = 0;
+        for (int band = 0; band < BANDS; band++) {
+            unsigned key = band_of(p->low, band);
+            walk_bucket(s, i, band, key);
+            for (int bit = 0; bit < BAND_BITS; bit++) walk_bucket(s, i, band, key ^ 1u << bit);
+        }
+        HONE_TRY(compare_candidates(s, i, near));
+        for (int band = 0; band < BANDS; band++) {
+            int64_t *head = &s->head[(size_t)band * BUCKETS + band_of(p->low, band)];
+            s->next[(size_t)band * (size_t)s->count + (size_t)i] = *head;
+            *head = i;
+        }
+    }
+    return HONE_OK;
+}
+
+hone_status hone_image_twins_find(const hone_print *print, int64_t count, hone_picture_read *read, void *arg,
+                                  int64_t *exact, int64_t *near)
+{
+    size_t n = (size_t)count;
+    HONE_TRY(find_exact(print, count, exact));
+    search s = {.print = print, .count = count, .read = read, .arg = arg};
+    s.head = malloc((size_t)BANDS * BUCKETS * sizeof *s.head);
+    s.next = malloc(n * BANDS * sizeof *s.next + 1);
+    s.seen = malloc(n * sizeof *s.seen + 1);
+    hone_status status = s.head && s.next && s.seen
+                             ? find_near(&s, exact, near)
+                             : hone_no_memory("the search for near copies", n * (BANDS + 1) * sizeof *s.next);
+    free(s.head);
+    free(s.next);
+    free(s.seen);
+    return status;
+}

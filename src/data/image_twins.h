@@ -1,0 +1,44 @@
+/* image_twins.h - which pictures are copies of one another: the same pixels, and nearly.
+ *
+ * Near means: brought to the smaller one's size (128 pixels a side at most), the two agree but for brightness and
+ * contrast, and their shapes differ by at most 15 %. Either pixels correlate by 0.99 and the differences of neighbouring
+ * pixels by 0.90 (bright parts may be clipped), or by 0.98 and 0.80 while no block of 4 x 4 pixels or a sixteenth of the
+ * side differs in its mean by more than 0.14 standard deviations (noise and blocks of JPEG do not, another pocket on the
+ * same coat does). Chosen on Fashion-MNIST: re-encoded, rescaled and brightened copies pass, and 0.3 % of its own
+ * pictures. Cuts, shifts, turns and mirror images are not looked for.
+ *
+ * Candidates come from a 64-bit hash of the low frequencies (the signs of an 8 x 8 block of the DCT of
+ * 32 x 32 grey pixels against their median: Zauner, "Implementation and benchmarking of perceptual image
+ * hash functions", 2010) through four tables of 16 bits that are each also asked with one bit turned: a pair
+ * that differs in at most 7 of 64 bits always meets. Thumbnails then drop most, and what is left is decoded
+ * again and compared in full, so a reported pair is one by the definition above. */
+#ifndef HONE_DATA_IMAGE_TWINS_H
+#define HONE_DATA_IMAGE_TWINS_H
+
+#include "data/image.h"
+
+enum { HONE_THUMB_SIDE = 16 };
+
+/* What is kept of one picture: 320 bytes. */
+typedef struct hone_print {
+    uint64_t pixels[2], file[2]; /* XXH3-128 of shape and pixels (grey stored as RGB is grey); of the bytes */
+    uint64_t low;                /* the 64-bit hash above                                      */
+    int8_t thumb[HONE_THUMB_SIDE * HONE_THUMB_SIDE]; /* grey minus its mean, scaled to +-127                      */
+    float norm;                                      /* of thumb; 0: constant, or not decoded                     */
+    int32_t height, width;                           /* 0: not decoded                                            */
+    bool grey, constant;
+} hone_print;
+
+/* The print of a decoded picture (channels 1 or 3); `file` is left as it is. Errors: MEMORY. */
+hone_status hone_print_make(const hone_image *image, hone_print *out) HONE_MUST_USE;
+
+/* Decodes picture i once more. */
+typedef hone_status hone_picture_read(void *arg, int64_t i, hone_image *out);
+/* exact[i], near[i] (count): the first picture that i is a copy of, else i. A picture with an exact copy has the near
+ * one of that. Constant pictures and ones without print are copies of none. A pair that `read` fails on is not near. */
+hone_status hone_image_twins_find(const hone_print *print, int64_t count, hone_picture_read *read, void *arg,
+                                  int64_t *exact, int64_t *near) HONE_MUST_USE;
+/* Whether two pictures are near by the definition above. Errors: MEMORY. */
+hone_status hone_images_near(const hone_image *a, const hone_image *b, bool *near) HONE_MUST_USE;
+
+#endif
