@@ -276,9 +276,6 @@ static void test_commands(void **state)
     scratch_text(root, "other.csv", "kind,body\nh,x\ns,y\nh,z\n");
     runs(root, "init other.csv data.columns.input=body data.columns.label=kind", 0,
          "columns: {input: \"body\", label: \"kind\"}");
-    scratch_png(root, "pictures/a/1.png", 1, 4, 4, 1);
-    runs(root, "data check pictures", 2, "text only so far");
-    runs(root, "init pictures", 2, "text only so far");
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/init.h"
 #include "cli/progress.h"
 #include "core/text.h"
 #include "hone/train.h"
@@ -27,6 +28,30 @@ static void print_result(const hone_cli *cli, const hone_config *config, const c
     printf("next           hone predict %s %s\n", out, config->task == HONE_TASK_TEXT ? "TEXT..." : "IMAGE...");
 }
 
+/* Folders, and files with an ending that data have; any other file is a page, whatever its name. */
+static bool is_data(const char *path)
+{
+    static const char *const ending[] = {".csv", ".tsv", ".jsonl", ".txt", ".tar", ".gz", ".xz"};
+    hone_path_kind kind = hone_path_look(path, NULL);
+    const char *dot = strrchr(path, '.');
+    bool found = kind == HONE_PATH_FOLDER;
+    for (size_t k = 0; dot && kind == HONE_PATH_FILE && k < sizeof ending / sizeof *ending; k++)
+        found |= strcmp(dot, ending[k]) == 0;
+    return found;
+}
+
+/* A page, or data: then the page that `hone init` makes of them. The same data make the same page, so that the same
+ * command resumes. */
+static hone_status read_page(const hone_cli *cli, hone_config **out)
+{
+    char *page = NULL;
+    if (!is_data(cli->arg[0])) return hone_cli_config(cli, cli->arg[0], 1, out);
+    HONE_TRY(hone_cli_init_page(cli, cli->arg[0], 1, &page));
+    hone_status s = hone_cli_config_text(cli, "page of the data", page, 1, out);
+    free(page);
+    return s;
+}
+
 /* Config errors come before the run directory is touched. */
 static int run(const hone_cli *cli)
 {
@@ -35,7 +60,7 @@ static int run(const hone_cli *cli)
     /* stderr only: stdout is the result's, so that --json can be piped */
     hone_cli_progress progress = {.format = cli->log_format, .quiet = cli->quiet};
     char *command = hone_cli_line(cli);
-    hone_status status = hone_cli_config(cli, cli->arg[0], 1, &config);
+    hone_status status = read_page(cli, &config);
     if (status == HONE_OK) {
         const char *out = hone_cli_value(cli, "--out");
         hone_train_opts o = {.device = cli->device,
@@ -63,15 +88,18 @@ static const hone_cli_flag flags[] = {
 const hone_cli_command hone_cli_train_command = {
     .name = "train",
     .run = run,
-    .arguments = "CONFIG [key.sub=value ...]",
+    .arguments = "CONFIG|DATA [key.sub=value ...]",
     .summary = "trains a model; resumes by itself an unfinished run",
     .least = 1,
     .most = -1,
     .flag = flags,
-    .details = "An unfinished run in the run directory goes on from its last good checkpoint and ends with the same\n"
-               "bytes as one that was never stopped. Ctrl-C, SIGTERM and SIGUSR1 save and exit with 75; a second\n"
-               "Ctrl-C leaves at once with 130. A directory that holds another experiment is refused.",
+    .details =
+        "DATA in place of a config (a folder of pictures, a table, ...) trains with the page that hone init makes\n"
+        "of them. An unfinished run in the run directory goes on from its last good checkpoint and ends with the same\n"
+        "bytes as one that was never stopped. Ctrl-C, SIGTERM and SIGUSR1 save and exit with 75; a second\n"
+        "Ctrl-C leaves at once with 130. A directory that holds another experiment is refused.",
     .examples = "hone train configs/fashion-quick.yaml\n"
+                "hone train datasets/fashion-mnist train.epochs=3\n"
                 "hone train configs/fashion-cnn.yaml train.epochs=3 train.optimizer.lr=0.05 --out runs/short\n"
                 "hone train configs/fashion-cnn.yaml --log-format json 2> progress.jsonl\n",
 };
