@@ -372,6 +372,7 @@ static void enums_follow_their_choices(void **state)
         {"data.format", "tsv", HONE_FORMAT_TSV},
         {"data.format", "jsonl", HONE_FORMAT_JSONL},
         {"data.format", "fasttext", HONE_FORMAT_FASTTEXT},
+        {"data.format", "tar", HONE_FORMAT_TAR},
         {"data.on_error", "stop", HONE_ON_ERROR_STOP},
         {"data.on_error", "skip", HONE_ON_ERROR_SKIP},
         {"data.check", "off", HONE_CHECK_OFF},

@@ -36,7 +36,7 @@ hone_status hone_cli_data_open(const hone_cli *cli, const char *path, int first,
 {
     *out = (hone_cli_data){0};
     bool page = hone_cli_is_page(path);
-    bool text = !page && (hone_path_look(path, NULL) == HONE_PATH_MISSING || hone_text_looks(path));
+    bool text = !page && hone_text_looks(path);
     HONE_TRY(page ? hone_cli_config(cli, path, first, &out->config) : read_bare(cli, path, text, first, &out->config));
     hone_config *c = out->config;
     c->data.check = HONE_CHECK_OFF; /* findings are what the command is about to tell */

@@ -37,7 +37,7 @@ const hone_row hone_schema[] = {
      "validation split; without it val_fraction of train is used"},
     {"data.test", HONE_TYPE_STRING, AT(data.test), 0, 0, OPTIONAL, "~", NULL, NULL,
      "test split, evaluated once at the end"},
-    {"data.format", HONE_TYPE_ENUM, AT(data.format), 0, 0, 0, "auto", "auto|idx|cifar|folder|csv|tsv|jsonl|fasttext",
+    {"data.format", HONE_TYPE_ENUM, AT(data.format), 0, 0, 0, "auto", "auto|idx|cifar|folder|csv|tsv|jsonl|fasttext|tar",
      NULL, "file format; auto looks at the content"},
     {"data.val_fraction", HONE_TYPE_FLOAT, AT(data.val_fraction), 0, 1, BELOW, "0.1", NULL, NULL,
      "share of train that validates where the data has no validation split; stratified, a function of the seed"},

@@ -182,6 +182,31 @@ hone_status hone_bytes_read(const char *path, size_t limit, uint8_t **data, size
     return HONE_OK;
 }
 
+/* One open a part: the caller may be one of many threads, and a data set may have thousands of archives. */
+hone_status hone_bytes_read_part(const char *path, int64_t offset, size_t bytes, uint8_t **data)
+{
+    int fd;
+    int64_t size;
+    *data = NULL;
+    HONE_TRY(hone_file_open(path, &fd, &size));
+    hone_status s = HONE_OK;
+    if (offset > size || (uint64_t)(size - offset) < bytes)
+        s = hone_fail(HONE_ERR_DATA, "leave the data alone while it is read", "%s: became shorter since it was listed",
+                      hone_shown(path));
+    else if (!(*data = malloc(bytes + 1))) s = hone_no_memory("a part of a file", bytes);
+    else if (lseek(fd, offset, SEEK_SET) < 0)
+        s = hone_fail(HONE_ERR_DATA, "check the disk", "%s: %s", hone_shown(path), strerror(errno));
+    else s = read_exactly(fd, path, *data, bytes);
+    close(fd);
+    if (s != HONE_OK) {
+        free(*data);
+        *data = NULL;
+        return s;
+    }
+    (*data)[bytes] = 0;
+    return HONE_OK;
+}
+
 /* Windows line ends and a byte order mark are common in lists made by hand. Blank lines in the middle
  * are kept: they are class names that check_class_names refuses, rather than a silent shift. */
 hone_status hone_lines_read(const char *path, hone_names *out)

@@ -36,6 +36,8 @@ hone_status hone_folder_list(const char *path, hone_names *out) HONE_MUST_USE;
 hone_status hone_file_open(const char *path, int *fd, int64_t *bytes) HONE_MUST_USE;
 /* Whole content (free() it). A file that shrinks while it is read, or over `limit` bytes: DATA. */
 hone_status hone_bytes_read(const char *path, size_t limit, uint8_t **data, size_t *bytes) HONE_MUST_USE;
+/* `bytes` bytes from `offset` on (free() them; a NUL behind). A file that ends before: DATA. */
+hone_status hone_bytes_read_part(const char *path, int64_t offset, size_t bytes, uint8_t **data) HONE_MUST_USE;
 /* Lines of a small text file, without line ends, byte order mark and blank lines at the end. */
 hone_status hone_lines_read(const char *path, hone_names *out) HONE_MUST_USE;
 

@@ -23,6 +23,7 @@
 #include "data/image_table.h"
 #include "data/open_text.h"
 #include "data/order.h"
+#include "data/shards.h"
 
 typedef struct opening {
     const hone_config *c;
@@ -73,7 +74,8 @@ static bool holds_table(const char *path)
 static hone_status find_format(const hone_config *c, const char *path, hone_format *out)
 {
     *out = c->data.format;
-    if (hone_path_look(path, NULL) == HONE_PATH_MISSING) return hone_path_missing(path);
+    if (hone_path_look(path, NULL) == HONE_PATH_MISSING && !hone_shards_looks(path)) return hone_path_missing(path);
+    if (*out == HONE_FORMAT_AUTO && hone_shards_looks(path)) *out = HONE_FORMAT_TAR;
     if (*out == HONE_FORMAT_AUTO && hone_idx_looks(path)) *out = HONE_FORMAT_IDX;
     if (*out == HONE_FORMAT_AUTO && hone_cifar_looks(path)) *out = HONE_FORMAT_CIFAR;
     if (*out == HONE_FORMAT_AUTO && holds_table(path)) *out = HONE_FORMAT_CSV;
@@ -82,7 +84,7 @@ static hone_status find_format(const hone_config *c, const char *path, hone_form
         return hone_fail(
             HONE_ERR_DATA,
             "known: IDX (train-images-idx3-ubyte), CIFAR (data_batch_1.bin, train.bin), folders (train/CLASS/IMAGE), "
-            "tables (train.csv with path,label)",
+            "tables (train.csv with path,label), tar archives (train-000.tar with KEY.jpg, KEY.cls)",
             "%s: no data set of a known format", hone_shown(path));
     if (*out == HONE_FORMAT_FASTTEXT)
         return hone_fail(HONE_ERR_DATA, "name pictures in a table: path,label",
@@ -100,6 +102,7 @@ static hone_status open_path(const opening *o, hone_split split, hone_source **o
     switch (format) {
     case HONE_FORMAT_IDX: return hone_idx_open(path, split, whole, out);
     case HONE_FORMAT_CIFAR: return hone_cifar_open(path, split, whole, out);
+    case HONE_FORMAT_TAR: return hone_shards_open(path, split, whole, o->c->data.on_error, o->threads, out);
     default: return hone_folder_open(path, split, whole, o->threads, out);
     }
 }
@@ -127,10 +130,11 @@ static void find_places(opening *o, const char *path)
     const hone_config *c = o->c;
     const char *own[HONE_SPLIT_COUNT] = {c->data.train, c->data.val, c->data.test};
     if (!path) path = c->data.path;
-    /* Neither IDX nor CIFAR nor split folders: one set as a whole. A missing path ends up here too, and is
+    /* Neither IDX nor CIFAR nor split folders or archives: one set as a whole. A missing path ends up here too, and is
      * reported by the one reader that then looks for it. */
     o->unsplit = path && (hone_path_look(path, NULL) == HONE_PATH_FILE ||
-                          (!hone_idx_looks(path) && !hone_cifar_looks(path) && !hone_folder_is_split(path)));
+                          (!hone_idx_looks(path) && !hone_cifar_looks(path) && !hone_folder_is_split(path) &&
+                           !hone_shards_are_split(path)));
     for (int k = 0; k < HONE_SPLIT_COUNT; k++) {
         bool explicit_path = path == c->data.path && own[k];
         o->path[k] = explicit_path ? own[k] : path;

@@ -42,6 +42,8 @@ void hone_source_free(hone_source *s)
     hone_names_free(&s->notes);
     hone_names_free(&s->skipped);
     hone_names_free(&s->files);
+    hone_names_free(&s->shards);
+    free(s->member);
     free(s->name);
     free(s->root);
     free(s->label);
@@ -70,12 +72,27 @@ void hone_source_hash_raw(hone_source *s)
     s->hash = XXH3_64bits_withSeed(s->raw, pixels_bytes, h);
 }
 
-char *hone_source_path(const hone_source *s, int64_t item) { return hone_path_join(s->root, s->files.item[item]); }
+char *hone_source_path(const hone_source *s, int64_t item)
+{
+    if (!s->member) return hone_path_join(s->root, s->files.item[item]);
+    /* files of an archive begin with its base name */
+    const char *shard = s->shards.item[s->member[item].shard];
+    return hone_path_join(shard, s->files.item[item] + strlen(hone_path_base(shard)) + 1);
+}
 
 /* Read anew each time: the system's page cache is the only one between disk and decoder. */
 hone_status hone_source_read(const hone_source *s, int64_t item, uint8_t **data, size_t *bytes)
 {
     *data = NULL;
+    *bytes = 0;
+    if (s->member) {
+        const hone_member *m = &s->member[item];
+        if (m->bytes > HONE_IMAGE_FILE_MAX)
+            return hone_fail(HONE_ERR_DATA, "no picture is that large", "%s: %lld bytes, at most %d are read",
+                             hone_shown(s->files.item[item]), (long long)m->bytes, HONE_IMAGE_FILE_MAX);
+        *bytes = (size_t)m->bytes;
+        return hone_bytes_read_part(s->shards.item[m->shard], m->offset, *bytes, data);
+    }
     char *path = hone_source_path(s, item);
     if (!path) return hone_no_memory("a path", 0);
     hone_status status = hone_bytes_read(path, HONE_IMAGE_FILE_MAX, data, bytes);

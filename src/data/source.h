@@ -1,7 +1,7 @@
 /* source.h - what a reader (IDX, CIFAR, folders, synthetic) makes of one split: items with labels.
  *
- * An item is either pixels of one common size that are in memory already (`raw`), or a file that is
- * decoded when it is wanted (`file`). Data sets are views of sources; several may share one (a
+ * An item is either pixels of one common size that are in memory already (`raw`), or a file, by itself
+ * or within an archive, that is decoded when it is wanted. Data sets are views of sources; several may share one (a
  * validation split cut from train), so sources are counted. Readers decide nothing about training. */
 #ifndef HONE_DATA_SOURCE_H
 #define HONE_DATA_SOURCE_H
@@ -14,6 +14,12 @@ const char *hone_split_name(hone_split split); /* "train", "val", "test"        
 
 /* Limits on one image, checked from headers before anything is allocated for pixels. */
 enum { HONE_IMAGE_SIDE_MAX = 65000, HONE_IMAGE_PIXELS_MAX = 100000000, HONE_IMAGE_FILE_MAX = 1 << 30 };
+
+/* A file that lies within an archive. */
+typedef struct hone_member {
+    int32_t shard; /* index into shards */
+    int64_t offset, bytes;
+} hone_member;
 
 typedef struct hone_source {
     int refs;   /* opened and freed by one thread                                 */
@@ -29,6 +35,8 @@ typedef struct hone_source {
     int raw_users;               /* data sets that may still read raw; the last one to copy frees it */
     char *root;                  /* folders: where `files` start                                   */
     hone_names files;            /* folders, tables: (count) "train/cats/7.jpg", below root        */
+    hone_names shards;           /* archives that hold the files, by path; or none                     */
+    hone_member *member;         /* (count) where in them; NULL: files lie by themselves               */
     uint64_t hash;               /* xxh3 of names, sizes and content                               */
 } hone_source;
 

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Writes starting corpora for the fuzz targets: the files of tests/golden/images.bin, small IDX sets, tokenizer files.
+"""Writes starting corpora for the fuzz targets: the files of tests/golden/images.bin, small IDX sets, tokenizer files, tar shards.
 
-usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/, fuzz_idx/, fuzz_safetensors/, fuzz_tokenizer/, fuzz_onnx/
+usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/, fuzz_idx/, fuzz_safetensors/, fuzz_tokenizer/, fuzz_onnx/, fuzz_tar/
 """
 import gzip
+import io
 import json
 import pathlib
 import struct
 import sys
+import tarfile
 
 root = pathlib.Path(sys.argv[1])
-for name in ("fuzz_image", "fuzz_idx", "fuzz_safetensors", "fuzz_tokenizer", "fuzz_onnx"):
+for name in ("fuzz_image", "fuzz_idx", "fuzz_safetensors", "fuzz_tokenizer", "fuzz_onnx", "fuzz_tar"):
     (root / name).mkdir(parents=True, exist_ok=True)
 data = (pathlib.Path(__file__).parent.parent / "golden" / "images.bin").read_bytes()
 at = 8
@@ -76,3 +78,18 @@ for k, header in enumerate((
     text = json.dumps(header).encode()
     size = max((v["data_offsets"][1] for n, v in header.items() if n != "__metadata__"), default=0)
     (root / "fuzz_safetensors" / str(k)).write_bytes(struct.pack("<Q", len(text)) + text + bytes(range(size)))
+
+# tar shards of two samples in the three formats that Python writes, labels of three kinds, names that need a header of their own
+for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+    for kind, label in (("cls", b"1"), ("txt", b"cat"), ("json", b'{"label": "cat"}')):
+        for long in (False, True):
+            out = io.BytesIO()
+            with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+                for key in ("a", ("d/" * 30 if form == tarfile.USTAR_FORMAT else "") + "k" * (90 if form == tarfile.USTAR_FORMAT else 120) if long else "b"):
+                    for ending, content in (("png", b"pixels"), (kind, label)):
+                        info = tarfile.TarInfo(f"{key}.{ending}")
+                        info.size = len(content)
+                        tar.addfile(info, io.BytesIO(content))
+            data = out.getvalue().rstrip(b"\0")
+            data += bytes(-len(data) % 512 + 1024)  # the end mark without the filling of a record
+            (root / "fuzz_tar" / f"{form}-{kind}-{int(long)}").write_bytes(b"\0" + data)
