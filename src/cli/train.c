@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/find_lr.h"
 #include "cli/init.h"
 #include "cli/progress.h"
 #include "core/text.h"
@@ -61,8 +62,11 @@ static int run(const hone_cli *cli)
     /* stderr only: stdout is the result's, so that --json can be piped */
     hone_cli_progress progress = {.format = cli->log_format, .quiet = cli->quiet};
     char *command = hone_cli_line(cli);
-    hone_status status = read_page(cli, &config);
-    if (status == HONE_OK) {
+    hone_status status = hone_cli_find_lr_check(cli);
+    if (status == HONE_OK) status = read_page(cli, &config);
+    if (status == HONE_OK && hone_cli_value(cli, "--find-lr")) {
+        status = hone_cli_find_lr(cli, config);
+    } else if (status == HONE_OK) {
         const char *out = hone_cli_value(cli, "--out");
         hone_train_opts o = {.device = cli->device,
                              .threads = cli->threads,
@@ -83,6 +87,7 @@ static int run(const hone_cli *cli)
 
 static const hone_cli_flag flags[] = {
     {"--out", "DIR", "run directory; wins over `out:` of the config"},
+    HONE_CLI_FIND_LR_FLAGS,
     {NULL, NULL, NULL},
 };
 
@@ -102,5 +107,6 @@ const hone_cli_command hone_cli_train_command = {
     .examples = "hone train configs/fashion-quick.yaml\n"
                 "hone train datasets/fashion-mnist train.epochs=3\n"
                 "hone train configs/fashion-cnn.yaml train.epochs=3 train.optimizer.lr=0.05 --out runs/short\n"
-                "hone train configs/fashion-cnn.yaml --log-format json 2> progress.jsonl\n",
+                "hone train configs/fashion-cnn.yaml --log-format json 2> progress.jsonl\n"
+                "hone train configs/fashion-cnn.yaml --find-lr\n",
 };
