@@ -81,7 +81,7 @@ static void test_turned_labels_lead(void **state)
         "task: image\nout: %s\ndata: {path: %s/set, val_fraction: 0}\nimage: {mean: auto, std: auto}\n"
         "model: {layers: [conv: {out: 16}, batchnorm, relu, maxpool: 2, conv: {out: 32}, batchnorm, relu, maxpool: 2,\n"
         "                 conv: {out: 32}, batchnorm, relu, global_maxpool, linear: classes]}\n"
-        "train: {epochs: 20, batch: 32, optimizer: {name: sgd, lr: 0.05}, schedule: {name: cosine, warmup: 1}}\n",
+        "train: {epochs: 8, batch: 32, optimizer: {name: sgd, lr: 0.05}, schedule: {name: cosine, warmup: 1}}\n",
         out, root);
     if (hone_config_read_text("page", page, NULL, 0, &c) != HONE_OK) fail_msg("%s", hone_error_message());
     hone_train_opts o = {.device = "cpu", .threads = 2};

@@ -174,8 +174,12 @@ static void sample(hone_text *t, const hone_report_sample *s)
     hone_text_add(t, "</p></div>\n");
 }
 
-/* Sure of another class: either the label is wrong, or the model is, and a look tells. */
-static bool suspicious(const hone_report_sample *s) { return strcmp(s->truth, s->predicted) != 0 && s->score >= 0.9; }
+/* As sure of another class as it is of that class's own samples (Northcutt et al., "Confident learning", 2021), so the
+ * measure follows what a model is sure of at all: either the label is wrong, or the model is, and a look tells. */
+static bool suspicious(const hone_report_sample *s)
+{
+    return strcmp(s->truth, s->predicted) != 0 && s->score >= 0.5 && s->score >= s->usual;
+}
 
 /* `labels`: the suspicious ones; else the others. Hits of high loss are no mistakes. */
 static void samples(hone_text *t, const hone_report_input *in, bool labels)
@@ -188,7 +192,8 @@ static void samples(hone_text *t, const hone_report_input *in, bool labels)
             hone_text_add(
                 t, "<h2>%s</h2>\n<p class=\"soft\">%s</p>\n<div class=\"samples%s\">\n",
                 labels ? "Likely wrong labels" : "Worst mistakes",
-                labels ? "The model is at least 90 % sure of another class: look at the label. Highest loss first."
+                labels ? "The model is as sure of another class as of that class's own samples: look at the label. "
+                         "Highest loss first."
                        : "Wrong and less sure, highest loss first.",
                 s->text ? " texts" : "");
         sample(t, s);

@@ -18,6 +18,7 @@
 typedef struct hone_report_sample {
     const char *source, *truth, *predicted;
     double score, loss;    /* of the prediction; -log p(truth)                              */
+    double usual;          /* mean probability of the class `predicted` over the samples that are labelled so */
     const uint8_t *pixels; /* (height, width, channels), or NULL                            */
     int height, width, channels;
     const char *text; /* UTF-8 of text_bytes, not NUL-terminated, or NULL              */

@@ -1,4 +1,5 @@
 /* page.c - what report.html needs of a model and its data: the layer table, and the samples that were worst. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "data/dataset.h"
@@ -14,6 +15,7 @@ typedef struct gallery {
     int64_t *sample; /* (count) */
     char *source;    /* (count, SOURCE_BYTES) */
     uint8_t *pixels; /* (count, height, width, channels); NULL for texts */
+    double *usual;   /* (classes) mean probability of a class over the samples labelled so; 1: there are none */
 } gallery;
 
 static void gallery_free(gallery *g)
@@ -22,6 +24,17 @@ static void gallery_free(gallery *g)
     free(g->sample);
     free(g->source);
     free(g->pixels);
+    free(g->usual);
+}
+
+/* From the losses, which are -log p(truth). */
+static hone_status find_usual(const hone_evaluation *e, gallery *g)
+{
+    g->usual = calloc((size_t)e->classes, sizeof *g->usual);
+    if (!g->usual) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the samples of a report");
+    for (int64_t k = 0; k < e->n; k++) g->usual[e->truth[k]] += exp(-(double)e->row_loss[k]);
+    for (int c = 0; c < e->classes; c++) g->usual[c] = e->support[c] ? g->usual[c] / (double)e->support[c] : 1;
+    return HONE_OK;
 }
 
 /* A picture that can't be read any more costs its thumbnail, not the page. */
@@ -47,6 +60,7 @@ static void show(const hone_evaluation *e, const hone_dataset *data, gallery *g,
     out->predicted = e->class_name[e->predicted[s]];
     out->score = (double)e->score[s];
     out->loss = (double)e->row_loss[s];
+    out->usual = g->usual[e->predicted[s]];
     if (g->pixels) show_picture(data, s, g->pixels + (size_t)k * hone_dataset_sample_bytes(data), out);
     else hone_dataset_text(data, s, 0, &out->text, &out->text_bytes);
 }
@@ -63,6 +77,7 @@ static hone_status gallery_make(const hone_evaluation *e, const hone_dataset *da
     if (!text) g->pixels = malloc(rows * hone_dataset_sample_bytes(data));
     if (!g->sample || !g->item || !g->source || (!text && !g->pixels))
         return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the samples of a report");
+    HONE_TRY(find_usual(e, g));
     for (int k = 0; k < g->count; k++) show(e, data, g, k);
     return HONE_OK;
 }
