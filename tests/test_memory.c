@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/scratch.h"
+#include "support/tar_make.h"
 
 enum { LEAST = 300 }; /* allocations that are made to fail one by one, at least */
 
@@ -98,7 +98,8 @@ static void fail_each(const char *root, const char *line, bool fresh)
         if (o.code != 4 && o.code != 0 && !(o.code == 1 && said))
             fail_msg("hone %s: allocation %ld failed: exit code %d: %s", line, k, o.code, o.err);
         if (o.code == 4 && !said) fail_msg("hone %s: allocation %ld: no word of memory: %s", line, k, o.err);
-        if (o.live > good.live)
+        /* what libc keeps for itself where it goes on without: the text of strerror, a buffer of stdio */
+        if (o.live > good.live + (o.code == 0 ? 2 : 0))
             fail_msg("hone %s: allocation %ld failed: %ld blocks left, %ld after a good run", line, k, o.live,
                      good.live);
         memory += o.code == 4;
@@ -134,12 +135,58 @@ static void predict(void **state)
     fail_each(*state, "predict run x.png --threads 1", false);
 }
 
+/* Pictures in folders and in an archive: copies, a broken file, a page made of them. */
+static void write_pictures(const char *root)
+{
+    char name[64];
+    bytes b = {0};
+    for (int i = 0; i < 12; i++) {
+        snprintf(name, sizeof name, "set/%s/%s/%d.png", i < 8 ? "train" : "test", i % 2 ? "a" : "b", i);
+        scratch_png(root, name, i % 10, 12, 12, 3);
+        snprintf(name, sizeof name, "%d.png", i);
+        tar_png(&b, name, i, 12, 12, 3);
+        snprintf(name, sizeof name, "%d.txt", i);
+        tar_text(&b, name, i % 2 ? "a" : "b");
+    }
+    tar_end(&b);
+    scratch_write(root, "set.tar", b.data, b.count);
+    free(b.data);
+}
+
+static void data_check(void **state)
+{
+    write_pictures(*state);
+    fail_each(*state, "data check set --threads 1", false);
+}
+
+static void data_shards(void **state)
+{
+    write_pictures(*state);
+    fail_each(*state, "data check set.tar --threads 1", false);
+}
+
+static void init(void **state)
+{
+    write_pictures(*state);
+    fail_each(*state, "init set --threads 1", false);
+}
+
+static void find_lr(void **state)
+{
+    scratch_text(*state, "page.yaml", page);
+    fail_each(*state, "train page.yaml --find-lr --lr-steps 20 --threads 1", false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(config_show, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(train, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(predict, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(data_check, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(data_shards, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(init, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(find_lr, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/text.h"
+#include "data/files.h"
 #include "data/open_text.h"
 
 /* By its ending, which data never have. */
@@ -36,7 +37,9 @@ hone_status hone_cli_data_open(const hone_cli *cli, const char *path, int first,
 {
     *out = (hone_cli_data){0};
     bool page = hone_cli_is_page(path);
+    hone_error_clear();
     bool text = !page && hone_text_looks(path);
+    if (hone_memory_failed()) return HONE_ERR_MEMORY;
     HONE_TRY(page ? hone_cli_config(cli, path, first, &out->config) : read_bare(cli, path, text, first, &out->config));
     hone_config *c = out->config;
     c->data.check = HONE_CHECK_OFF; /* findings are what the command is about to tell */

@@ -93,6 +93,7 @@ static int split_lines(const hone_diag *d, diag_line *line)
 /* Cuts the list where the error record would, but says how many are left. */
 hone_status hone_diag_status(const hone_diag *d)
 {
+    if (d->no_memory) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the config");
     if (d->count == 0) return HONE_OK;
     diag_line *line = d->text ? calloc((size_t)d->count, sizeof *line) : NULL;
     if (!line) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory to list %d mistakes of the config", d->count);

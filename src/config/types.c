@@ -86,19 +86,20 @@ static bool means_nothing(const hone_row *row, const hone_yaml *n)
 }
 
 /* Takes a copy; the earlier value of the field (its default) is freed. */
-static void set_string(const hone_row *row, hone_config *c, const char *value)
+static void set_string(const hone_row *row, hone_config *c, const char *value, hone_diag *d)
 {
     char **field = HONE_FIELD(c, row, char *);
     free(*field);
     *field = hone_strdup(value);
+    d->no_memory |= value && !*field; /* a key that silently is not set would be another experiment */
 }
 
 /* Any scalar but an empty one; numbers are taken as their text. */
 static void read_string(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
-    if (means_nothing(row, n)) set_string(row, c, NULL);
+    if (means_nothing(row, n)) set_string(row, c, NULL, d);
     else if (n->kind != HONE_YAML_SCALAR || hone_yaml_null(n) || !*n->text) hone_expected(row, n, d);
-    else set_string(row, c, n->text);
+    else set_string(row, c, n->text, d);
 }
 
 /* NULL is written as the word that reads back as NULL. */
@@ -169,7 +170,7 @@ static json_t *schema_choice(const hone_row *row)
 /* Stored as the word itself. */
 static void read_word(const hone_row *row, const hone_yaml *n, hone_config *c, hone_diag *d)
 {
-    if (read_choice(row, n, d) >= 0) set_string(row, c, n->text);
+    if (read_choice(row, n, d) >= 0) set_string(row, c, n->text, d);
 }
 
 /* Stored as the place in the list, which is the value of the C enum (a test would fail on a gap). */

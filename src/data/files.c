@@ -95,8 +95,12 @@ char *hone_path_join(const char *folder, const char *name)
     hone_text t = {0};
     size_t n = strlen(folder);
     hone_text_add(&t, "%s%s%s", folder, n && folder[n - 1] != '/' ? "/" : "", name);
-    return hone_text_take(&t);
+    char *path = hone_text_take(&t);
+    if (!path) (void)hone_no_memory("a path", n);
+    return path;
 }
+
+bool hone_memory_failed(void) { return strncmp(hone_error_message(), "no memory for ", 14) == 0; }
 
 /* Points into `path`. */
 const char *hone_path_base(const char *path)
@@ -110,6 +114,7 @@ const char *hone_path_base(const char *path)
 hone_status hone_folder_list(const char *path, hone_names *out)
 {
     DIR *dir = opendir(path);
+    if (!dir && errno == ENOMEM) return hone_no_memory("a folder's names", 0);
     if (!dir)
         return hone_fail(HONE_ERR_DATA, "check the path and its permissions", "%s: %s", hone_shown(path),
                          strerror(errno));

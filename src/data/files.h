@@ -26,7 +26,7 @@ void hone_names_free(hone_names *n);
 typedef enum hone_path_kind { HONE_PATH_MISSING, HONE_PATH_FILE, HONE_PATH_FOLDER, HONE_PATH_OTHER } hone_path_kind;
 /* Follows links. `bytes` (may be NULL) gets the size of a regular file. OTHER: FIFO, device, socket. */
 hone_path_kind hone_path_look(const char *path, int64_t *bytes);
-char *hone_path_join(const char *folder, const char *name); /* NULL: memory exhausted              */
+char *hone_path_join(const char *folder, const char *name); /* NULL: memory exhausted, and recorded */
 const char *hone_path_base(const char *path);               /* the part behind the last slash      */
 
 /* Entries of a folder, sorted; names that begin with a dot are left out. Errors: DATA. */
@@ -44,6 +44,9 @@ hone_status hone_lines_read(const char *path, hone_names *out) HONE_MUST_USE;
 /* Copies `text` with control characters and bytes that are not UTF-8 as \xNN; returns `out`. */
 const char *hone_quote(const char *text, char *out, size_t out_bytes);
 #define HONE_SHOWN 400
+/* Looks (does this folder hold pictures?) answer yes or no, and no where memory is exhausted. Whoever decides by one
+ * clears the error before (hone_error_clear) and asks here afterwards: the recorded error is one of memory. */
+bool hone_memory_failed(void);
 /* A name as it may stand in a message; lives until the end of the enclosing block. */
 #define hone_shown(text) hone_quote((text), (char[HONE_SHOWN]){0}, HONE_SHOWN)
 

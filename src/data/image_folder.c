@@ -183,7 +183,9 @@ hone_status hone_folder_open(const char *path, hone_split split, bool whole, int
     char prefix[16] = "";
     *out = NULL;
     /* without splits all of it is train, and val is cut from it */
+    hone_error_clear();
     bool has_splits = !whole && hone_folder_is_split(path);
+    if (hone_memory_failed()) return HONE_ERR_MEMORY;
     if (has_splits) HONE_TRY(find_split(path, split, &sub));
     if (has_splits ? !sub : !whole && split != HONE_SPLIT_TRAIN) return HONE_OK;
     if (sub) snprintf(prefix, sizeof prefix, "%s/", sub);

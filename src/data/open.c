@@ -74,12 +74,14 @@ static bool holds_table(const char *path)
 static hone_status find_format(const hone_config *c, const char *path, hone_format *out)
 {
     *out = c->data.format;
+    hone_error_clear();
     if (hone_path_look(path, NULL) == HONE_PATH_MISSING && !hone_shards_looks(path)) return hone_path_missing(path);
     if (*out == HONE_FORMAT_AUTO && hone_shards_looks(path)) *out = HONE_FORMAT_TAR;
     if (*out == HONE_FORMAT_AUTO && hone_idx_looks(path)) *out = HONE_FORMAT_IDX;
     if (*out == HONE_FORMAT_AUTO && hone_cifar_looks(path)) *out = HONE_FORMAT_CIFAR;
     if (*out == HONE_FORMAT_AUTO && holds_table(path)) *out = HONE_FORMAT_CSV;
     if (*out == HONE_FORMAT_AUTO && hone_folder_looks(path)) *out = HONE_FORMAT_FOLDER;
+    if (hone_memory_failed()) return HONE_ERR_MEMORY; /* else a look that could not be had decides */
     if (*out == HONE_FORMAT_AUTO)
         return hone_fail(
             HONE_ERR_DATA,
@@ -125,11 +127,12 @@ static hone_status open_split(void *arg, int64_t split)
 }
 
 /* Which path each split comes from: data.train and its like go before data.path. */
-static void find_places(opening *o, const char *path)
+static hone_status find_places(opening *o, const char *path)
 {
     const hone_config *c = o->c;
     const char *own[HONE_SPLIT_COUNT] = {c->data.train, c->data.val, c->data.test};
     if (!path) path = c->data.path;
+    hone_error_clear();
     /* Neither IDX nor CIFAR nor split folders or archives: one set as a whole. A missing path ends up here too, and is
      * reported by the one reader that then looks for it. */
     o->unsplit = path && (hone_path_look(path, NULL) == HONE_PATH_FILE ||
@@ -141,6 +144,7 @@ static void find_places(opening *o, const char *path)
         o->whole[k] = explicit_path || (o->unsplit && k == HONE_SPLIT_TRAIN);
         if (!explicit_path && o->unsplit && k != HONE_SPLIT_TRAIN) o->path[k] = NULL;
     }
+    return hone_memory_failed() ? HONE_ERR_MEMORY : HONE_OK;
 }
 
 static bool is_table(hone_format f) { return f == HONE_FORMAT_CSV || f == HONE_FORMAT_TSV || f == HONE_FORMAT_JSONL; }
@@ -404,7 +408,7 @@ hone_status hone_data_open(const hone_config *c, const hone_image_spec *spec, ho
     if (!c->data.synthetic.given && !c->data.path && !c->data.train)
         return hone_fail(HONE_ERR_USAGE, "for example data: {path: datasets/fashion-mnist}", "data.path: not given");
     opening o = {.c = c, .threads = c->data.decode_threads > 0 ? c->data.decode_threads : hone_cpu_count()};
-    find_places(&o, NULL);
+    HONE_TRY(find_places(&o, NULL));
     hone_data *d = calloc(1, sizeof *d);
     if (!d) return hone_no_memory("a data set", sizeof *d);
     hone_status s = open_sources(&o, NULL);
@@ -496,7 +500,7 @@ hone_status hone_data_open_eval(const char *path, const char *split, const hone_
         other.data.path = other.data.train = other.data.val = other.data.test = NULL;
     }
     opening o = {.c = &other, .threads = c->data.decode_threads > 0 ? c->data.decode_threads : hone_cpu_count()};
-    find_places(&o, path);
+    HONE_TRY(find_places(&o, path));
     hone_status s = open_sources(&o, path);
     hone_dataset *d = NULL;
     if (s == HONE_OK) s = choose_split(&o, wanted, &d);

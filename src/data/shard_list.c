@@ -170,7 +170,9 @@ hone_status hone_shards_list(const char *path, hone_split split, bool whole, hon
 {
     hone_names all = {0};
     hone_status s = HONE_OK;
+    hone_error_clear();
     bool file = hone_path_look(path, NULL) == HONE_PATH_FILE, splits = !whole && hone_shards_are_split(path);
+    if (hone_memory_failed()) return HONE_ERR_MEMORY;
     if (!whole && !splits && split != HONE_SPLIT_TRAIN) return HONE_OK; /* without splits all of it is train */
     if (file && is_packed(path))
         return hone_fail(HONE_ERR_DATA, "unpack it (gunzip keeps the .tar): pictures are read by their place",
