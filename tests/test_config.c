@@ -373,6 +373,7 @@ static void enums_follow_their_choices(void **state)
         {"data.format", "jsonl", HONE_FORMAT_JSONL},
         {"data.format", "fasttext", HONE_FORMAT_FASTTEXT},
         {"data.format", "tar", HONE_FORMAT_TAR},
+        {"data.format", "pack", HONE_FORMAT_PACK},
         {"data.on_error", "stop", HONE_ON_ERROR_STOP},
         {"data.on_error", "skip", HONE_ON_ERROR_SKIP},
         {"data.check", "off", HONE_CHECK_OFF},

@@ -56,7 +56,7 @@ const char *hone_did_you_mean(const char *word, const char *const *candidates, i
 
 typedef enum hone_task      { HONE_TASK_IMAGE, HONE_TASK_TEXT } hone_task;
 typedef enum hone_format    { HONE_FORMAT_AUTO, HONE_FORMAT_IDX, HONE_FORMAT_CIFAR, HONE_FORMAT_FOLDER, HONE_FORMAT_CSV,
-                              HONE_FORMAT_TSV, HONE_FORMAT_JSONL, HONE_FORMAT_FASTTEXT, HONE_FORMAT_TAR } hone_format;
+                              HONE_FORMAT_TSV, HONE_FORMAT_JSONL, HONE_FORMAT_FASTTEXT, HONE_FORMAT_TAR, HONE_FORMAT_PACK } hone_format;
 typedef enum hone_on_error  { HONE_ON_ERROR_STOP, HONE_ON_ERROR_SKIP } hone_on_error;
 typedef enum hone_check     { HONE_CHECK_OFF, HONE_CHECK_STRICT } hone_check;
 typedef enum hone_resize    { HONE_RESIZE_STRETCH, HONE_RESIZE_SHORTER } hone_resize;

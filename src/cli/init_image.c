@@ -4,14 +4,17 @@
  * is commented with its reason. The net is models/cnn.yaml's, written out so that the page stands alone, with as many
  * halvings as bring the picture down to about seven pixels. */
 #include <ctype.h>
+#include <limits.h>
 #include <string.h>
 
 #include "cli/init.h"
+#include "data/dataset.h"
 
 /* What a page needs to know. */
 typedef struct choice {
     int height, width, channels;
     bool same;    /* all pictures have one size                                                  */
+    bool packed;  /* nothing may be scaled: it was                                                */
     bool shorter; /* scale the shorter side and cut, where shapes differ                              */
     int stem, downs, widths[6], pad;
     int epochs, batch;
@@ -37,6 +40,7 @@ static void choose_size(const hone_data_report *r, choice *c)
     c->same = r->height.min == r->height.max && r->width.min == r->width.max;
     /* few pictures of many pixels are learnt by heart; and the cost goes with the square */
     int64_t most = r->rows[0] < 2000 ? 64 : SIDE_MAX;
+    if (c->packed) most = INT_MAX;
     if (c->same) {
         double scale = longest > most ? (double)most / (double)longest : 1;
         c->height = (int)((double)h * scale + 0.5);
@@ -53,7 +57,7 @@ static void choose_size(const hone_data_report *r, choice *c)
 
 /* Few pictures want many passes, small batches and dropout; many want few passes. SGD's rate goes with the batch
  * (Goyal et al. 2017), 0.1 for 128. */
-static choice choose(const hone_data_report *r)
+static choice choose(const hone_data_report *r, const hone_source *s)
 {
     int64_t rows = r->rows[0];
     choice c = {.epochs = 5, .batch = 128, .lr = 0.1, .dropout = 0, .why = "many pictures: few passes"};
@@ -64,7 +68,9 @@ static choice choose(const hone_data_report *r)
         c = (choice){.epochs = 40, .batch = 32, .lr = 0.03, .dropout = 0.3, .why = "few pictures: many passes"};
     if (rows < 300)
         c = (choice){.epochs = 80, .batch = 16, .lr = 0.02, .dropout = 0.3, .why = "very few pictures: many passes"};
+    c.packed = s->packed;
     choose_size(r, &c);
+    if (c.packed) c.shorter = s->resize == HONE_RESIZE_SHORTER;
     int side = c.height < c.width ? c.height : c.width;
     c.stem = side > 64 ? 2 : 1; /* large pictures are halved at once: full resolution costs most and tells least */
     for (side /= c.stem; side > SIDE_AT_END && c.downs < 4; side /= 2) c.downs++;
@@ -136,7 +142,7 @@ static void write_image(const hone_data_report *r, const choice *c, hone_text *t
                   c->channels == 1 ? "all are grey"
                   : r->grey        ? "some are grey: their value is repeated"
                                    : "all are in colour");
-    if (scaled)
+    if (scaled || c->packed)
         hone_text_add(t, "  resize: %s\n",
                       c->shorter ? "shorter                 # then the centre is cut: shapes differ" : "stretch");
     hone_text_add(t, "  mean: auto                      # measured on the training split, kept in the model\n"
@@ -180,7 +186,7 @@ static void say_size(const hone_data_report *r, hone_text *t)
 void hone_cli_init_image(const hone_cli_data *d, const char *path, const hone_data_report *r, hone_text *t,
                          hone_text *saw)
 {
-    choice c = choose(r);
+    choice c = choose(r, d->data->train->source);
     int64_t most = 0, least = r->rows[0];
     for (int k = 0; k < r->classes; k++) {
         int64_t n = r->class_rows[(size_t)k * 3];

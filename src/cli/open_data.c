@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/text.h"
-#include "data/files.h"
+#include "data/dataset.h"
 #include "data/open_text.h"
 
 /* By its ending, which data never have. */
@@ -33,21 +33,26 @@ static hone_status read_bare(const hone_cli *cli, const char *path, bool text, i
 }
 
 /* A path that is not there is left to the reader of texts, whose message names the script that brings it. */
-hone_status hone_cli_data_open(const hone_cli *cli, const char *path, int first, hone_cli_data *out)
+hone_status hone_cli_data_config(const hone_cli *cli, const char *path, int first, hone_config **out)
 {
-    *out = (hone_cli_data){0};
     bool page = hone_cli_is_page(path);
     hone_error_clear();
     bool text = !page && hone_text_looks(path);
     if (hone_memory_failed()) return HONE_ERR_MEMORY;
-    HONE_TRY(page ? hone_cli_config(cli, path, first, &out->config) : read_bare(cli, path, text, first, &out->config));
+    HONE_TRY(page ? hone_cli_config(cli, path, first, out) : read_bare(cli, path, text, first, out));
+    (*out)->data.check = HONE_CHECK_OFF; /* findings are what other commands tell */
+    return HONE_OK;
+}
+
+hone_status hone_cli_data_open(const hone_cli *cli, const char *path, int first, hone_cli_data *out)
+{
+    *out = (hone_cli_data){0};
+    HONE_TRY(hone_cli_data_config(cli, path, first, &out->config));
     hone_config *c = out->config;
-    c->data.check = HONE_CHECK_OFF; /* findings are what the command is about to tell */
     /* all that is broken is told, not the first of it */
     if (c->task == HONE_TASK_IMAGE) c->data.on_error = HONE_ON_ERROR_SKIP;
-    /* pictures are looked at in the size they have, so what they would be resized to is no matter: naming any size
-     * keeps the reader from decoding some to find one */
-    hone_status s = hone_data_open(c, &(hone_image_spec){1, 1, 1, HONE_RESIZE_STRETCH}, &out->data);
+    /* pictures are looked at in the size they have */
+    hone_status s = hone_data_open(c, &HONE_IMAGE_SPEC_NONE, &out->data);
     if (s != HONE_OK) hone_cli_data_close(out);
     return s;
 }

@@ -12,6 +12,8 @@ typedef struct hone_cli_data {
 
 /* Whether `path` names a page (.yaml, .yml) rather than data. */
 bool hone_cli_is_page(const char *path);
+/* The page `path`, or one made for bare data; data.check is off. */
+hone_status hone_cli_data_config(const hone_cli *cli, const char *path, int first, hone_config **out) HONE_MUST_USE;
 /* `path` is a page (.yaml, .yml) or data; arguments from `first` on are overrides (data.columns.label=class).
  * A page made for bare data cuts nothing from train. Pictures that can't be decoded are no error here. The
  * size of pictures in `data` is not theirs. Errors: USAGE (page), DATA. */

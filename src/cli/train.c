@@ -6,6 +6,7 @@
 #include "cli/init.h"
 #include "cli/progress.h"
 #include "core/text.h"
+#include "data/pack.h"
 #include "data/shards.h"
 #include "hone/train.h"
 #include "train/evaluate.h"
@@ -36,7 +37,8 @@ static bool is_data(const char *path)
     static const char *const ending[] = {".csv", ".tsv", ".jsonl", ".txt", ".tar", ".gz", ".xz"};
     hone_path_kind kind = hone_path_look(path, NULL);
     const char *dot = strrchr(path, '.');
-    bool found = kind == HONE_PATH_FOLDER || hone_shards_looks(path); /* train-{000..127}.tar, too */
+    bool found =
+        kind == HONE_PATH_FOLDER || hone_shards_looks(path) || hone_pack_looks(path); /* train-{000..127}.tar, too */
     for (size_t k = 0; dot && kind == HONE_PATH_FILE && k < sizeof ending / sizeof *ending; k++)
         found |= strcmp(dot, ending[k]) == 0;
     return found;

@@ -38,7 +38,7 @@ const hone_row hone_schema[] = {
     {"data.test", HONE_TYPE_STRING, AT(data.test), 0, 0, OPTIONAL, "~", NULL, NULL,
      "test split, evaluated once at the end"},
     {"data.format", HONE_TYPE_ENUM, AT(data.format), 0, 0, 0, "auto",
-     "auto|idx|cifar|folder|csv|tsv|jsonl|fasttext|tar", NULL, "file format; auto looks at the content"},
+     "auto|idx|cifar|folder|csv|tsv|jsonl|fasttext|tar|pack", NULL, "file format; auto looks at the content"},
     {"data.val_fraction", HONE_TYPE_FLOAT, AT(data.val_fraction), 0, 1, BELOW, "0.1", NULL, NULL,
      "share of train that validates where the data has no validation split; stratified, a function of the seed"},
     {"data.on_error", HONE_TYPE_ENUM, AT(data.on_error), 0, 0, 0, "stop", "stop|skip", NULL,

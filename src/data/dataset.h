@@ -10,6 +10,9 @@
 #include "data/texts.h"
 #include "hone/data.h"
 
+/* For callers that will not read samples through the set but look at its sources: no size is looked for or checked. */
+#define HONE_IMAGE_SPEC_NONE ((const hone_image_spec){1, 1, 1, HONE_RESIZE_STRETCH})
+
 struct hone_dataset {
     hone_source *source;
     int64_t count;

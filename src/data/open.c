@@ -23,6 +23,7 @@
 #include "data/image_table.h"
 #include "data/open_text.h"
 #include "data/order.h"
+#include "data/pack.h"
 #include "data/shards.h"
 
 typedef struct opening {
@@ -76,6 +77,7 @@ static hone_status find_format(const hone_config *c, const char *path, hone_form
     *out = c->data.format;
     hone_error_clear();
     if (hone_path_look(path, NULL) == HONE_PATH_MISSING && !hone_shards_looks(path)) return hone_path_missing(path);
+    if (*out == HONE_FORMAT_AUTO && hone_pack_looks(path)) *out = HONE_FORMAT_PACK;
     if (*out == HONE_FORMAT_AUTO && hone_shards_looks(path)) *out = HONE_FORMAT_TAR;
     if (*out == HONE_FORMAT_AUTO && hone_idx_looks(path)) *out = HONE_FORMAT_IDX;
     if (*out == HONE_FORMAT_AUTO && hone_cifar_looks(path)) *out = HONE_FORMAT_CIFAR;
@@ -104,6 +106,7 @@ static hone_status open_path(const opening *o, hone_split split, hone_source **o
     switch (format) {
     case HONE_FORMAT_IDX: return hone_idx_open(path, split, whole, out);
     case HONE_FORMAT_CIFAR: return hone_cifar_open(path, split, whole, out);
+    case HONE_FORMAT_PACK: return hone_pack_open(path, split, whole, out);
     case HONE_FORMAT_TAR: return hone_shards_open(path, split, whole, o->c->data.on_error, o->threads, out);
     default: return hone_folder_open(path, split, whole, o->threads, out);
     }
@@ -135,9 +138,10 @@ static hone_status find_places(opening *o, const char *path)
     hone_error_clear();
     /* Neither IDX nor CIFAR nor split folders or archives: one set as a whole. A missing path ends up here too, and is
      * reported by the one reader that then looks for it. */
-    o->unsplit = path && (hone_path_look(path, NULL) == HONE_PATH_FILE ||
-                          (!hone_idx_looks(path) && !hone_cifar_looks(path) && !hone_folder_is_split(path) &&
-                           !hone_shards_are_split(path)));
+    o->unsplit =
+        path && !hone_pack_looks(path) &&
+        (hone_path_look(path, NULL) == HONE_PATH_FILE || (!hone_idx_looks(path) && !hone_cifar_looks(path) &&
+                                                          !hone_folder_is_split(path) && !hone_shards_are_split(path)));
     for (int k = 0; k < HONE_SPLIT_COUNT; k++) {
         bool explicit_path = path == c->data.path && own[k];
         o->path[k] = explicit_path ? own[k] : path;
@@ -289,6 +293,21 @@ static hone_status find_shape(const hone_source *s, const hone_image_spec *spec,
     return HONE_OK;
 }
 
+/* Resizing what was resized before would give other pixels than `hone predict` sees. */
+static hone_status check_packed(const hone_source *s, const hone_image_spec *shape)
+{
+    if (!s || !s->packed || memcmp(shape, &HONE_IMAGE_SPEC_NONE, sizeof *shape) == 0) return HONE_OK;
+    bool same = s->height == shape->height && s->width == shape->width && s->channels == shape->channels;
+    char hint[160];
+    snprintf(hint, sizeof hint, "image: {size: [%d, %d], channels: %d, resize: %s}, or pack the pictures anew",
+             s->height, s->width, s->channels, s->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch");
+    if (same && s->resize == shape->resize) return HONE_OK;
+    return hone_fail(
+        HONE_ERR_DATA, hint, "%s: holds pictures of %d x %d with %d channels, %s; wanted are %d x %d with %d, %s",
+        hone_shown(s->name), s->width, s->height, s->channels, s->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch",
+        shape->width, shape->height, shape->channels, shape->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch");
+}
+
 /* All splits of an experiment come out in one shape and follow one rule for broken files. */
 static void configure(hone_dataset *d, const opening *o, const hone_image_spec *shape)
 {
@@ -383,6 +402,7 @@ static hone_status build_data(opening *o, const hone_image_spec *spec, hone_data
     HONE_TRY(copy_classes(o->source[HONE_SPLIT_TRAIN], d));
     hone_image_spec shape;
     HONE_TRY(find_shape(o->source[HONE_SPLIT_TRAIN], spec, o->c->data.on_error, &shape));
+    for (int k = 0; k < HONE_SPLIT_COUNT; k++) HONE_TRY(check_packed(o->source[k], &shape));
     d->height = shape.height;
     d->width = shape.width;
     d->channels = shape.channels;
@@ -480,8 +500,9 @@ static hone_status fit_to_model(const opening *o, hone_dataset *d, const hone_pr
     HONE_TRY(map_labels(d->source, "the data", classes, class_name, "the model"));
     /* the view was made before the mapping, so its labels are taken anew */
     for (int64_t i = 0; i < d->count; i++) d->label[i] = d->source->label[d->item[i]];
-    configure(d, o, &(hone_image_spec){pre->height, pre->width, pre->channels, pre->resize});
-    return HONE_OK;
+    const hone_image_spec shape = {pre->height, pre->width, pre->channels, pre->resize};
+    configure(d, o, &shape);
+    return check_packed(d->source, &shape);
 }
 
 /* The set of the config (path NULL: same splits as in training) or any other. Opens all splits of it,

@@ -6,6 +6,7 @@
  * __label__ (fastText), with a brace (JSONL), or holds a tab or a comma and is then checked as a header.
  * Two files for one split, or several tables without a split's name, are errors that list them. */
 #define XXH_INLINE_ALL
+#include "data/pack.h"
 #include "data/shards.h"
 #include "data/open_text.h"
 
@@ -73,7 +74,7 @@ static hone_status read_file(hone_text_job *job, const char *path, size_t limit)
     hone_format format = job->config->data.format; /* the page's word goes before any guess */
     size_t stem;
     if (format == HONE_FORMAT_IDX || format == HONE_FORMAT_CIFAR || format == HONE_FORMAT_FOLDER ||
-        format == HONE_FORMAT_TAR)
+        format == HONE_FORMAT_TAR || format == HONE_FORMAT_PACK)
         return hone_fail(HONE_ERR_USAGE, "csv, tsv, jsonl, fasttext, or leave it out",
                          "data.format: %s is a file, and this format is not one of text files", hone_shown(path));
     HONE_TRY(hone_text_job_open(job, path, path, limit));
@@ -236,7 +237,8 @@ static bool holds_pictures(const char *path, int depth)
 /* IDX and CIFAR announce themselves; everything else that is no picture is taken for text. */
 bool hone_text_looks(const char *path)
 {
-    return !hone_shards_looks(path) && !hone_idx_looks(path) && !hone_cifar_looks(path) && !holds_pictures(path, 0);
+    return !hone_pack_looks(path) && !hone_shards_looks(path) && !hone_idx_looks(path) && !hone_cifar_looks(path) &&
+           !holds_pictures(path, 0);
 }
 
 /* The names of columns decide what is read, so they belong to the identity of the data. */

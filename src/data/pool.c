@@ -97,7 +97,7 @@ static hone_status drop_broken(load_work *w)
 /* The source's pixels are needed by no one once every view of it has its own copy. */
 static void release_raw(hone_source *s)
 {
-    if (--s->raw_users > 0) return;
+    if (--s->raw_users > 0 || s->map) return; /* a mapping takes no memory of its own */
     free(s->raw);
     s->raw = NULL;
 }
@@ -122,14 +122,15 @@ hone_status hone_dataset_load(hone_dataset *d, int threads, const volatile int *
     if (d->loaded) return HONE_OK;
     if (threads < 1) threads = d->threads;
     load_work w = {.d = d, .stop = stop};
-    if (hone_dataset_is_raw(d) && d->count == d->source->count) { /* nothing to do, and nothing to copy */
+    int64_t limit = d->memory_limit_bytes ? d->memory_limit_bytes : hone_free_memory_bytes() / 2;
+    size_t bytes = (size_t)d->count * hone_dataset_sample_bytes(d);
+    bool resident = bytes <= (uint64_t)limit;
+    /* nothing to do, and nothing to copy; a mapping over the limit is read batch by batch like any stream */
+    if (hone_dataset_is_raw(d) && d->count == d->source->count && (resident || !d->source->map)) {
         d->pixels = d->source->raw;
         d->loaded = true;
         return HONE_OK;
     }
-    int64_t limit = d->memory_limit_bytes ? d->memory_limit_bytes : hone_free_memory_bytes() / 2;
-    size_t bytes = (size_t)d->count * hone_dataset_sample_bytes(d);
-    bool resident = bytes <= (uint64_t)limit;
     /* With `skip` a stream must know its broken files before the first epoch, or batches would change
      * their sizes on the way; with `stop` the first one met ends the run, so looking ahead buys nothing. */
     if (!resident && (d->on_error == HONE_ON_ERROR_STOP || d->source->raw)) {

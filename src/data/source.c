@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <xxhash.h>
 
 #include "core/text.h"
@@ -48,7 +49,8 @@ void hone_source_free(hone_source *s)
     free(s->root);
     free(s->label);
     free(s->weight);
-    free(s->raw);
+    if (s->map) munmap(s->map, s->map_bytes);
+    else free(s->raw);
     free(s);
 }
 

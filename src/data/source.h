@@ -32,12 +32,16 @@ typedef struct hone_source {
     hone_names skipped;          /* rows of a table that were left out: "file:line: reason"        */
     uint8_t *raw;                /* (count, height, width, channels), or NULL                      */
     int height, width, channels; /* of raw                                                         */
-    int raw_users;               /* data sets that may still read raw; the last one to copy frees it */
-    char *root;                  /* folders: where `files` start                                   */
-    hone_names files;            /* folders, tables: (count) "train/cats/7.jpg", below root        */
-    hone_names shards;           /* archives that hold the files, by path; or none                     */
-    hone_member *member;         /* (count) where in them; NULL: files lie by themselves               */
-    uint64_t hash;               /* xxh3 of names, sizes and content                               */
+    void *map;                   /* a pack: raw lies in this mapping of map_bytes                      */
+    size_t map_bytes;
+    bool packed; /* raw was decoded and resized before, by the rule `resize`               */
+    hone_resize resize;
+    int raw_users;       /* data sets that may still read raw; the last one to copy frees it */
+    char *root;          /* folders: where `files` start                                   */
+    hone_names files;    /* folders, tables: (count) "train/cats/7.jpg", below root        */
+    hone_names shards;   /* archives that hold the files, by path; or none                     */
+    hone_member *member; /* (count) where in them; NULL: files lie by themselves               */
+    uint64_t hash;       /* xxh3 of names, sizes and content                               */
 } hone_source;
 
 /* Each opens one split of what lies at `path`; *out is NULL when that split is not there. `whole`:
