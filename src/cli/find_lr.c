@@ -11,10 +11,9 @@
 #include "core/text.h"
 #include "train/find_lr.h"
 
-/* The table fits a terminal of 24 lines and 80 columns. */
 enum { TABLE_ROWS = 20, BAR = 40 };
 
-/* By the config's own reader of numbers: 1e-4 and .5 mean the same in both places. */
+/* The same strict numbers as in a page: no hex, no "inf". */
 hone_status hone_cli_positive(const hone_cli *cli, const char *flag, double *out)
 {
     const char *text = hone_cli_value(cli, flag);
@@ -27,7 +26,7 @@ hone_status hone_cli_positive(const hone_cli *cli, const char *flag, double *out
     return HONE_OK;
 }
 
-/* Flags that would have no effect are mistakes, not decoration. */
+/* A flag that has no effect is a misunderstanding, and is told before anything is read. */
 hone_status hone_cli_find_lr_check(const hone_cli *cli)
 {
     static const char *const own[] = {"--lr-min", "--lr-max", "--lr-steps", "-o"};
@@ -46,7 +45,7 @@ static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(
 /* Keys are a contract with scripts: add, never rename. */
 static char *make_json(const hone_config *c, const hone_lr_sweep *s)
 {
-    /* jansson carries NULL through: a failure shows once, at the dump */
+    /* every point: a plot of one's own is what the file is for */
     json_t *points = json_array();
     for (int k = 0; k < s->count; k++)
         json_array_append_new(points, json_pack("{s:o,s:o,s:o}", "lr", number(s->point[k].lr), "loss",
@@ -56,7 +55,6 @@ static char *make_json(const hone_config *c, const hone_lr_sweep *s)
                   s->suggestion > 0 ? number(s->suggestion) : json_null(), "steepest",
                   s->suggestion > 0 ? number(s->steepest) : json_null(), "minimum",
                   s->suggestion > 0 ? number(s->minimum) : json_null(), "diverged", s->diverged, "points", points);
-    /* nine digits bring a float back as it was */
     char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(o);
     return text;
@@ -70,7 +68,6 @@ static hone_status save(const char *path, const char *json)
         return hone_fail(errno == EEXIST ? HONE_ERR_USAGE : HONE_ERR_RUNTIME,
                          errno == EEXIST ? "name another file, or remove it" : "check the path", "%s: %s", path,
                          strerror(errno));
-    /* a full disk may show only when the file is closed */
     bool ok = fprintf(f, "%s\n", json) >= 0;
     ok = fclose(f) == 0 && ok;
     return ok ? HONE_OK : hone_fail(HONE_ERR_RUNTIME, "is the disk full?", "%s: could not be written", path);
@@ -79,18 +76,17 @@ static hone_status save(const char *path, const char *json)
 /* About twenty points of the curve; bars from the least to the first smoothed loss, so that a dip is seen. */
 static void print_table(const hone_config *c, const hone_lr_sweep *s)
 {
+    /* the end of a sweep is off any scale, so the scale is that of its beginning */
     double least = INFINITY, most = 0;
     for (int k = 0; k < s->count; k++) {
         if (s->point[k].smooth < least) least = s->point[k].smooth;
-        /* the height of the bars: the first tenth, not the blow-up at the end */
         if (k <= s->count / 10 && s->point[k].smooth > most) most = s->point[k].smooth;
     }
+    /* counted from the end, which is the point of interest */
     int stride = (s->count + TABLE_ROWS - 1) / TABLE_ROWS;
     printf("%-10s %10s\n", "lr", "loss");
-    /* such that the last point, where it diverged, is always shown */
     for (int k = s->count - 1 - (s->count - 1) / stride * stride; k < s->count; k += stride) {
         double v = s->point[k].smooth, share = most > least ? (v - least) / (most - least) : 0;
-        /* beyond the scale: a whole bar, and a mark that it goes on */
         int bar = !isfinite(v) || share > 1 ? BAR : (int)(share * BAR + 0.5);
         printf("%-10.3g %10.4g  %.*s%s\n", s->point[k].lr, v, bar, "########################################",
                !isfinite(v) || share > 1.2 ? " >" : "");
@@ -108,7 +104,6 @@ static void print_table(const hone_config *c, const hone_lr_sweep *s)
 /* Rates are of the optimizer's own scale. */
 static hone_status read_flags(const hone_cli *cli, const hone_config *c, hone_lr_opts *o)
 {
-    /* adaptive steps have the size of the rate itself, plain ones that of rate times gradient */
     bool sgd = strcmp(c->train.optimizer.name, "sgd") == 0;
     int64_t steps = 200;
     *o = (hone_lr_opts){.low = sgd ? 1e-5 : 1e-7, .high = sgd ? 100 : 1};
@@ -116,12 +111,12 @@ static hone_status read_flags(const hone_cli *cli, const hone_config *c, hone_lr
     HONE_TRY(hone_cli_positive(cli, "--lr-max", &o->high));
     HONE_TRY(hone_cli_int(cli, "--lr-steps", 20, 1000000, &steps));
     o->steps = (int)steps;
-    /* equal bounds would test one rate over and over */
     if (o->low >= o->high)
         return hone_fail(HONE_ERR_USAGE, NULL, "--lr-min %g is not below --lr-max %g", o->low, o->high);
     return HONE_OK;
 }
 
+/* The file before stdout: a full disk must not leave a table that says where the file is. */
 hone_status hone_cli_find_lr(const hone_cli *cli, const hone_config *c)
 {
     hone_lr_opts o;
@@ -132,10 +127,8 @@ hone_status hone_cli_find_lr(const hone_cli *cli, const hone_config *c)
                             .stop = hone_cli_catch_signals(),
                             .progress = hone_cli_progress_show,
                             .progress_arg = &progress};
-    /* before any data is opened */
     HONE_TRY(read_flags(cli, c, &o));
     hone_status status = hone_find_lr(c, &opts, &o, &s);
-    /* also after a failure: the line must be gone before the message */
     hone_cli_progress_close(&progress);
     HONE_TRY(status);
     const char *file = hone_cli_value(cli, "-o");

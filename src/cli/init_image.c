@@ -39,6 +39,7 @@ static void choose_size(const hone_data_report *r, choice *c)
     int64_t h = r->height.p50, w = r->width.p50, longest = h > w ? h : w;
     c->same = r->height.min == r->height.max && r->width.min == r->width.max;
     /* few pictures of many pixels are learnt by heart; and the cost goes with the square */
+
     int64_t most = r->rows[0] < 2000 ? 64 : SIDE_MAX;
     if (c->packed) most = INT_MAX;
     if (c->same) {
@@ -71,9 +72,11 @@ static choice choose(const hone_data_report *r, const hone_source *s)
     c.packed = s->packed;
     choose_size(r, &c);
     if (c.packed) c.shorter = s->resize == HONE_RESIZE_SHORTER;
+    /* the shorter side is used up first */
     int side = c.height < c.width ? c.height : c.width;
     c.stem = side > 64 ? 2 : 1; /* large pictures are halved at once: full resolution costs most and tells least */
     for (side /= c.stem; side > SIDE_AT_END && c.downs < 4; side /= 2) c.downs++;
+    /* models/cnn.yaml's, and one stage more on each side; two thirds for few pictures, in multiples of eight for the kernels */
     static const int width[] = {32, 48, 96, 128, 192};
     for (int k = 0; k <= c.downs; k++) c.widths[k] = rows < 2000 ? width[k] * 2 / 3 / 8 * 8 : width[k];
     /* a shift by an eighth, as CIFAR's usual 4 of 32; none where there is hardly room */
@@ -85,9 +88,11 @@ static choice choose(const hone_data_report *r, const hone_source *s)
 /* Digits, letters, left and right: a mirrored one is another sign. */
 static bool may_flip(const hone_data_report *r)
 {
+    /* MNIST, SVHN and EMNIST; names of things have more letters */
     bool signs = true; /* all names are of one character or numbers */
     for (int k = 0; k < r->classes; k++) {
         const char *name = r->class_name[k];
+        /* house numbers: several digits */
         bool number = *name != '\0';
         for (const char *p = name; *p; p++) number &= isdigit((unsigned char)*p) != 0;
         signs &= number || strlen(name) == 1;
@@ -134,6 +139,7 @@ static void write_image(const hone_data_report *r, const choice *c, hone_text *t
 {
     bool scaled = !c->same || c->height != r->height.p50 || c->width != r->width.p50;
     hone_text_add(t, "image:\n");
+    /* one number where one is enough: people read it */
     if (c->height == c->width) hone_text_add(t, "  size: %d", c->height);
     else hone_text_add(t, "  size: [%d, %d]", c->height, c->width);
     hone_text_add(t, scaled ? "                        # cost goes with the square; larger may tell more\n"
@@ -147,6 +153,7 @@ static void write_image(const hone_data_report *r, const choice *c, hone_text *t
                       c->shorter ? "shorter                 # then the centre is cut: shapes differ" : "stretch");
     hone_text_add(t, "  mean: auto                      # measured on the training split, kept in the model\n"
                      "  std: auto\n");
+    /* a line for 0 as well: it says that the question was asked */
     bool flip = may_flip(r);
     hone_text_add(t, "augment:                          # training only\n");
     hone_text_add(
@@ -158,6 +165,7 @@ static void write_image(const hone_data_report *r, const choice *c, hone_text *t
 /* Where one class outweighs another, the loss may count each class alike. */
 static void write_loss(const hone_data_report *r, hone_text *t)
 {
+    /* weights of n / (classes * n_c): at 100 : 1 a picture weighs as much as a hundred, and so does its label's mistake */
     double uneven = hone_cli_init_imbalance(r);
     if (uneven >= 4 && uneven < 100)
         hone_text_add(
@@ -183,10 +191,12 @@ static void say_size(const hone_data_report *r, hone_text *t)
                       (long long)r->width.p50, (long long)r->height.p50);
 }
 
+/* In the order of the keys' table, so that `hone config explain` reads alike. */
 void hone_cli_init_image(const hone_cli_data *d, const char *path, const hone_data_report *r, hone_text *t,
                          hone_text *saw)
 {
     choice c = choose(r, d->data->train->source);
+    /* as they are in train, empty classes included */
     int64_t most = 0, least = r->rows[0];
     for (int k = 0; k < r->classes; k++) {
         int64_t n = r->class_rows[(size_t)k * 3];

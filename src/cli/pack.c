@@ -11,6 +11,7 @@
 /* The size must be said where the pictures have several: the first one's would be a guess. */
 static hone_status check_size(const hone_config *c, const hone_data *d)
 {
+    /* raw sets have one size already */
     if (c->image.height > 0 || d->train->source->raw) return HONE_OK;
     return hone_fail(HONE_ERR_USAGE,
                      "for example: hone data pack photos -o photos.pack image.size=128 image.resize=shorter",
@@ -21,6 +22,7 @@ static hone_status check_size(const hone_config *c, const hone_data *d)
 static void print_result(const hone_cli *cli, const hone_data *d, const char *path, const hone_pack_result *r)
 {
     char bytes[32];
+    /* keys are a contract with scripts: add, never rename */
     if (cli->json) {
         printf("{\"train\":%lld,\"val\":%lld,\"test\":%lld,\"skipped\":%lld,\"bytes\":%lld,\"height\":%d,\"width\":%d,"
                "\"channels\":%d}\n",
@@ -43,6 +45,7 @@ hone_status hone_cli_pack(const hone_cli *cli)
     hone_data *d = NULL;
     if (!path) return hone_fail(HONE_ERR_USAGE, "hone data pack DATA -o FILE.pack image.size=N", "-o FILE: not given");
     HONE_TRY(hone_cli_data_config(cli, cli->arg[1], 2, &c));
+    /* a cut is a function of the seed, and a pack of none */
     c->data.val_fraction = 0;
     hone_status s =
         c->task == HONE_TASK_IMAGE
@@ -54,6 +57,7 @@ hone_status hone_cli_pack(const hone_cli *cli)
     hone_pack_opts o = {
         .path = path, .resize = c->image.resize, .threads = cli->threads, .stop = hone_cli_catch_signals()};
     hone_pack_result r;
+    /* as data.decode_threads says */
     if (s == HONE_OK && o.threads < 1) o.threads = d->train->threads;
     if (s == HONE_OK) s = hone_pack_write(d, &o, &r);
     if (s == HONE_OK) print_result(cli, d, path, &r);

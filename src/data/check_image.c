@@ -52,12 +52,14 @@ static hone_status decode_file(const hone_source *s, int64_t item, hone_print *p
     XXH128_hash_t h = XXH3_128bits(bytes, count);
     print->file[0] = h.low64;
     print->file[1] = h.high64;
+    /* by its name below the root, as all findings name files */
     char name[HONE_SHOWN];
     hone_status status = hone_image_decode(hone_quote(s->files.item[item], name, sizeof name), bytes, count, image);
     free(bytes);
     return status;
 }
 
+/* Decodes, measures and forgets: pixels of one picture a thread are in memory. */
 static hone_status look_at(pictures *p, int64_t i)
 {
     int64_t item;
@@ -74,6 +76,7 @@ static hone_status look_at(pictures *p, int64_t i)
     return status;
 }
 
+/* One task of the parallel loop. */
 static hone_status look_at_chunk(void *arg, int64_t chunk)
 {
     pictures *p = arg;
@@ -104,6 +107,7 @@ static hone_status measure(const pictures *p, hone_data_report *r)
     int64_t n = 0;
     for (int64_t i = 0; s == HONE_OK && i < p->count; i++) {
         if (p->reason[i]) continue;
+        /* upright: cameras store a portrait as a landscape with a note */
         height[n] = p->print[i].height;
         width[n++] = p->print[i].width;
         r->grey += p->print[i].grey;
@@ -122,11 +126,13 @@ static int64_t count_same_files(const pictures *p)
     int64_t n = 0;
     for (int64_t i = 0; i < p->count; i++) {
         const hone_print *a = &p->print[i], *b = &p->print[p->exact[i]];
+        /* raw pixels have no file, and their hash stays 0 */
         n += p->exact[i] != i && memcmp(a->file, b->file, sizeof a->file) == 0 && (a->file[0] || a->file[1]);
     }
     return n;
 }
 
+/* Copies of both degrees, across splits first: those spoil what is measured. */
 static hone_status find_copies(pictures *p, hone_data_report *r)
 {
     const hone_all_rows *a = p->all;
@@ -152,6 +158,7 @@ static hone_status find_poor(const pictures *p, hone_data_report *r)
     for (int64_t i = 0; s == HONE_OK && i < p->count; i++) {
         const hone_print *q = &p->print[i];
         if (p->reason[i]) continue;
+        /* a scan of noise is no constant picture, a blank page is */
         hone_all_rows_place(p->all, i, x, sizeof x);
         if (q->constant) s = hone_finding_count(&constant, HONE_EXAMPLES, "%s", x);
         if (s == HONE_OK && (q->height * (int64_t)SMALL < r->height.p50 || q->width * (int64_t)SMALL < r->width.p50))
@@ -168,6 +175,7 @@ static hone_status find_poor(const pictures *p, hone_data_report *r)
     return hone_finding_keep(r, &small, s);
 }
 
+/* Fine on what was only half made. */
 static void drop(pictures *p)
 {
     for (int64_t i = 0; p->reason && i < p->count; i++) free(p->reason[i]);
@@ -182,6 +190,7 @@ hone_status hone_check_pictures(const hone_all_rows *a, int what, int threads, h
 {
     pictures p = {.all = a, .count = a->begin[3]};
     size_t n = (size_t)p.count;
+    /* zeroed: a print without a size is that of a broken picture */
     p.print = calloc(n + 1, sizeof *p.print);
     p.reason = calloc(n + 1, sizeof *p.reason);
     p.exact = malloc(n * sizeof *p.exact + 1);

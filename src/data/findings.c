@@ -16,6 +16,7 @@
 /* Ten rows are too few to learn from and to measure by; 100 : 1 makes "always the largest" look good. */
 enum { RARE_ROWS = 10, IMBALANCE = 100 };
 
+/* A view: nothing is copied, and `d` must live as long. */
 hone_all_rows hone_all_rows_of(const hone_data *d)
 {
     hone_all_rows a = {.d = d, .set = {d->train, d->val, d->test}};
@@ -23,6 +24,7 @@ hone_all_rows hone_all_rows_of(const hone_data *d)
     return a;
 }
 
+/* Two comparisons, as there are never more than three splits. */
 int hone_all_rows_split(const hone_all_rows *a, int64_t i) { return i < a->begin[1] ? 0 : i < a->begin[2] ? 1 : 2; }
 
 int32_t hone_all_rows_label(const hone_all_rows *a, int64_t i)
@@ -52,6 +54,7 @@ hone_finding *hone_finding_add(hone_data_report *r, const char *kind)
     return f;
 }
 
+/* Once a finding, when its count is known. */
 hone_status hone_finding_say(hone_finding *f, const char *fmt, ...)
 {
     hone_text t = {0};
@@ -107,6 +110,7 @@ static const char *noun(const hone_data_report *r, int64_t n)
     return r->pictures ? (n == 1 ? "picture" : "pictures") : (n == 1 ? "row" : "rows");
 }
 
+/* Pairs are named by their first: of five copies four are findings, and all of them name the same one. */
 hone_status hone_findings_copies(const hone_all_rows *a, const int64_t *first, const int64_t *closer, bool across,
                                  const char *kind, const char *what, hone_data_report *r)
 {
@@ -218,6 +222,7 @@ static hone_status find_class_names(const hone_all_rows *a, hone_data_report *r)
 /* Classes with no or few rows in train, and the largest beside the smallest that has any. */
 static hone_status find_imbalance(hone_data_report *r)
 {
+    /* both grow at once, so they enter the list at the end */
     hone_finding empty = {.kind = "empty_class"}, rare = {.kind = "rare_class"};
     int most = 0, least = -1;
     hone_status s = HONE_OK;
@@ -289,6 +294,7 @@ hone_status hone_data_report_make(const hone_data *d, int what, int64_t max_word
 {
     hone_all_rows a = hone_all_rows_of(d);
     *out = (hone_data_report){.pictures = !hone_dataset_is_text(d->train)};
+    /* 0 is "all" on every command line of hone */
     if (threads < 1) threads = hone_cpu_count();
     hone_status s = hone_findings_classes(&a, out);
     if (s == HONE_OK)

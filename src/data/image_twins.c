@@ -45,6 +45,7 @@ static bool is_constant(const hone_image *image)
  * brightness alone and stays out. */
 static uint64_t low_frequencies(const uint8_t *g)
 {
+    /* made anew for each picture: 256 cosines, against the decoding of a file */
     double basis[LOW][GRID], rows[GRID][LOW], value[LOW * LOW], sorted[LOW * LOW];
     for (int u = 0; u < LOW; u++)
         for (int x = 0; x < GRID; x++) basis[u][x] = cos(3.14159265358979323846 * u * (2 * x + 1) / (2.0 * GRID));
@@ -73,6 +74,7 @@ static uint64_t low_frequencies(const uint8_t *g)
 /* g (32, 32) -> (16, 16) around 0, scaled so that the greatest is 127. */
 static void make_thumb(const uint8_t *g, hone_print *out)
 {
+    /* the means of 2 x 2 pixels of the grid: half of what a resize would cost, and as good here */
     double v[THUMB * THUMB], mean = 0, most = 0, squares = 0;
     for (int y = 0; y < THUMB; y++)
         for (int x = 0; x < THUMB; x++) {
@@ -94,6 +96,7 @@ static void make_thumb(const uint8_t *g, hone_print *out)
     out->norm = (float)sqrt(squares);
 }
 
+/* All that is ever asked of a picture without decoding it again. */
 hone_status hone_print_make(const hone_image *image, hone_print *out)
 {
     uint8_t grid[GRID * GRID];
@@ -110,6 +113,7 @@ hone_status hone_print_make(const hone_image *image, hone_print *out)
     XXH128_hash_t h = XXH3_128bits_withSeed(copy.pixels, bytes, (uint64_t)copy.height << 32 | (uint64_t)copy.channels);
     out->pixels[0] = h.low64;
     out->pixels[1] = h.high64;
+    /* stretched: a copy in another shape is to meet here, its shape is compared later */
     hone_status s = hone_image_fit(&copy, GRID, GRID, 1, HONE_RESIZE_STRETCH, grid);
     free(copy.pixels);
     if (s != HONE_OK || out->constant) return s;
@@ -123,6 +127,7 @@ typedef struct moments {
     double n, x, y, xx, yy, xy;
 } moments;
 
+/* Sums in double: 128 x 128 x 3 squares of bytes are exact in it. */
 static void moments_add(moments *m, double x, double y)
 {
     m->n++;
@@ -181,9 +186,11 @@ static bool agree(const uint8_t *a, const uint8_t *b, int h, int w, int c)
 hone_status hone_images_near(const hone_image *a, const hone_image *b, bool *near)
 {
     *near = false;
+    /* a square and a strip may look alike when both are made 32 x 32 */
     double shape = (double)a->width * b->height / ((double)a->height * b->width);
     if (shape > 1.15 || shape < 1 / 1.15) return HONE_OK;
     int h = a->height < b->height ? a->height : b->height, w = a->width < b->width ? a->width : b->width;
+    /* a grey copy of a colour picture differs from it where it is coloured, and should */
     int c = a->channels > b->channels ? a->channels : b->channels, longest = h > w ? h : w;
     if (longest > COMPARED_SIDE_MAX) { /* finer detail than this is what re-encoding changes */
         h = (int)((int64_t)h * COMPARED_SIDE_MAX / longest);
@@ -213,6 +220,7 @@ static hone_status find_exact(const hone_print *print, int64_t count, int64_t *f
         const hone_print *p = &print[i];
         first[i] = i;
         if (p->height == 0 || p->constant) continue; /* findings of their own */
+        /* the hash is uniform already, so its low bits serve as they are */
         size_t k = p->pixels[0] & (slots - 1);
         while (slot[k] && memcmp(print[slot[k] - 1].pixels, p->pixels, sizeof p->pixels) != 0)
             k = (k + 1) & (slots - 1);
@@ -239,6 +247,7 @@ typedef struct search {
     void *arg;
 } search;
 
+/* Sixteen of the 64 bits. */
 static unsigned band_of(uint64_t low, int band) { return (unsigned)(low >> (band * BAND_BITS)) & (BUCKETS - 1); }
 
 /* Set bits (Warren, "Hacker's Delight", 5-1). */
@@ -262,6 +271,7 @@ static void offer(search *s, int64_t j, int bits)
     s->list[k] = (candidate){j, bits};
 }
 
+/* Both are around 0 already, so the product of the norms is all that Pearson's formula needs. */
 static double thumb_correlation(const hone_print *a, const hone_print *b)
 {
     int32_t sum = 0;
@@ -276,6 +286,7 @@ static void walk_bucket(search *s, int64_t i, int band, unsigned key)
     int64_t j = s->head[(size_t)band * BUCKETS + key];
     for (int n = 0; j >= 0 && n < BUCKET_SEEN_MAX; n++, j = s->next[(size_t)band * (size_t)s->count + (size_t)j]) {
         int bits = count_bits(p->low ^ s->print[j].low);
+        /* most pairs share a band by chance and end here; the others are met in up to four tables */
         if (bits > NEAR_BITS || s->seen[j] == i) continue;
         s->seen[j] = i;
         if (thumb_correlation(p, &s->print[j]) >= THUMB_CORRELATION) offer(s, j, bits);
@@ -302,6 +313,7 @@ static hone_status compare_candidates(search *s, int64_t i, int64_t *near)
     return status == HONE_ERR_DATA ? HONE_OK : status;
 }
 
+/* Each picture is compared with those before it and then entered, so every pair is met once. */
 static hone_status find_near(search *s, const int64_t *exact, int64_t *near)
 {
     for (size_t k = 0; k < (size_t)BANDS * BUCKETS; k++) s->head[k] = -1;
@@ -311,6 +323,7 @@ static hone_status find_near(search *s, const int64_t *exact, int64_t *near)
         near[i] = exact[i] == i ? i : near[exact[i]]; /* that one is earlier, so it is settled */
         if (exact[i] != i || !(p->norm > 0)) continue;
         s->listed = 0;
+        /* 17 of 65,536 buckets a table: with 7 differing bits one of four bands has at most one of them */
         for (int band = 0; band < BANDS; band++) {
             unsigned key = band_of(p->low, band);
             walk_bucket(s, i, band, key);
@@ -326,6 +339,7 @@ static hone_status find_near(search *s, const int64_t *exact, int64_t *near)
     return HONE_OK;
 }
 
+/* 56 bytes a picture beside the prints, and 2 MiB of heads. */
 hone_status hone_image_twins_find(const hone_print *print, int64_t count, hone_picture_read *read, void *arg,
                                   int64_t *exact, int64_t *near)
 {

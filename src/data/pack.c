@@ -30,6 +30,7 @@ typedef struct chunk {
     const volatile int *stop;
 } chunk;
 
+/* One task of the parallel loop: each sample has a place of its own in the chunk. */
 static hone_status decode_one(void *arg, int64_t k)
 {
     chunk *c = arg;
@@ -43,6 +44,7 @@ static hone_status decode_one(void *arg, int64_t k)
 static hone_status align(hone_out *out)
 {
     static const uint8_t zeros[HONE_PACK_PAGE];
+    /* what is missing to the next multiple, by the rule of two's complement */
     size_t more = (size_t)(-out->bytes & (HONE_PACK_PAGE - 1));
     return more ? hone_out_write(out, zeros, more) : HONE_OK;
 }
@@ -54,9 +56,11 @@ static hone_status write_pixels(packing *p, const hone_dataset *d, bool *good, X
     chunk c = {.d = d, .pixels = malloc(bytes * HONE_PACK_CHUNK), .good = good, .stop = p->o->stop};
     hone_status s = c.pixels ? HONE_OK : hone_no_memory("decoded images", bytes * HONE_PACK_CHUNK);
     for (c.first = 0; s == HONE_OK && c.first < d->count; c.first += HONE_PACK_CHUNK, c.good += HONE_PACK_CHUNK) {
+        /* the last chunk is short */
         int64_t n = d->count - c.first < HONE_PACK_CHUNK ? d->count - c.first : HONE_PACK_CHUNK;
         s = hone_parallel_for(p->o->threads, n, decode_one, &c);
         for (int64_t k = 0; s == HONE_OK && k < n; k++) {
+            /* broken ones leave no gap: the columns below leave them out, too */
             p->result->skipped += !c.good[k];
             if (!c.good[k]) continue;
             XXH3_64bits_update(hash, c.pixels + (size_t)k * bytes, bytes);
@@ -79,16 +83,19 @@ static hone_status write_columns(packing *p, const hone_dataset *d, const bool *
 {
     char name[1024];
     HONE_TRY(align(&p->out));
+    /* indexes into the one class list of the header, as val and test were mapped by name */
     json_object_set_new(where, "labels", json_integer((json_int_t)p->out.bytes));
     for (int64_t i = 0; i < d->count; i++)
         if (good[i]) HONE_TRY(put(p, hash, &d->label[i], sizeof *d->label));
     HONE_TRY(align(&p->out));
+    /* all 1 is the absence of the column */
     if (d->weight) {
         json_object_set_new(where, "weights", json_integer((json_int_t)p->out.bytes));
         for (int64_t i = 0; i < d->count; i++)
             if (good[i]) HONE_TRY(put(p, hash, &d->weight[i], sizeof *d->weight));
         HONE_TRY(align(&p->out));
     }
+    /* so that a finding about a picture still names the file that it came from */
     uint64_t begin = p->out.bytes;
     for (int64_t i = 0; i < d->count; i++) {
         if (!good[i]) continue;
@@ -117,6 +124,7 @@ static hone_status write_split(packing *p, const hone_dataset *d, hone_split spl
     json_t *where = json_object();
     hone_status s = good && hash && where ? HONE_OK : hone_no_memory("a pack", (size_t)d->count);
     int64_t count = 0;
+    /* pixels first: their number is known only when they are decoded */
     if (s == HONE_OK) {
         XXH3_64bits_reset(hash);
         json_object_set_new(where, "pixels", json_integer((json_int_t)p->out.bytes));
@@ -142,12 +150,14 @@ static hone_status write_split(packing *p, const hone_dataset *d, hone_split spl
 static hone_status write_header(packing *p)
 {
     const hone_data *d = p->d;
+    /* JSON and not a struct: fields may be added, and the file can be looked into */
     json_t *classes = json_array();
     for (int k = 0; k < d->classes; k++) json_array_append_new(classes, json_string(d->class_name[k]));
     json_t *o =
         json_pack("{s:i,s:i,s:i,s:i,s:s,s:o,s:O}", "version", HONE_PACK_VERSION, "height", d->height, "width", d->width,
                   "channels", d->channels, "resize", p->o->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch",
                   "classes", classes, "splits", p->splits);
+    /* a name that is not UTF-8 has not entered the list */
     char *text = o && json_array_size(classes) == (size_t)d->classes ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     if (!text) return hone_fail(HONE_ERR_DATA, "class names must be UTF-8", "the header of the pack could not be made");
@@ -160,6 +170,7 @@ static hone_status write_header(packing *p)
     return s;
 }
 
+/* In the order of the file, so that it can be written without going back. */
 static hone_status write_all(packing *p)
 {
     const hone_dataset *set[HONE_SPLIT_COUNT] = {p->d->train, p->d->val, p->d->test};
@@ -169,11 +180,13 @@ static hone_status write_all(packing *p)
     HONE_TRY(align(&p->out));
     for (int k = 0; k < HONE_SPLIT_COUNT; k++)
         if (set[k]) HONE_TRY(write_split(p, set[k], (hone_split)k));
+    /* nothing could be learnt from such a file */
     if (p->result->count[HONE_SPLIT_TRAIN] == 0)
         return hone_fail(HONE_ERR_DATA, "hone data check names what is broken", "no training picture could be decoded");
     return write_header(p);
 }
 
+/* Under a temporary name until it is whole and on the disk: a pack that bears its name is good. */
 hone_status hone_pack_write(const hone_data *d, const hone_pack_opts *o, hone_pack_result *out)
 {
     packing p = {.d = d, .o = o, .result = out};
@@ -182,6 +195,7 @@ hone_status hone_pack_write(const hone_data *d, const hone_pack_opts *o, hone_pa
         return hone_fail(HONE_ERR_USAGE, "name another file with -o, or remove it", "%s: File exists",
                          hone_shown(o->path));
     char *temporary = hone_path_temporary(o->path), *parent = hone_path_parent(o->path);
+    /* for the message where the disk is full */
     uint64_t need = 0;
     const hone_dataset *set[3] = {d->train, d->val, d->test};
     for (int k = 0; k < 3; k++) need += set[k] ? (uint64_t)set[k]->count * hone_dataset_sample_bytes(set[k]) : 0;

@@ -23,11 +23,13 @@ typedef struct reader {
     hone_source *source;
 } reader;
 
+/* What is wrong is for a bug report; the fix is always the same. */
 static hone_status broken(const reader *r, const char *what)
 {
     return hone_fail(HONE_ERR_DATA, "make it anew: hone data pack", "%s: a broken pack: %s", hone_shown(r->path), what);
 }
 
+/* By the first bytes: the ending of the name is the user's. */
 bool hone_pack_looks(const char *path)
 {
     uint8_t *magic;
@@ -51,11 +53,14 @@ static int64_t number(const json_t *object, const char *key)
 static const uint8_t *column(const reader *r, const char *key, int64_t count, int64_t item)
 {
     int64_t at = number(r->entry, key);
+    /* aligned as written: an offset in the middle of something else is no offset */
     if (at < HONE_PACK_PAGE || at % HONE_PACK_PAGE || at > r->bytes || count < 0) return NULL;
+    /* divided, not multiplied: a count of 2^60 must not wrap around */
     if (item && count > (r->bytes - at) / item) return NULL;
     return r->map + at;
 }
 
+/* Read only and shared: pages belong to the system's cache, and writing to a pixel is a fault at once. */
 static hone_status map_file(reader *r)
 {
     int fd;
@@ -66,6 +71,7 @@ static hone_status map_file(reader *r)
     else if ((map = mmap(NULL, (size_t)r->bytes, PROT_READ, MAP_SHARED, fd, 0)) == MAP_FAILED)
         s = hone_fail(HONE_ERR_RUNTIME, "raise the limit on address space (ulimit -v)", "%s: %s", hone_shown(r->path),
                       strerror(errno));
+    /* the mapping keeps the file */
     close(fd);
     if (s == HONE_OK) {
         r->map = map;
@@ -75,6 +81,7 @@ static hone_status map_file(reader *r)
     return s;
 }
 
+/* From the end: a file that was cut has no tail, whatever else is in it. */
 static hone_status read_header(reader *r)
 {
     hone_pack_tail tail;
@@ -86,9 +93,11 @@ static hone_status read_header(reader *r)
     if (version != HONE_PACK_VERSION)
         return hone_fail(HONE_ERR_DATA, "make it anew with this version: hone data pack", "%s: version %u, expected %d",
                          hone_shown(r->path), version, HONE_PACK_VERSION);
+    /* the header must end where the tail begins: nothing can be put between */
     uint64_t most = (uint64_t)r->bytes - sizeof tail;
     if (tail.bytes > HEADER_BYTES_MAX || tail.offset > most || tail.bytes != most - tail.offset)
         return broken(r, "its header is not where it should be");
+    /* hashed before it is parsed, so that damage is called damage */
     const char *text = (const char *)r->map + tail.offset;
     if (XXH3_64bits(text, tail.bytes) != tail.hash) return broken(r, "its header was changed");
     r->header = json_loadb(text, tail.bytes, JSON_REJECT_DUPLICATES, NULL);
@@ -102,11 +111,13 @@ static hone_status read_common(reader *r)
     const json_t *classes = json_object_get(r->header, "classes");
     const char *resize = json_string_value(json_object_get(r->header, "resize"));
     int64_t h = number(r->header, "height"), w = number(r->header, "width"), c = number(r->header, "channels");
+    /* the limits of one image hold here, too: the product below can't overflow */
     if (h < 1 || w < 1 || h > HONE_IMAGE_SIDE_MAX || w > HONE_IMAGE_SIDE_MAX || h * w > HONE_IMAGE_PIXELS_MAX ||
         (c != 1 && c != 3))
         return broken(r, "sizes out of range");
     if (!resize || (strcmp(resize, "stretch") != 0 && strcmp(resize, "shorter") != 0))
         return broken(r, "an unknown resize rule");
+    /* open.c refuses a page that wants another size or rule */
     s->packed = true;
     s->resize = strcmp(resize, "shorter") == 0 ? HONE_RESIZE_SHORTER : HONE_RESIZE_STRETCH;
     s->height = (int)h;
@@ -152,6 +163,7 @@ static hone_status read_split(reader *r)
     if (s->count < 1 || s->count > INT32_MAX) return broken(r, "a split without samples");
     const uint8_t *pixels = column(r, "pixels", s->count, bytes), *labels = column(r, "labels", s->count, 4);
     const uint8_t *names = column(r, "names", names_bytes, 1);
+    /* not there: all samples weigh 1 */
     const uint8_t *weights = json_object_get(r->entry, "weights") ? column(r, "weights", s->count, 4) : NULL;
     if (!pixels || !labels || !names || (json_object_get(r->entry, "weights") && !weights))
         return broken(r, "data beyond its end");
@@ -161,6 +173,7 @@ static hone_status read_split(reader *r)
     if (!s->label || (weights && !s->weight)) return hone_no_memory("labels", (size_t)s->count * 4);
     memcpy(s->label, labels, (size_t)s->count * 4);
     if (weights) memcpy(s->weight, weights, (size_t)s->count * 4);
+    /* the hash says that they are the writer's, not that the writer was ours */
     for (int64_t i = 0; i < s->count; i++)
         if (s->label[i] < 0 || s->label[i] >= s->classes.count) return broken(r, "a label beyond its classes");
     for (int64_t i = 0; weights && i < s->count; i++)
@@ -173,6 +186,7 @@ static hone_status read_split(reader *r)
         at = stop + 1;
     }
     s->raw = (uint8_t *)(uintptr_t)pixels; /* read only: the mapping is */
+    /* as for fingerprints of folders: reading a terabyte before the first step is no option */
     if (r->bytes > HASH_BYTES_MAX) return HONE_OK;
     return hash_is(r, "pixels_xxh3", XXH3_64bits(pixels, (size_t)(s->count * bytes)))
                ? HONE_OK
@@ -192,6 +206,7 @@ static hone_status take_hash(reader *r)
     return HONE_OK;
 }
 
+/* Each split opens the file by itself: mappings of the same file share their pages. */
 static hone_status read_pack(reader *r, hone_split split)
 {
     HONE_TRY(map_file(r));
@@ -208,6 +223,7 @@ static hone_status read_pack(reader *r, hone_split split)
     return take_hash(r);
 }
 
+/* A file that is named as a split by itself (data.val: x.pack) was packed from one set: its train. */
 hone_status hone_pack_open(const char *path, hone_split split, bool whole, hone_source **out)
 {
     reader r = {.path = path, .source = hone_source_new(hone_path_base(path))};

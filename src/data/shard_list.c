@@ -9,13 +9,14 @@
 
 #include "data/shards.h"
 
-/* A name that is nothing but the ending has no base and does not count. */
+/* Case counts, and something must stand before the ending. */
 static bool ends_with(const char *name, const char *ending)
 {
     size_t n = strlen(name), m = strlen(ending);
     return n > m && strcmp(name + n - m, ending) == 0;
 }
 
+/* By name alone: what a file holds shows when it is listed. */
 bool hone_is_tar_name(const char *name) { return ends_with(name, ".tar"); }
 
 /* Archives that would have to be unpacked to be read by place. */
@@ -28,7 +29,6 @@ static bool is_packed(const char *name)
 /* A name with a wildcard or a range that is no file itself. */
 static bool is_pattern(const char *path)
 {
-    /* a file that really is called so is a file */
     return strpbrk(path, "*?{") && hone_is_tar_name(path) && hone_path_look(path, NULL) == HONE_PATH_MISSING;
 }
 
@@ -41,8 +41,8 @@ static hone_split split_of(const char *name)
     } known[] = {{"train", HONE_SPLIT_TRAIN}, {"training", HONE_SPLIT_TRAIN}, {"val", HONE_SPLIT_VAL},
                  {"valid", HONE_SPLIT_VAL},   {"validation", HONE_SPLIT_VAL}, {"test", HONE_SPLIT_TEST}};
     for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+        /* "training" also begins with "train", but goes on with a letter there */
         size_t n = strlen(known[k].word);
-        /* "training-1.tar" meets "train" first, and its next letter sends it on */
         if (strncmp(name, known[k].word, n) == 0 && !isalpha((unsigned char)name[n])) return known[k].split;
     }
     return HONE_SPLIT_COUNT;
@@ -52,13 +52,12 @@ static hone_split split_of(const char *name)
 static hone_status list_folder(const char *folder, hone_names *out)
 {
     hone_names names = {0};
-    /* a split that is not there */
+    /* train/ without val/ is a data set, so a folder that is not there is no error */
     if (hone_path_look(folder, NULL) != HONE_PATH_FOLDER) return HONE_OK;
     hone_status s = hone_folder_list(folder, &names);
     for (int k = 0; s == HONE_OK && k < names.count; k++) {
         char *path = hone_path_join(folder, names.item[k]);
         if (!path) s = hone_no_memory("a path", 0);
-        /* said here and not left out: half a set would train without a word */
         else if (is_packed(path))
             s = hone_fail(HONE_ERR_DATA, "unpack it (gunzip keeps the .tar): pictures are read by their place",
                           "%s: a packed archive", hone_shown(path));
@@ -92,11 +91,10 @@ static void look_into(const char *path, bool *archives, bool *splits)
         for (int k = 0; k < names.count; k++) {
             bool tar = hone_is_tar_name(names.item[k]);
             *archives |= tar || is_packed(names.item[k]);
-            /* one name that says its split is enough: keep_split then wants it of all */
             *splits |= tar && split_of(names.item[k]) != HONE_SPLIT_COUNT;
         }
     hone_names_free(&names);
-    /* folders by split below */
+    /* archives beside each other go before those in folders */
     for (int k = 0; !*archives && k < HONE_SPLIT_COUNT; k++) {
         hone_names below = {0};
         if (list_below(path, (hone_split)k, &below) == HONE_OK && below.count) *archives = *splits = true;
@@ -104,16 +102,17 @@ static void look_into(const char *path, bool *archives, bool *splits)
     }
 }
 
+/* A pattern that matches nothing counts too, so that its own error is told. */
 bool hone_shards_looks(const char *path)
 {
     bool archives, splits;
-    /* whether it matches anything is said when it is opened */
     if (is_pattern(path)) return true;
     if (hone_path_look(path, NULL) == HONE_PATH_FILE) return hone_is_tar_name(path) || is_packed(path);
     look_into(path, &archives, &splits);
     return archives;
 }
 
+/* Sub-folders say it as well as names do. */
 bool hone_shards_are_split(const char *path)
 {
     bool archives, splits;
@@ -125,19 +124,18 @@ bool hone_shards_are_split(const char *path)
 static hone_status expand_range(const char *path, hone_names *out)
 {
     static const char hint[] = "for example train-{000..127}.tar";
-    /* one range, and nothing else that could multiply names */
     const char *open = strchr(path, '{'), *dots = strstr(open, ".."), *close = strchr(open, '}');
     if (!dots || !close || dots > close || strpbrk(close + 1, "{*?") || strpbrk(path, "*?") || dots == open + 1)
         return hone_fail(HONE_ERR_DATA, hint, "%s: a pattern has one range or wildcards", hone_shown(path));
+    /* digits only: strtoll would take signs and blanks */
     char *end;
     long long first = strtoll(open + 1, &end, 10), last = 0;
-    /* strtoll alone would take blanks and signs */
     bool ok = isdigit((unsigned char)open[1]) && end == dots && isdigit((unsigned char)dots[2]);
     if (ok) last = strtoll(dots + 2, &end, 10);
-    /* a slip of a digit must not list names until memory ends */
     if (!ok || end != close || last < first || last - first >= 1000000)
         return hone_fail(HONE_ERR_DATA, hint, "%s: a range is two numbers, the smaller first", hone_shown(path));
     int width = (int)(dots - open - 1); /* of the first number: 008 keeps its zeros */
+                                        /* a range that is not whole is a download that was not finished */
     for (long long k = first; k <= last; k++) {
         HONE_TRY(hone_names_addf(out, "%.*s%0*lld%s", (int)(open - path), path, width, k, close + 1));
         const char *name = out->item[out->count - 1];
@@ -148,7 +146,7 @@ static hone_status expand_range(const char *path, hone_names *out)
     return HONE_OK;
 }
 
-/* Paths of a pattern; no match is an error, as the user named it. */
+/* To paths, in the order of their numbers, or as the file system has them for wildcards. */
 static hone_status expand(const char *path, hone_names *out)
 {
     glob_t g;
@@ -169,6 +167,7 @@ static hone_status keep_split(const char *path, hone_split split, hone_names *al
     hone_status s = HONE_OK;
     for (int k = 0; s == HONE_OK && k < all->count; k++) {
         hone_split own = split_of(hone_path_base(all->item[k]));
+        /* leaving it out would train on fewer pictures than the user thinks */
         if (own == HONE_SPLIT_COUNT)
             s = hone_fail(
                 HONE_ERR_DATA, "begin its name with train-, val- or test-, or name the splits by data.train, data.val",
@@ -178,14 +177,14 @@ static hone_status keep_split(const char *path, hone_split split, hone_names *al
     return s;
 }
 
+/* One rule for all four kinds of path; the result is sorted, so sample ids are the same on every machine. */
 hone_status hone_shards_list(const char *path, hone_split split, bool whole, hone_names *out)
 {
     hone_names all = {0};
     hone_status s = HONE_OK;
+    /* an answer of no for want of memory would make one set of three */
     hone_error_clear();
-    /* `whole`: the user has named this path as one split, so names of archives say nothing more */
     bool file = hone_path_look(path, NULL) == HONE_PATH_FILE, splits = !whole && hone_shards_are_split(path);
-    /* a look answers no when memory fails; that no must not stand */
     if (hone_memory_failed()) return HONE_ERR_MEMORY;
     if (!whole && !splits && split != HONE_SPLIT_TRAIN) return HONE_OK; /* without splits all of it is train */
     if (file && is_packed(path))
@@ -198,7 +197,6 @@ hone_status hone_shards_list(const char *path, hone_split split, bool whole, hon
     else if (s == HONE_OK && splits) s = list_below(path, split, out);
     else
         for (int k = 0; s == HONE_OK && k < all.count; k++) s = hone_names_add(out, all.item[k]);
-    /* by bytes, so that the order of samples is the same everywhere */
     hone_names_sort(out);
     hone_names_free(&all);
     return s;

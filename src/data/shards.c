@@ -35,7 +35,6 @@ typedef struct piece {
     int64_t offset, bytes; /* offset 0: not there, as a header comes before all content             */
 } piece;
 
-/* What the members of one key make together; members may come in any order. */
 typedef struct sample {
     char *key;
     char *ending; /* of the picture, as it is spelt; NULL: there is none                                */
@@ -55,7 +54,6 @@ typedef struct shard {
     int64_t odd, others; /* links and the like; members with an ending that is neither picture nor label */
 } shard;
 
-/* Everything between the first path and the finished source. */
 typedef struct opening {
     hone_names paths;
     shard *shard; /* (paths.count)                                                                   */
@@ -65,7 +63,7 @@ typedef struct opening {
     hone_source_hash hash;
 } opening;
 
-/* What hone decodes; spelt in any case, as cameras do. */
+/* The endings of what hone_image_decode reads; what a member really is shows when it is decoded. */
 static bool is_picture_ending(const char *ending)
 {
     static const char *const known[] = {"jpg", "jpeg", "png", "bmp", "ppm", "pgm"};
@@ -91,19 +89,17 @@ static hone_status grow(shard *s)
 {
     int64_t capacity = s->capacity ? 2 * s->capacity : 64;
     sample *list = realloc(s->list, (size_t)capacity * sizeof *list);
-    /* kept even when the table fails: drop() frees it */
     if (list) s->list = list;
-    /* twice as many slots as samples: short chains, and an empty slot always ends one */
     int64_t *slot = calloc(2 * (size_t)capacity, sizeof *slot);
     if (!list || !slot) {
         free(slot);
         return hone_no_memory("the members of an archive", (size_t)capacity * sizeof *list);
     }
-    /* entered anew: the mask has changed */
     free(s->slot);
     s->slot = slot;
     s->slots = 2 * (size_t)capacity;
     s->capacity = capacity;
+    /* every key moves: its slot depends on the size of the table */
     for (int64_t i = 0; i < s->count; i++) s->slot[find_slot(s, s->list[i].key, strlen(s->list[i].key))] = i + 1;
     return HONE_OK;
 }
@@ -111,7 +107,6 @@ static hone_status grow(shard *s)
 /* The sample of a key, new where it is the first member of it. */
 static hone_status sample_of(shard *s, const char *name, size_t key_bytes, sample **out)
 {
-    /* before the look: growing moves both list and table */
     if (s->count == s->capacity) HONE_TRY(grow(s));
     size_t k = find_slot(s, name, key_bytes);
     if (!s->slot[k]) {
@@ -126,38 +121,38 @@ static hone_status sample_of(shard *s, const char *name, size_t key_bytes, sampl
     return HONE_OK;
 }
 
-/* Two members that would be the same part of one sample: which is meant can not be known. */
+/* Two pictures of one key: which of them is the label's? Neither is left out in silence. */
 static hone_status twice(const shard *s, const char *name, const char *what)
 {
     return hone_fail(HONE_ERR_DATA, "give each sample a key of its own and pack the archive anew",
                      "%s: %s: %s of this key already", hone_shown(s->path), hone_shown(name), what);
 }
 
-/* Called by the walk over an archive for each file, in the order of the archive. */
+/* For hone_tar_index: sorts a member into the sample of its key. */
 static hone_status add_member(void *arg, const char *name, int64_t offset, int64_t bytes)
 {
     shard *s = arg;
     sample *x = NULL;
     const char *dot = strchr(hone_path_base(name), '.');
     int kind = 0;
+    /* WebDataset splits at the first dot, so "7.seg.png" is a mask of 7 and no picture of it */
     if (dot)
         while (kind < LABEL_KINDS && strcasecmp(dot + 1, label_ending[kind]) != 0) kind++;
-    /* by the whole ending: "a.mask.png" has the ending "mask.png" and is no picture of the key */
     bool picture = dot && is_picture_ending(dot + 1);
     if (!dot || (!picture && kind == LABEL_KINDS)) { /* masks, captions of other endings, a README */
         s->others++;
         return HONE_OK;
     }
     HONE_TRY(sample_of(s, name, (size_t)(dot - name), &x));
-    /* the content stays where it is: an offset and a length are all that is kept */
     piece *p = picture ? &x->picture : &x->label[kind];
+    /* content begins behind a header, so 0 can stand for "not there" */
     if (p->offset) return twice(s, name, picture ? "there is a picture" : "there is such a label");
     *p = (piece){offset, bytes};
     if (picture && !(x->ending = hone_strdup(dot + 1))) return hone_no_memory("a name", 0);
     return HONE_OK;
 }
 
-/* One archive by one thread, into its own place: no lock. */
+/* One task of the parallel loop: shards share nothing. */
 static hone_status index_shard(void *arg, int64_t k)
 {
     opening *o = arg;
@@ -180,7 +175,6 @@ static int find_kind(const opening *o)
 static char *trim(char *text)
 {
     size_t n = strlen(text);
-    /* editors and echo leave a line end */
     while (n && strchr(" \t\r\n", text[n - 1])) text[--n] = '\0';
     return text + strspn(text, " \t\r\n");
 }
@@ -193,7 +187,6 @@ static hone_status take_name(sample *x, const char *name)
     if (n > NAME_BYTES_MAX || strchr(name, '\n'))
         return hone_fail(HONE_ERR_DATA, "a label is a class name: one short line", "the label is a text of %zu bytes",
                          n);
-    /* reports and JSON carry it on: bytes of another encoding would break them */
     for (size_t k = 0; k < n;) {
         int step = hone_text_utf8_length((const unsigned char *)name + k, n - k);
         if (step == 0) return hone_fail(HONE_ERR_DATA, "save it as UTF-8", "the label is not UTF-8");
@@ -206,10 +199,10 @@ static hone_status take_name(sample *x, const char *name)
 /* A class by number. */
 static hone_status take_number(sample *x, const char *text)
 {
+    /* the whole text must be the number: "3 cats" is a mistake, not class 3 */
     char *end;
     errno = 0;
     long long v = strtoll(text, &end, 10);
-    /* a bound on numbers, as each number up to the greatest becomes a class */
     if (end == text || *end || errno || v < 0 || v >= CLASS_MAX)
         return hone_fail(HONE_ERR_DATA, "a .cls member holds the number of the class, from 0; names go into .txt",
                          "\"%.60s\" is no class number", hone_shown(text));
@@ -221,18 +214,17 @@ static hone_status take_number(sample *x, const char *text)
 static hone_status take_json(sample *x, const char *text, size_t bytes)
 {
     static const char *const key[] = {"label", "cls", "class"};
+    /* nothing else of the object is looked at: ids, captions and sizes are common */
     json_error_t e;
     json_t *j = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &e), *v = NULL;
-    /* json_object_get is fine on NULL and on what is no object */
+    /* the first spelling that is there decides */
     for (int k = 0; !v && k < 3; k++) v = json_object_get(j, key[k]);
     hone_status s;
     char number[32];
     if (!j) s = hone_fail(HONE_ERR_DATA, "write it as {\"label\": \"cat\"}", "no JSON: %s", e.text);
-    /* a NUL within a string would cut the name */
     else if (json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v))
         s = take_name(x, json_string_value(v));
     else if (json_is_integer(v)) {
-        /* the bounds are checked in one place */
         snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
         s = take_number(x, number);
     } else s = hone_fail(HONE_ERR_DATA, "write it as {\"label\": \"cat\"}", "no \"label\" that is a name or a number");
@@ -245,13 +237,13 @@ static hone_status read_label(const opening *o, const shard *s, sample *x)
 {
     piece p = x->label[o->kind];
     uint8_t *bytes;
-    /* a size out of a header is no promise that memory is there */
+    /* a caption model's text, or a picture under the wrong ending */
     if (p.bytes > LABEL_BYTES_MAX)
         return hone_fail(HONE_ERR_DATA, "a label is a class", "a label of %lld bytes", (long long)p.bytes);
-    /* ends with a NUL byte that does not count */
     HONE_TRY(hone_bytes_read_part(s->path, p.offset, (size_t)p.bytes, &bytes));
     char *text = (char *)bytes;
     hone_status status;
+    /* JSON has its own rules for blanks; the others are cut at both ends, as echo leaves a line end */
     if (o->kind == LABEL_JSON) status = take_json(x, text, (size_t)p.bytes);
     else if (memchr(bytes, 0, (size_t)p.bytes))
         status = hone_fail(HONE_ERR_DATA, "a label is text", "a label with a NUL byte");
@@ -263,8 +255,9 @@ static hone_status read_label(const opening *o, const shard *s, sample *x)
 /* What makes a sample of its members. Errors (DATA) name archive and member. */
 static hone_status settle(const opening *o, const shard *s, sample *x)
 {
+    /* without any label the message still has to name a kind: the usual one */
     const char *ending = o->kind < LABEL_KINDS ? label_ending[o->kind] : "cls";
-    if (!x->picture.offset) /* half a sample hints at a broken pack run: better said than skipped in silence */
+    if (!x->picture.offset)
         return hone_fail(HONE_ERR_DATA, "add the picture, or leave the label out", "%s: %s: a label without a picture",
                          hone_shown(s->path), hone_shown(x->key));
     if (o->kind == LABEL_KINDS || !x->label[o->kind].offset)
@@ -272,7 +265,6 @@ static hone_status settle(const opening *o, const shard *s, sample *x)
                          "%s: %s.%s: no %s.%s beside it", hone_shown(s->path), hone_shown(x->key),
                          hone_shown(x->ending), hone_shown(x->key), ending);
     hone_status status = read_label(o, s, x);
-    /* the readers of labels know neither archive nor key */
     if (status != HONE_OK) hone_error_context("%s: %s.%s", hone_shown(s->path), hone_shown(x->key), ending);
     return status;
 }
@@ -284,7 +276,6 @@ static hone_status settle_shard(void *arg, int64_t k)
     for (int64_t i = 0; i < o->shard[k].count; i++) {
         sample *x = &o->shard[k].list[i];
         hone_status s = settle(o, &o->shard[k], x);
-        /* failures of disk or memory are not the sample's: they stop either way */
         if (s == HONE_ERR_DATA && o->on_error == HONE_ON_ERROR_SKIP) {
             x->reason = hone_strdup(hone_error_message());
             s = x->reason ? HONE_OK : hone_no_memory("a list of broken samples", 0);
@@ -294,7 +285,7 @@ static hone_status settle_shard(void *arg, int64_t k)
     return HONE_OK;
 }
 
-/* By bytes: the same order on every machine. */
+/* By bytes, as class names are sorted everywhere: the numbers must not depend on a locale. */
 static int compare_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* Names sorted by bytes, each once; or as many numbers as the greatest needs. `good`: samples that stay. */
@@ -303,12 +294,12 @@ static hone_status list_classes(opening *o, int64_t good)
     hone_source *d = o->source;
     const char **name = malloc((size_t)good * sizeof *name + 1); /* (good) borrowed */
     if (!name) return hone_no_memory("class names", (size_t)good * sizeof *name);
+    /* names are borrowed and sorted as pointers: a million samples share a few classes */
     int64_t names = 0, most = -1;
     for (int k = 0; k < o->paths.count; k++)
         for (int64_t i = 0; i < o->shard[k].count; i++) {
             const sample *x = &o->shard[k].list[i];
             if (x->reason) continue;
-            /* a sample has the one or the other */
             if (x->name) name[names++] = x->name;
             else if (x->number > most) most = x->number;
         }
@@ -316,9 +307,8 @@ static hone_status list_classes(opening *o, int64_t good)
     if (names && most >= 0)
         s = hone_fail(HONE_ERR_DATA, "label all by name, or all by number",
                       "%s: some labels are names and some are numbers", hone_shown(d->name));
-    /* sorted, equal names stand side by side */
     qsort(name, (size_t)names, sizeof *name, compare_text);
-    for (int64_t i = 0; s == HONE_OK && i < names; i++)
+    for (int64_t i = 0; s == HONE_OK && i < names; i++) /* equal ones stand together after the sort */
         if (i == 0 || strcmp(name[i - 1], name[i]) != 0) s = hone_names_add(&d->classes, name[i]);
     free(name);
     if (s != HONE_OK || most < 0) return s;
@@ -327,6 +317,7 @@ static hone_status list_classes(opening *o, int64_t good)
     hone_text path = {0};
     hone_text_add(&path, "%.*sclasses.txt", (int)(hone_path_base(first) - first), first);
     if (path.failed) return hone_no_memory("a path", 0);
+    /* without the file the numbers are the names, and a class that no sample has still has its place */
     bool there = hone_path_look(path.data, NULL) == HONE_PATH_FILE;
     s = there ? hone_lines_read(path.data, &d->classes) : hone_source_number_classes(d, (int)most + 1);
     if (s == HONE_OK && there && d->classes.count <= most)
@@ -340,16 +331,16 @@ static hone_status list_classes(opening *o, int64_t good)
 static hone_status add_sample(opening *o, int k, const sample *x)
 {
     hone_source *d = o->source;
+    /* below CLASS_MAX, so it fits */
     int label = (int)x->number;
     if (x->name) {
         char **at = bsearch(&x->name, d->classes.item, (size_t)d->classes.count, sizeof *d->classes.item, compare_text);
         label = (int)(at - d->classes.item); /* every name is in the list, which was made of them */
     }
-    /* what messages and reports call it: archive and member */
+    /* the shard goes into the name: keys may repeat in another archive */
     HONE_TRY(hone_names_addf(&d->files, "%s/%s.%s", hone_path_base(o->paths.item[k]), x->key, x->ending));
     d->member[d->count] = (hone_member){k, x->picture.offset, x->picture.bytes};
     d->label[d->count++] = label;
-    /* in the order of samples: the fingerprint says which set in which order */
     hone_source_hash_file(&o->hash, d->files.item[d->files.count - 1], x->picture.bytes);
     return HONE_OK;
 }
@@ -365,18 +356,18 @@ static hone_status fill(opening *o)
         for (int64_t i = 0; i < o->shard[k].count; i++) {
             const sample *x = &o->shard[k].list[i];
             good += x->reason == NULL;
-            /* the run directory lists them */
             if (x->reason) HONE_TRY(hone_names_add(&d->skipped, x->reason));
         }
     }
+    /* with skip all may have been left out, and a set of none is no set */
     if (good == 0)
         return hone_fail(HONE_ERR_DATA, "members are KEY.jpg (png, bmp, ppm) and KEY.cls (txt, json)",
                          "%s: no labelled pictures", hone_shown(d->name));
     HONE_TRY(list_classes(o, good));
-    /* counted before: filled without growing */
     d->label = malloc((size_t)good * sizeof *d->label);
     d->member = malloc((size_t)good * sizeof *d->member);
     if (!d->label || !d->member) return hone_no_memory("labels", (size_t)good * sizeof *d->member);
+    /* from here on the sizes are known, so everything is allocated once */
     HONE_TRY(hone_source_hash_begin(&o->hash));
     for (int k = 0; k < o->paths.count; k++)
         for (int64_t i = 0; i < o->shard[k].count; i++)
@@ -384,16 +375,16 @@ static hone_status fill(opening *o)
     if (others + odd)
         HONE_TRY(hone_names_addf(&d->notes, "%s: left out %lld members that are neither pictures nor labels",
                                  hone_shown(d->name), (long long)(others + odd)));
+    /* labels are no part of the files' names here, so they go in by themselves */
     for (int k = 0; k < d->classes.count; k++)
         hone_source_hash_add(&o->hash, d->classes.item[k], strlen(d->classes.item[k]) + 1);
     hone_source_hash_add(&o->hash, d->label, (size_t)d->count * sizeof *d->label);
     d->shards = o->paths; /* the source reads by them from here on */
-                          /* given away: drop() must not free them */
     o->paths = (hone_names){0};
     return hone_source_hash_end(&o->hash, d, o->threads);
 }
 
-/* Frees what opening made, whole or halfway; the source is not part of it. */
+/* Samples, tables and what was not handed to the source. */
 static void drop(opening *o, int shards)
 {
     for (int k = 0; o->shard && k < shards; k++) {
@@ -412,14 +403,15 @@ static void drop(opening *o, int shards)
     hone_source_hash_free(&o->hash);
 }
 
+/* Three passes: list the members, read the labels, put the source together. The first two are parallel. */
 hone_status hone_shards_open(const char *path, hone_split split, bool whole, hone_on_error on_error, int threads,
                              hone_source **out)
 {
     opening o = {.on_error = on_error, .threads = threads};
     *out = NULL;
     hone_status s = hone_shards_list(path, split, whole, &o.paths);
+    /* `paths` goes to the source at the end, so the number is kept for unwinding */
     int shards = o.paths.count;
-    /* no archive of this split: *out stays NULL, which is no error */
     if (s != HONE_OK || shards == 0) {
         hone_names_free(&o.paths);
         return s;
@@ -429,6 +421,7 @@ hone_status hone_shards_open(const char *path, hone_split split, bool whole, hon
     if (o.source) o.source->root = hone_strdup("");
     if (!o.shard || !o.source || !o.source->root) s = hone_no_memory("a data set", (size_t)shards * sizeof *o.shard);
     if (s == HONE_OK) s = hone_parallel_for(threads, shards, index_shard, &o);
+    /* of all archives at once: a later one must not choose another kind */
     if (s == HONE_OK) o.kind = find_kind(&o);
     if (s == HONE_OK) s = hone_parallel_for(threads, shards, settle_shard, &o);
     if (s == HONE_OK) s = fill(&o);

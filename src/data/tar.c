@@ -8,7 +8,6 @@
 
 enum { BLOCK = 512, WINDOW = 64 << 10, NAME_MAX_BYTES = 64 << 10 };
 
-/* One open archive, and what a header has said of the member behind it. */
 typedef struct reader {
     const char *path;
     int fd;
@@ -21,13 +20,12 @@ typedef struct reader {
     int64_t odd;
 } reader;
 
-/* Damage looks like a cut more often than anything else: what to do is the same. */
 static const char cut_hint[] = "fetch the archive again";
 
 /* "shard.tar: byte 1024: ...". */
 #define fail_here(r, hint, ...) (hone_fail(HONE_ERR_DATA, (hint), __VA_ARGS__), place((r)), HONE_ERR_DATA)
 
-/* Puts archive and offset in front of the message. */
+/* Behind the message was made: errors of all depths get the same beginning. */
 static void place(const reader *r) { hone_error_context("%s: byte %lld", hone_shown(r->path), (long long)r->at); }
 
 /* `count` bytes at `offset`, which the caller knows to lie within the file. */
@@ -35,9 +33,8 @@ static hone_status get(reader *r, int64_t offset, void *out, size_t count)
 {
     uint8_t *to = out;
     while (count) {
-        /* reads go forward but for retries, so one window serves */
         if (offset < r->window_at || offset >= r->window_at + (int64_t)r->window_bytes) {
-            /* pread: threads that list archives share no file position */
+            /* a window from here on: the header that is wanted next is mostly within it */
             ssize_t n = pread(r->fd, r->window, WINDOW, offset);
             if (n < 0 && errno == EINTR) continue;
             if (n <= 0)
@@ -46,7 +43,7 @@ static hone_status get(reader *r, int64_t offset, void *out, size_t count)
             r->window_at = offset;
             r->window_bytes = (size_t)n;
         }
-        /* what the window has of it; the rest comes with the next turn */
+        /* what the window holds of it; the rest needs another window */
         size_t skip = (size_t)(offset - r->window_at), n = r->window_bytes - skip;
         if (n > count) n = count;
         memcpy(to, r->window + skip, n);
@@ -62,24 +59,25 @@ static bool parse_number(const uint8_t *field, size_t width, int64_t *out)
 {
     uint64_t v = 0;
     size_t k = 0;
-    /* base 256 */
+    /* the bit that no digit has */
     if (field[0] & 0x80) {
         if (field[0] != 0x80) return false; /* negative, or beyond 64 bits */
         for (k = 1; k < width; k++) {
-            /* a further byte would not fit 63 bits */
+            /* the next byte would reach the sign */
             if (v >> 55) return false;
             v = v << 8 | field[k];
         }
         *out = (int64_t)v;
         return true;
     }
+    /* blanks before the number: old writers right-justify */
     while (k < width && field[k] == ' ') k++;
-    /* at least one digit: an empty field is no size */
     size_t first = k;
     for (; k < width && field[k] >= '0' && field[k] <= '7'; k++) {
         if (v >> 59) return false;
         v = v << 3 | (uint64_t)(field[k] - '0');
     }
+    /* no digit at all, or something else behind them */
     if (k == first || (k < width && field[k] != ' ' && field[k] != 0)) return false;
     *out = (int64_t)v;
     return true;
@@ -110,13 +108,13 @@ static bool is_zero(const uint8_t *block)
 static void own_name(const uint8_t *h, char *out)
 {
     size_t used = 0;
+    /* neither field needs a NUL where it is full */
     const char *prefix = (const char *)h + 345;
     if (memcmp(h + 257, "ustar\0", 6) == 0 && *prefix) { /* GNU's "ustar  " has times there */
         used = strnlen(prefix, 155);
         memcpy(out, prefix, used);
         out[used++] = '/';
     }
-    /* a name of all 100 bytes has no NUL behind it */
     size_t n = strnlen((const char *)h, 100);
     memcpy(out + used, h, n);
     out[used + n] = '\0';
@@ -126,7 +124,7 @@ static void own_name(const uint8_t *h, char *out)
 static hone_status read_content(reader *r, int64_t bytes, char **out)
 {
     *out = NULL;
-    /* a hostile size must not become an allocation */
+    /* a limit before the allocation: the size is the archive's word */
     if (bytes > NAME_MAX_BYTES)
         return fail_here(r, "pack the files anew under shorter names", "a name of %lld bytes", (long long)bytes);
     if (!(*out = malloc((size_t)bytes + 1))) return hone_no_memory("a name", (size_t)bytes);
@@ -142,12 +140,13 @@ static hone_status read_content(reader *r, int64_t bytes, char **out)
 /* The name of the next member; it replaces one that another header gave. */
 static hone_status set_name(reader *r, const char *name, size_t bytes)
 {
-    /* names are C strings from here on: a NUL would hide what follows it */
+    /* the rest behind a NUL would be dropped, and two members could get one name */
     if (memchr(name, 0, bytes)) return fail_here(r, cut_hint, "a name with a NUL byte");
     char *copy = malloc(bytes + 1);
     if (!copy) return hone_no_memory("a name", bytes);
     memcpy(copy, name, bytes);
     copy[bytes] = '\0';
+    /* of two headers before one member the later wins, as in GNU tar */
     free(r->name);
     r->name = copy;
     return HONE_OK;
@@ -156,20 +155,19 @@ static hone_status set_name(reader *r, const char *name, size_t bytes)
 /* One record of a pax header, "27 path=some/where.jpg\n" of `length` bytes; `key` behind the blank. */
 static hone_status take_record(reader *r, const char *key, const char *end)
 {
+    /* the value may hold anything but its length is said, so only the key ends at the = */
     const char *equals = memchr(key, '=', (size_t)(end - key));
     if (!equals || end[-1] != '\n') return fail_here(r, cut_hint, "a pax header that is no list of key=value");
     const char *value = equals + 1;
-    /* the line end belongs to the record, not to the value */
     size_t key_bytes = (size_t)(equals - key), value_bytes = (size_t)(end - 1 - value);
     if (key_bytes == 4 && memcmp(key, "path", 4) == 0) return set_name(r, value, value_bytes);
-    /* its content is a map of holes, not the picture */
+    /* their content has a map of holes before it: read as it is, it would be another file */
     if (key_bytes >= 10 && memcmp(key, "GNU.sparse", 10) == 0)
         return fail_here(r, "pack the files without --sparse", "a sparse member");
-    /* times, owners and the like */
     if (key_bytes != 4 || memcmp(key, "size", 4) != 0) return HONE_OK;
+    /* decimal, unlike all numbers of a header */
     int64_t v = 0;
     for (const char *p = value; p < end - 1; p++) {
-        /* stops before v * 10 + 9 overflows */
         if (*p < '0' || *p > '9' || v > INT64_MAX / 10 - 1)
             return fail_here(r, cut_hint, "a pax size that is no number");
         v = v * 10 + (*p - '0');
@@ -178,7 +176,7 @@ static hone_status take_record(reader *r, const char *key, const char *end)
     return HONE_OK;
 }
 
-/* All records of one pax header; lengths count themselves. */
+/* All records; keys that do not touch path or size are passed over. */
 static hone_status take_pax(reader *r, int64_t bytes)
 {
     char *text;
@@ -187,9 +185,8 @@ static hone_status take_pax(reader *r, int64_t bytes)
     for (char *p = text, *end = text + bytes; s == HONE_OK && p < end;) {
         int64_t length = 0;
         char *q = p;
-        /* the bound keeps a long row of digits from overflowing */
         for (; q < end && *q >= '0' && *q <= '9' && length < NAME_MAX_BYTES * 2; q++) length = length * 10 + (*q - '0');
-        /* a length has to reach past its own digits and stay within the header */
+        /* the length counts itself, the blank and the line end */
         if (q == p || q >= end || *q != ' ' || length <= q + 1 - p || length > end - p)
             s = fail_here(r, cut_hint, "a pax header with a wrong length");
         else s = take_record(r, q + 1, p + length);
@@ -218,7 +215,7 @@ static hone_status take_file(reader *r, const uint8_t *h, int64_t bytes, hone_ta
         own_name(h, own);
         name = own;
     }
-    /* "tar cf x.tar ." writes them: keys should not depend on that */
+    /* tar -C folder . writes "./7.jpg" */
     while (name[0] == '.' && name[1] == '/') name += 2;
     if (!*name) return fail_here(r, cut_hint, "a member without a name");
     return member(arg, name, r->at + BLOCK, bytes);
@@ -232,18 +229,11 @@ static hone_status take_member(reader *r, const uint8_t *h, int64_t bytes, hone_
     case 'x': return take_pax(r, bytes);
     case 'L': return take_long_name(r, bytes);
     case 'K': /* the name of a link's target, and what pax says of all members: neither touches files */
-    case 'g':
-        return HONE_OK;
-        /* NUL: the old spelling of 0; 7, contiguous, is a file like any today */
+    case 'g': return HONE_OK;
     case 0:
     case '0':
-    case '7':
-        s = take_file(r, h, bytes, member, arg);
-        break;
-        /* a folder */
-    case '5':
-        break;
-        /* links, devices, pipes: nothing to read by place; counted, so that a note can say so */
+    case '7': s = take_file(r, h, bytes, member, arg); break;
+    case '5': break;
     case '1':
     case '2':
     case '3':
@@ -254,7 +244,6 @@ static hone_status take_member(reader *r, const uint8_t *h, int64_t bytes, hone_
                       "a member of the type '%c' (%d), which is not supported",
                       h[156] > 32 && h[156] < 127 ? h[156] : '?', h[156]);
     }
-    /* what headers said held for this member alone */
     free(r->name);
     r->name = NULL;
     r->bytes = -1;
@@ -265,8 +254,8 @@ static hone_status take_member(reader *r, const uint8_t *h, int64_t bytes, hone_
 static hone_status check_end(reader *r)
 {
     uint8_t block[BLOCK];
+    /* mostly a few KiB: this ends at the first block that is not zero */
     for (r->at += BLOCK; r->at < r->size; r->at += BLOCK) {
-        /* a last piece shorter than a block is looked at, too */
         size_t n = r->size - r->at < BLOCK ? (size_t)(r->size - r->at) : BLOCK;
         memset(block, 0, sizeof block);
         HONE_TRY(get(r, r->at, block, n));
@@ -281,6 +270,7 @@ static hone_status check_end(reader *r)
 static hone_status walk(reader *r, hone_tar_member *member, void *arg)
 {
     uint8_t h[BLOCK];
+    /* of blocks of zeros in a row */
     int zeros = 0;
     for (r->at = 0; zeros < 2;) {
         if (r->size - r->at < BLOCK) return fail_here(r, cut_hint, "the archive ends without its end mark: it is cut");
@@ -291,35 +281,35 @@ static hone_status walk(reader *r, hone_tar_member *member, void *arg)
             continue;
         }
         int64_t bytes;
-        /* the second of two never came */
         if (zeros) return fail_here(r, cut_hint, "a single block of zeros within the archive");
         if (!checksum_is_right(h))
             return fail_here(r, cut_hint,
                              r->at ? "no tar header (wrong checksum)" : "not a tar archive (wrong checksum)");
         if (!parse_number(h + 124, 12, &bytes)) return fail_here(r, cut_hint, "a size that is no number");
+        /* a pax size is of the file, not of headers between */
         bool is_file = h[156] == 0 || h[156] == '0' || h[156] == '7';
-        /* pax: sizes that eleven octal digits can not hold */
         if (is_file && r->bytes >= 0) bytes = r->bytes;
         /* links and folders hold nothing, whatever their size says */
         if (h[156] >= '1' && h[156] <= '6') bytes = 0;
-        /* before anyone reads or skips by it */
         if (bytes < 0 || bytes > r->size - r->at - BLOCK)
             return fail_here(r, cut_hint, "a member of %lld bytes, but the archive has %lld more: it is cut",
                              (long long)bytes, (long long)(r->size - r->at - BLOCK));
+        /* the member is whole from here on: its callback need not check */
         HONE_TRY(take_member(r, h, bytes, member, arg));
         r->at += BLOCK + (bytes + BLOCK - 1) / BLOCK * BLOCK;
     }
+    /* the archive was cut between a long name and its file, and closed by hand */
     if (r->name || r->bytes >= 0) return fail_here(r, cut_hint, "a long name without its member");
     return check_end(r);
 }
 
+/* The descriptor lives for the pass alone: members are read later by path and place. */
 hone_status hone_tar_index(const char *path, hone_tar_member *member, void *arg, int64_t *odd)
 {
     reader r = {.path = path, .bytes = -1};
     HONE_TRY(hone_file_open(path, &r.fd, &r.size));
     r.window = malloc(WINDOW);
     hone_status s = r.window ? walk(&r, member, arg) : hone_no_memory("a tar archive", WINDOW);
-    /* also after a failure: whatever was counted until then */
     if (odd) *odd = r.odd;
     free(r.window);
     free(r.name);

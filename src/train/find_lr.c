@@ -30,9 +30,11 @@ static hone_status one_step(hone_trainer *t, double lr, double *loss)
         if (accumulate == 1) HONE_TRY(hone_program_step(p));
         else HONE_TRY(hone_program_forward_backward(p));
     }
+    /* the rate of the last micro-batch's block is the one the update uses; all have the same */
     if (accumulate > 1) HONE_TRY(hone_program_update(p));
     t->s.step++;
     hone_step sums;
+    /* a wait a step on a device, which a sweep of hundreds can afford */
     HONE_TRY(hone_program_get_step(t->train.full.program, &sums));
     *loss = sums.samples ? sums.loss_sum / (double)sums.samples : NAN;
     sums.loss_sum = 0;
@@ -51,6 +53,7 @@ static bool add_point(hone_lr_sweep *s, double lr, double loss, double *mean, do
     return !isfinite(loss) || (s->count > 5 && p->smooth > DIVERGED * *least);
 }
 
+/* The first tenth is left out: means over a handful of batches swing more than they fall. */
 void hone_lr_sweep_judge(hone_lr_sweep *s)
 {
     int first = s->count / 10, least = first, steep = -1;
@@ -58,6 +61,7 @@ void hone_lr_sweep_judge(hone_lr_sweep *s)
     s->steepest = s->minimum = s->suggestion = 0;
     for (int k = first; k < s->count; k++)
         if (isfinite(s->point[k].smooth) && s->point[k].smooth < s->point[least].smooth) least = k;
+    /* noise falls by a few per cent, too; a suggestion from it would be a guess in a figure's clothes */
     if (s->count < 10 || !(s->point[least].smooth < 0.95 * s->point[first].smooth)) return;
     /* over five points, by the logarithm of the rate: equal steps of the sweep */
     for (int k = first; k + 4 <= least; k++) {
@@ -74,6 +78,7 @@ void hone_lr_sweep_judge(hone_lr_sweep *s)
         s->suggestion = s->minimum / 2; /* the steepest stretch may end at the minimum */
 }
 
+/* What training does before its first step, then a step a rate. */
 static hone_status sweep(hone_trainer *t, const hone_lr_opts *o, hone_lr_sweep *out)
 {
     double mean = 0, least = INFINITY, loss;
@@ -81,6 +86,7 @@ static hone_status sweep(hone_trainer *t, const hone_lr_opts *o, hone_lr_sweep *
     HONE_TRY(hone_setup_open(t));
     HONE_TRY(hone_setup_initial_weights(t));
     for (int k = 0; k < o->steps && !out->diverged; k++) {
+        /* equal factors: rates matter by their order of magnitude */
         double lr = o->low * pow(o->high / o->low, (double)k / (o->steps - 1));
         if (hone_trainer_stopped(t)) return hone_fail(HONE_INTERRUPTED, NULL, "stopped; a sweep leaves nothing behind");
         HONE_TRY(one_step(t, lr, &loss));
@@ -102,6 +108,7 @@ static void close_all(hone_trainer *t)
     free(t->class_weight);
 }
 
+/* The config is copied by value: the caller's stays as it was read. */
 hone_status hone_find_lr(const hone_config *c, const hone_train_opts *o, const hone_lr_opts *opts, hone_lr_sweep *out)
 {
     hone_config own = *c; /* what validation needs is left out: it is no part of a step */
@@ -117,6 +124,7 @@ hone_status hone_find_lr(const hone_config *c, const hone_train_opts *o, const h
     return s;
 }
 
+/* Fine on a zeroed one. */
 void hone_lr_sweep_free(hone_lr_sweep *s)
 {
     free(s->point);
