@@ -1,6 +1,7 @@
 /* test_pack.c - `hone data pack`: the same samples, the same run as from the folder; over the memory limit too; what is
  * damaged or would be resized twice is refused. rooms: cli
  * needs: cli */
+#define XXH_INLINE_ALL
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include <sys/wait.h>
+#include <xxhash.h>
 
 #include "data/pack.h"
 #include "data/pack_format.h"
@@ -170,6 +172,76 @@ static void test_damaged(void **state)
     assert_true(refused_bytes > (int)(n - tail.offset));
 }
 
+/* A header that is whole by its hash and lies: what `from` says becomes `to`, of the same length or not. */
+static void lies(const char *root, const uint8_t *file, size_t n, const char *from, const char *to, const char *says)
+{
+    hone_pack_tail tail;
+    memcpy(&tail, file + n - sizeof tail, sizeof tail);
+    bytes b = {0};
+    char *header = calloc(1, tail.bytes + 1);
+    assert_non_null(header);
+    memcpy(header, file + tail.offset, tail.bytes);
+    char *at = strstr(header, from);
+    if (!at) fail_msg("no %s in %s", from, header);
+    bytes_add(&b, file, tail.offset);
+    bytes_add(&b, header, (size_t)(at - header));
+    bytes_add(&b, to, strlen(to));
+    bytes_add(&b, at + strlen(from), strlen(at + strlen(from)));
+    tail.bytes = b.count - tail.offset;
+    tail.hash = XXH3_64bits(b.data + tail.offset, tail.bytes);
+    bytes_add(&b, &tail, sizeof tail);
+    scratch_write(root, "lie.pack", b.data, b.count);
+    hone_source *s = NULL;
+    hone_status got = hone_pack_open(scratch_path(root, "lie.pack"), HONE_SPLIT_TRAIN, false, &s);
+    if (got != HONE_ERR_DATA || !strstr(hone_error_message(), says))
+        fail_msg("%s -> %s: %d %s", from, to, got, hone_error_message());
+    free(header);
+    free(b.data);
+}
+
+static void test_hostile(void **state)
+{
+    static uint8_t file[1 << 16];
+    char name[64];
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof name, "s/%s/%d.png", i % 2 ? "a" : "b", i);
+        scratch_png(*state, name, i, 4, 4, 1);
+    }
+    hone_config c = data_config(scratch_path(*state, "s"));
+    c.data.val_fraction = 0;
+    hone_data *d = opened(&c);
+    pack(d, scratch_path(*state, "x.pack"), HONE_RESIZE_STRETCH, 1);
+    hone_data_free(d);
+    FILE *f = fopen(scratch_path(*state, "x.pack"), "rb");
+    assert_non_null(f);
+    size_t n = fread(file, 1, sizeof file, f);
+    fclose(f);
+    static const struct {
+        const char *from, *to, *says;
+    } lie[] = {
+        {"\"count\":6", "\"count\":6000000", "data beyond its end"},
+        {"\"count\":6", "\"count\":4611686018427387904", "a split without samples"},
+        {"\"count\":6", "\"count\":0", "a split without samples"},
+        {"\"count\":6", "\"count\":5", "labels or names were changed"},
+        {"\"count\":6", "\"count\":\"6\"", "a split without samples"},
+        {"\"pixels\":4096", "\"pixels\":4097", "data beyond its end"},
+        {"\"pixels\":4096", "\"pixels\":0", "data beyond its end"},
+        {"\"pixels\":4096", "\"pixels\":-4096", "data beyond its end"},
+        {"\"pixels\":4096", "\"pixels\":1099511627776", "data beyond its end"},
+        {"\"pixels\":4096", "\"pixels\":8192", "pixels were changed"},
+        {"\"labels\":8192", "\"labels\":4096", "labels or names were changed"},
+        {"\"height\":4", "\"height\":0", "sizes out of range"},
+        {"\"width\":4", "\"width\":70000", "sizes out of range"},
+        {"\"channels\":1", "\"channels\":2", "sizes out of range"},
+        {"\"resize\":\"stretch\"", "\"resize\":\"zoom\"", "an unknown resize rule"},
+        {"[\"a\",\"b\"]", "[]", "no classes"},
+        {"[\"a\",\"b\"]", "[\"a\"]", "a label beyond its classes"},
+        {"[\"a\",\"b\"]", "[\"a\",7]", "a class without a name"},
+        {"{", "[", "no JSON object"},
+    };
+    for (size_t k = 0; k < sizeof lie / sizeof *lie; k++) lies(*state, file, n, lie[k].from, lie[k].to, lie[k].says);
+}
+
 static char output[1 << 14];
 
 static void runs(const char *root, const char *args, int code, const char *says)
@@ -220,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_same, setup, teardown),
         cmocka_unit_test_setup_teardown(test_streams, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_command, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
