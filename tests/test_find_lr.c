@@ -125,10 +125,11 @@ static void test_command(void **state)
     const char *root = *state;
     write_blocks(root, "bright", 80);
     write_blocks(root, "dark", 8);
-    scratch_text(root, "page.yaml",
-                 "task: image\nout: run\ndata: {path: bright}\nmodel: {layers: [flatten, linear: 32, relu, linear: classes]}\n"
-                 "train: {epochs: 3, batch: 16, optimizer: {name: sgd, lr: 0.01, momentum: 0.9, weight_decay: 0}, "
-                 "schedule: {name: constant}}\n");
+    scratch_text(
+        root, "page.yaml",
+        "task: image\nout: run\ndata: {path: bright}\nmodel: {layers: [flatten, linear: 32, relu, linear: classes]}\n"
+        "train: {epochs: 3, batch: 16, optimizer: {name: sgd, lr: 0.01, momentum: 0.9, weight_decay: 0}, "
+        "schedule: {name: constant}}\n");
     runs(root, "train page.yaml --find-lr --quiet", 0, "suggestion  train.optimizer.lr=");
     assert_int_equal(access(scratch_path(root, "run"), F_OK), -1); /* no run directory */
     double bright = suggestion(root, "train page.yaml --find-lr --json --quiet -o sweep.json");

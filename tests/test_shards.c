@@ -335,7 +335,7 @@ static void test_every_cut(void **state)
     }
     assert_int_equal(members, 2);
     for (size_t n = 0; n < 512; n++) { /* the first header: the checksum sees each */
-        if (n == 155) continue; /* behind the digits of the checksum itself */
+        if (n == 155) continue;        /* behind the digits of the checksum itself */
         b.data[n] ^= 0x01;
         scratch_write(*state, "x.tar", b.data, b.count);
         if (hone_tar_index(path, count_member, &members, NULL) != HONE_ERR_DATA) fail_msg("byte %zu", n);

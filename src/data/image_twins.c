@@ -46,7 +46,7 @@ static bool is_constant(const hone_image *image)
 static uint64_t low_frequencies(const uint8_t *g)
 {
     /* made anew for each picture: 256 cosines, against the decoding of a file */
-    double basis[LOW][GRID], rows[GRID][LOW], value[LOW * LOW], sorted[LOW * LOW];
+    double basis[LOW][GRID], rows[GRID][LOW], value[LOW * LOW], sorted[LOW * LOW] = {0};
     for (int u = 0; u < LOW; u++)
         for (int x = 0; x < GRID; x++) basis[u][x] = cos(3.14159265358979323846 * u * (2 * x + 1) / (2.0 * GRID));
     for (int y = 0; y < GRID; y++)
