@@ -46,7 +46,7 @@ static bool is_constant(const hone_image *image)
 static uint64_t low_frequencies(const uint8_t *g)
 {
     /* made anew for each picture: 256 cosines, against the decoding of a file */
-    double basis[LOW][GRID], rows[GRID][LOW], value[LOW * LOW], sorted[LOW * LOW] = {0};
+    double basis[LOW][GRID], rows[GRID][LOW], value[LOW * LOW], sorted[LOW * LOW - 1];
     for (int u = 0; u < LOW; u++)
         for (int x = 0; x < GRID; x++) basis[u][x] = cos(3.14159265358979323846 * u * (2 * x + 1) / (2.0 * GRID));
     for (int y = 0; y < GRID; y++)
@@ -55,19 +55,19 @@ static uint64_t low_frequencies(const uint8_t *g)
             for (int x = 0; x < GRID; x++) sum += g[y * GRID + x] * basis[u][x];
             rows[y][u] = sum;
         }
-    int n = 0;
     for (int v = 0; v < LOW; v++)
         for (int u = 0; u < LOW; u++) {
             double sum = 0;
             for (int y = 0; y < GRID; y++) sum += rows[y][u] * basis[v][y];
             value[v * LOW + u] = sum;
-            if (u == 0 && v == 0) continue;
-            int k = n++; /* insertion into the sorted list: 63 values */
-            for (; k > 0 && sorted[k - 1] > sum; k--) sorted[k] = sorted[k - 1];
-            sorted[k] = sum;
         }
+    for (int n = 0; n < LOW * LOW - 1; n++) { /* insertion into the sorted list: 63 values */
+        int k = n;
+        for (; k > 0 && sorted[k - 1] > value[n + 1]; k--) sorted[k] = sorted[k - 1];
+        sorted[k] = value[n + 1];
+    }
     uint64_t bits = 0;
-    for (int k = 1; k < LOW * LOW; k++) bits |= (uint64_t)(value[k] > sorted[n / 2]) << k;
+    for (int k = 1; k < LOW * LOW; k++) bits |= (uint64_t)(value[k] > sorted[(LOW * LOW - 1) / 2]) << k;
     return bits;
 }
 
