@@ -41,6 +41,13 @@ static bool is_constant(const hone_image *image)
     return true;
 }
 
+/* Ascending; sums of products of bytes are finite. */
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
 /* Signs of the 8 x 8 lowest frequencies of the DCT-II of g (32, 32) against their median. The constant one says
  * brightness alone and stays out. */
 static uint64_t low_frequencies(const uint8_t *g)
@@ -61,11 +68,8 @@ static uint64_t low_frequencies(const uint8_t *g)
             for (int y = 0; y < GRID; y++) sum += rows[y][u] * basis[v][y];
             value[v * LOW + u] = sum;
         }
-    for (int n = 0; n < LOW * LOW - 1; n++) { /* insertion into the sorted list: 63 values */
-        int k = n;
-        for (; k > 0 && sorted[k - 1] > value[n + 1]; k--) sorted[k] = sorted[k - 1];
-        sorted[k] = value[n + 1];
-    }
+    memcpy(sorted, value + 1, sizeof sorted); /* without the constant */
+    qsort(sorted, LOW * LOW - 1, sizeof *sorted, compare_doubles);
     uint64_t bits = 0;
     for (int k = 1; k < LOW * LOW; k++) bits |= (uint64_t)(value[k] > sorted[(LOW * LOW - 1) / 2]) << k;
     return bits;
