@@ -18,6 +18,7 @@ hone_status hone_cli_positive(const hone_cli *cli, const char *flag, double *out
 {
     const char *text = hone_cli_value(cli, flag);
     if (!text) return HONE_OK;
+    /* the page's own reader of numbers, so that 1e-3 means the same in both places */
     hone_yaml n = {.kind = HONE_YAML_SCALAR, .text = (char *)(uintptr_t)text};
     double v;
     if (!hone_yaml_float(&n, &v) || !(v > 0))
@@ -30,7 +31,7 @@ hone_status hone_cli_positive(const hone_cli *cli, const char *flag, double *out
 hone_status hone_cli_find_lr_check(const hone_cli *cli)
 {
     static const char *const own[] = {"--lr-min", "--lr-max", "--lr-steps", "-o"};
-    for (size_t k = 0; k < sizeof own / sizeof *own; k++)
+    for (size_t k = 0; k < sizeof own / sizeof *own; k++) /* -o beside a training is most likely meant as --out */
         if (hone_cli_value(cli, own[k]) && !hone_cli_value(cli, "--find-lr"))
             return hone_fail(HONE_ERR_USAGE, "the run directory is --out", "%s goes with --find-lr", own[k]);
     if (hone_cli_value(cli, "--find-lr") && hone_cli_value(cli, "--out"))
@@ -63,6 +64,7 @@ static char *make_json(const hone_config *c, const hone_lr_sweep *s)
 /* "wx": nothing is overwritten. */
 static hone_status save(const char *path, const char *json)
 {
+    /* exclusive: two sweeps at once can't write into each other */
     FILE *f = fopen(path, "wx");
     if (!f)
         return hone_fail(errno == EEXIST ? HONE_ERR_USAGE : HONE_ERR_RUNTIME,
@@ -87,6 +89,7 @@ static void print_table(const hone_config *c, const hone_lr_sweep *s)
     printf("%-10s %10s\n", "lr", "loss");
     for (int k = s->count - 1 - (s->count - 1) / stride * stride; k < s->count; k += stride) {
         double v = s->point[k].smooth, share = most > least ? (v - least) / (most - least) : 0;
+        /* a bar that would not fit ends with a mark instead of growing */
         int bar = !isfinite(v) || share > 1 ? BAR : (int)(share * BAR + 0.5);
         printf("%-10.3g %10.4g  %.*s%s\n", s->point[k].lr, v, bar, "########################################",
                !isfinite(v) || share > 1.2 ? " >" : "");
@@ -104,6 +107,7 @@ static void print_table(const hone_config *c, const hone_lr_sweep *s)
 /* Rates are of the optimizer's own scale. */
 static hone_status read_flags(const hone_cli *cli, const hone_config *c, hone_lr_opts *o)
 {
+    /* adamw divides by the gradient's size, so its rates are two orders smaller */
     bool sgd = strcmp(c->train.optimizer.name, "sgd") == 0;
     int64_t steps = 200;
     *o = (hone_lr_opts){.low = sgd ? 1e-5 : 1e-7, .high = sgd ? 100 : 1};
@@ -129,6 +133,7 @@ hone_status hone_cli_find_lr(const hone_cli *cli, const hone_config *c)
                             .progress_arg = &progress};
     HONE_TRY(read_flags(cli, c, &o));
     hone_status status = hone_find_lr(c, &opts, &o, &s);
+    /* before anything goes to stdout: a line of the terminal may be half drawn */
     hone_cli_progress_close(&progress);
     HONE_TRY(status);
     const char *file = hone_cli_value(cli, "-o");

@@ -51,6 +51,7 @@ static void choose_size(const hone_data_report *r, choice *c)
         c->height = c->width = round_side(side < most ? side : most);
         c->shorter = h <= 2 * w && w <= 2 * h; /* of a long strip the middle alone is too little */
     }
+    /* below this no halving is left, and a net of one stage has nothing to see */
     if (c->height < SIDE_LEAST) c->height = SIDE_LEAST;
     if (c->width < SIDE_LEAST) c->width = SIDE_LEAST;
     c->channels = r->colour ? 3 : 1;
@@ -75,6 +76,7 @@ static choice choose(const hone_data_report *r, const hone_source *s)
     /* the shorter side is used up first */
     int side = c.height < c.width ? c.height : c.width;
     c.stem = side > 64 ? 2 : 1; /* large pictures are halved at once: full resolution costs most and tells least */
+                                /* each halving doubles what a pixel of the end has seen */
     for (side /= c.stem; side > SIDE_AT_END && c.downs < 4; side /= 2) c.downs++;
     /* models/cnn.yaml's, and one stage more on each side; two thirds for few pictures, in multiples of eight for the kernels */
     static const int width[] = {32, 48, 96, 128, 192};
@@ -137,6 +139,7 @@ static void write_model(const choice *c, hone_text *t)
 /* What every picture becomes, and how training pictures are changed. */
 static void write_image(const hone_data_report *r, const choice *c, hone_text *t)
 {
+    /* a size that is the data's own needs no rule for resizing */
     bool scaled = !c->same || c->height != r->height.p50 || c->width != r->width.p50;
     hone_text_add(t, "image:\n");
     /* one number where one is enough: people read it */

@@ -33,6 +33,7 @@ static void print_result(const hone_cli *cli, const hone_data *d, const char *pa
     printf("%s: %lld train, %lld val, %lld test of %d x %d, %d channel%s; %s\n", path, (long long)r->count[0],
            (long long)r->count[1], (long long)r->count[2], d->width, d->height, d->channels,
            d->channels == 1 ? "" : "s", hone_cli_bytes((double)r->bytes, bytes, sizeof bytes));
+    /* those that were left out are said, as everywhere */
     if (r->skipped) printf("%lld broken, left out (hone data check names them)\n", (long long)r->skipped);
     printf("next: data.path=%s, or hone train %s\n", path, path);
 }
@@ -43,6 +44,7 @@ hone_status hone_cli_pack(const hone_cli *cli)
     const char *path = hone_cli_value(cli, "-o");
     hone_config *c = NULL;
     hone_data *d = NULL;
+    /* a default name would land in somebody's working directory, gigabytes large */
     if (!path) return hone_fail(HONE_ERR_USAGE, "hone data pack DATA -o FILE.pack image.size=N", "-o FILE: not given");
     HONE_TRY(hone_cli_data_config(cli, cli->arg[1], 2, &c));
     /* a cut is a function of the seed, and a pack of none */
@@ -56,6 +58,7 @@ hone_status hone_cli_pack(const hone_cli *cli)
     if (s == HONE_OK) s = check_size(c, d);
     hone_pack_opts o = {
         .path = path, .resize = c->image.resize, .threads = cli->threads, .stop = hone_cli_catch_signals()};
+    /* filled only where the pack was written */
     hone_pack_result r;
     /* as data.decode_threads says */
     if (s == HONE_OK && o.threads < 1) o.threads = d->train->threads;

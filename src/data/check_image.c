@@ -30,6 +30,7 @@ typedef struct pictures {
 static const hone_source *source_of(const pictures *p, int64_t i, int64_t *item)
 {
     int s = hone_all_rows_split(p->all, i);
+    /* an item of the source: val may be a cut of train's */
     const hone_dataset *d = p->all->set[s];
     *item = d->item[i - p->all->begin[s]];
     return d->source;
@@ -113,6 +114,7 @@ static hone_status measure(const pictures *p, hone_data_report *r)
         r->grey += p->print[i].grey;
         r->colour += !p->print[i].grey;
     }
+    /* the lists are sorted by it, and needed no more */
     if (s == HONE_OK) r->height = hone_lengths_of(height, n);
     if (s == HONE_OK) r->width = hone_lengths_of(width, n);
     free(height);
@@ -138,6 +140,7 @@ static hone_status find_copies(pictures *p, hone_data_report *r)
     const hone_all_rows *a = p->all;
     static const char exact[] = "by pixels the same as";
     HONE_TRY(hone_image_twins_find(p->print, p->count, read_picture, p, p->exact, p->near));
+    /* for the report alone: a copy is a copy, whatever its bytes */
     r->same_files = count_same_files(p);
     HONE_TRY(hone_findings_copies(a, p->exact, NULL, true, "exact_duplicate_across", exact, r));
     HONE_TRY(hone_findings_copies(a, p->exact, NULL, false, "exact_duplicate_within", exact, r));

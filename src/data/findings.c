@@ -29,6 +29,7 @@ int hone_all_rows_split(const hone_all_rows *a, int64_t i) { return i < a->begin
 
 int32_t hone_all_rows_label(const hone_all_rows *a, int64_t i)
 {
+    /* of the view, not of the source: val may be a cut of train */
     int s = hone_all_rows_split(a, i);
     return hone_dataset_labels(a->set[s])[i - a->begin[s]];
 }
@@ -94,6 +95,7 @@ void hone_finding_drop_if_none(hone_data_report *r)
 /* A finding that was counted beside the list enters it, or is freed where it counted nothing or `s` is a failure. */
 hone_status hone_finding_keep(hone_data_report *r, hone_finding *f, hone_status s)
 {
+    /* moved by value: text and examples go along */
     hone_finding *place = s == HONE_OK && f->count ? hone_finding_add(r, f->kind) : NULL;
     if (place) {
         *place = *f;
@@ -140,6 +142,7 @@ hone_status hone_findings_conflicts(const hone_all_rows *a, const int64_t *first
     if (!f) return hone_no_memory("a finding", 0);
     for (int64_t i = 0; i < a->begin[3]; i++) {
         int32_t mine = hone_all_rows_label(a, i), other = hone_all_rows_label(a, first[i]);
+        /* a row that is no copy is its own first, and agrees with itself */
         if (mine == other) continue;
         HONE_TRY(hone_finding_count(f, HONE_EXAMPLES, "%s is \"%s\", %s is \"%s\"",
                                     hone_all_rows_place(a, i, x, sizeof x), hone_shown(r->class_name[mine]),
@@ -224,6 +227,7 @@ static hone_status find_imbalance(hone_data_report *r)
 {
     /* both grow at once, so they enter the list at the end */
     hone_finding empty = {.kind = "empty_class"}, rare = {.kind = "rare_class"};
+    /* classes by their training rows; least: of those that have any */
     int most = 0, least = -1;
     hone_status s = HONE_OK;
     for (int k = 0; s == HONE_OK && k < r->classes; k++) {
@@ -296,6 +300,7 @@ hone_status hone_data_report_make(const hone_data *d, int what, int64_t max_word
     *out = (hone_data_report){.pictures = !hone_dataset_is_text(d->train)};
     /* 0 is "all" on every command line of hone */
     if (threads < 1) threads = hone_cpu_count();
+    /* counts first: every message below may name them */
     hone_status s = hone_findings_classes(&a, out);
     if (s == HONE_OK)
         s = out->pictures ? hone_check_pictures(&a, what, threads, out)

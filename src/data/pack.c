@@ -53,6 +53,7 @@ static hone_status align(hone_out *out)
 static hone_status write_pixels(packing *p, const hone_dataset *d, bool *good, XXH3_state_t *hash)
 {
     size_t bytes = hone_dataset_sample_bytes(d);
+    /* 256 samples at once: enough for any number of threads, and megabytes at most for small pictures */
     chunk c = {.d = d, .pixels = malloc(bytes * HONE_PACK_CHUNK), .good = good, .stop = p->o->stop};
     hone_status s = c.pixels ? HONE_OK : hone_no_memory("decoded images", bytes * HONE_PACK_CHUNK);
     for (c.first = 0; s == HONE_OK && c.first < d->count; c.first += HONE_PACK_CHUNK, c.good += HONE_PACK_CHUNK) {
@@ -62,6 +63,7 @@ static hone_status write_pixels(packing *p, const hone_dataset *d, bool *good, X
         for (int64_t k = 0; s == HONE_OK && k < n; k++) {
             /* broken ones leave no gap: the columns below leave them out, too */
             p->result->skipped += !c.good[k];
+            /* the hash is over what the file holds, in its order */
             if (!c.good[k]) continue;
             XXH3_64bits_update(hash, c.pixels + (size_t)k * bytes, bytes);
             s = hone_out_write(&p->out, c.pixels + (size_t)k * bytes, bytes);
@@ -74,6 +76,7 @@ static hone_status write_pixels(packing *p, const hone_dataset *d, bool *good, X
 /* Into the file and into the hash of the columns. */
 static hone_status put(packing *p, XXH3_state_t *hash, const void *data, size_t bytes)
 {
+    /* no padding in it: the reader hashes the columns one behind the other */
     XXH3_64bits_update(hash, data, bytes);
     return hone_out_write(&p->out, data, bytes);
 }
@@ -113,12 +116,14 @@ static void set_hash(json_t *where, const char *key, XXH3_state_t *hash)
     char text[24];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)XXH3_64bits_digest(hash));
     json_object_set_new(where, key, json_string(text));
+    /* ready for the next group */
     XXH3_64bits_reset(hash);
 }
 
 /* One split and its entry in the header. */
 static hone_status write_split(packing *p, const hone_dataset *d, hone_split split)
 {
+    /* one chunk more than samples, as the pointer steps by chunks */
     bool *good = calloc((size_t)d->count + HONE_PACK_CHUNK, sizeof *good);
     XXH3_state_t *hash = XXH3_createState();
     json_t *where = json_object();
@@ -178,6 +183,7 @@ static hone_status write_all(packing *p)
     HONE_TRY(hone_out_write(&p->out, HONE_PACK_MAGIC, 8));
     HONE_TRY(hone_out_write(&p->out, &version, sizeof version));
     HONE_TRY(align(&p->out));
+    /* a split that is not there has no entry, which is how the reader knows */
     for (int k = 0; k < HONE_SPLIT_COUNT; k++)
         if (set[k]) HONE_TRY(write_split(p, set[k], (hone_split)k));
     /* nothing could be learnt from such a file */
@@ -204,6 +210,7 @@ hone_status hone_pack_write(const hone_data *d, const hone_pack_opts *o, hone_pa
     if (s == HONE_OK) s = hone_out_open(&p.out, temporary, need);
     if (s == HONE_OK) {
         s = write_all(&p);
+        /* close looks at the result of fsync: only then may the name be given */
         if (s == HONE_OK) s = hone_out_close(&p.out, NULL);
         else hone_out_abort(&p.out);
         if (s == HONE_OK) s = hone_io_rename(temporary, o->path);

@@ -35,6 +35,7 @@ bool hone_pack_looks(const char *path)
     uint8_t *magic;
     int64_t bytes;
     bool found = false;
+    /* anything shorter than the first page is none, and is not opened */
     if (hone_path_look(path, &bytes) != HONE_PATH_FILE || bytes < HONE_PACK_PAGE) return false;
     if (hone_bytes_read_part(path, 0, 8, &magic) != HONE_OK) return false;
     found = memcmp(magic, HONE_PACK_MAGIC, 8) == 0;
@@ -45,6 +46,7 @@ bool hone_pack_looks(const char *path)
 /* A count or an offset of `object`; -1: not there, or negative. */
 static int64_t number(const json_t *object, const char *key)
 {
+    /* JSON numbers with a point or exponent are no offsets */
     const json_t *v = json_object_get(object, key);
     return json_is_integer(v) && json_integer_value(v) >= 0 ? json_integer_value(v) : -1;
 }
@@ -65,6 +67,7 @@ static hone_status map_file(reader *r)
 {
     int fd;
     HONE_TRY(hone_file_open(r->path, &fd, &r->bytes));
+    /* the size of fstat: a file that shrinks later is the user's to leave alone, as the manual says */
     void *map = MAP_FAILED;
     hone_status s = HONE_OK;
     if (r->bytes < (int64_t)(HONE_PACK_PAGE + sizeof(hone_pack_tail))) s = broken(r, "it is too short");
@@ -90,6 +93,7 @@ static hone_status read_header(reader *r)
     memcpy(&version, r->map + 8, sizeof version);
     if (memcmp(r->map, HONE_PACK_MAGIC, 8) != 0) return broken(r, "it does not begin as one");
     if (memcmp(tail.magic, HONE_PACK_MAGIC, 8) != 0) return broken(r, "its end is missing");
+    /* named by itself: a newer file is not a broken one */
     if (version != HONE_PACK_VERSION)
         return hone_fail(HONE_ERR_DATA, "make it anew with this version: hone data pack", "%s: version %u, expected %d",
                          hone_shown(r->path), version, HONE_PACK_VERSION);
@@ -108,6 +112,7 @@ static hone_status read_header(reader *r)
 static hone_status read_common(reader *r)
 {
     hone_source *s = r->source;
+    /* NULL reads as an empty array, which is refused below */
     const json_t *classes = json_object_get(r->header, "classes");
     const char *resize = json_string_value(json_object_get(r->header, "resize"));
     int64_t h = number(r->header, "height"), w = number(r->header, "width"), c = number(r->header, "channels");
@@ -142,6 +147,7 @@ static bool hash_is(const reader *r, const char *key, uint64_t hash)
 static hone_status check_columns(const reader *r, const uint8_t *labels, const uint8_t *weights, const uint8_t *names,
                                  int64_t names_bytes)
 {
+    /* int32 and float alike */
     size_t column = (size_t)r->source->count * 4;
     XXH3_state_t *h = XXH3_createState();
     if (!h) return hone_no_memory("a hash", 0);
@@ -165,6 +171,7 @@ static hone_status read_split(reader *r)
     const uint8_t *names = column(r, "names", names_bytes, 1);
     /* not there: all samples weigh 1 */
     const uint8_t *weights = json_object_get(r->entry, "weights") ? column(r, "weights", s->count, 4) : NULL;
+    /* one message for all: which of them it was helps nobody who can only pack anew */
     if (!pixels || !labels || !names || (json_object_get(r->entry, "weights") && !weights))
         return broken(r, "data beyond its end");
     HONE_TRY(check_columns(r, labels, weights, names, names_bytes));
@@ -178,6 +185,7 @@ static hone_status read_split(reader *r)
         if (s->label[i] < 0 || s->label[i] >= s->classes.count) return broken(r, "a label beyond its classes");
     for (int64_t i = 0; weights && i < s->count; i++)
         if (!(s->weight[i] >= 0) || s->weight[i] > 3.0e38f) return broken(r, "a weight that is none");
+    /* the count says how many there must be; what is behind the last one is not looked at */
     const char *at = (const char *)names, *end = at + names_bytes;
     for (int64_t i = 0; i < s->count; i++) {
         const char *stop = memchr(at, 0, (size_t)(end - at));
@@ -215,6 +223,7 @@ static hone_status read_pack(reader *r, hone_split split)
     const json_t *splits = json_object_get(r->header, "splits");
     for (size_t k = 0; k < json_array_size(splits); k++) {
         json_t *entry = json_array_get(splits, k);
+        /* a name twice: the last one counts, and both were checked by the hash */
         const char *name = json_string_value(json_object_get(entry, "name"));
         if (name && strcmp(name, hone_split_name(split)) == 0) r->entry = entry;
     }
@@ -230,6 +239,7 @@ hone_status hone_pack_open(const char *path, hone_split split, bool whole, hone_
     *out = NULL;
     if (!r.source) return hone_no_memory("a data set", 0);
     hone_status s = read_pack(&r, whole ? HONE_SPLIT_TRAIN : split);
+    /* borrowed from the header, which goes first */
     bool there = r.entry != NULL;
     json_decref(r.header);
     if (s == HONE_OK && there) *out = r.source;

@@ -29,6 +29,7 @@ static bool is_packed(const char *name)
 /* A name with a wildcard or a range that is no file itself. */
 static bool is_pattern(const char *path)
 {
+    /* a file that really is called a{b}.tar is that file */
     return strpbrk(path, "*?{") && hone_is_tar_name(path) && hone_path_look(path, NULL) == HONE_PATH_MISSING;
 }
 
@@ -74,6 +75,7 @@ static hone_status list_below(const char *path, hone_split split, hone_names *ou
     static const char *const folder[] = {"train", "val", "valid", "validation", "test"};
     for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
         if (split_of(folder[k]) != split) continue;
+        /* val/ beside valid/: both are read, as both say the same split */
         char *below = hone_path_join(path, folder[k]);
         hone_status s = below ? list_folder(below, out) : hone_no_memory("a path", 0);
         free(below);
@@ -134,6 +136,7 @@ static hone_status expand_range(const char *path, hone_names *out)
     if (ok) last = strtoll(dots + 2, &end, 10);
     if (!ok || end != close || last < first || last - first >= 1000000)
         return hone_fail(HONE_ERR_DATA, hint, "%s: a range is two numbers, the smaller first", hone_shown(path));
+    /* a range without zeros has the width of its first number, which pads nothing */
     int width = (int)(dots - open - 1); /* of the first number: 008 keeps its zeros */
                                         /* a range that is not whole is a download that was not finished */
     for (long long k = first; k <= last; k++) {
@@ -190,6 +193,7 @@ hone_status hone_shards_list(const char *path, hone_split split, bool whole, hon
     if (file && is_packed(path))
         return hone_fail(HONE_ERR_DATA, "unpack it (gunzip keeps the .tar): pictures are read by their place",
                          "%s: a packed archive", hone_shown(path));
+    /* one archive is one set, whatever its name */
     if (file) return hone_names_add(out, path);
     if (is_pattern(path)) s = expand(path, &all);
     else s = list_folder(path, &all);

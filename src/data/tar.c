@@ -86,6 +86,7 @@ static bool parse_number(const uint8_t *field, size_t width, int64_t *out)
 /* The sum over the header with its own field as blanks; old writers added the bytes with their sign. */
 static bool checksum_is_right(const uint8_t *h)
 {
+    /* both sums at once: one pass over the header */
     int64_t said, plain = 0, with_sign = 0;
     if (!parse_number(h + 148, 8, &said)) return false;
     for (int k = 0; k < BLOCK; k++) {
@@ -127,7 +128,9 @@ static hone_status read_content(reader *r, int64_t bytes, char **out)
     /* a limit before the allocation: the size is the archive's word */
     if (bytes > NAME_MAX_BYTES)
         return fail_here(r, "pack the files anew under shorter names", "a name of %lld bytes", (long long)bytes);
+    /* a NUL behind, so that scanning by digits and names can't run out */
     if (!(*out = malloc((size_t)bytes + 1))) return hone_no_memory("a name", (size_t)bytes);
+    /* lies within the archive: walk has looked */
     hone_status s = get(r, r->at + BLOCK, *out, (size_t)bytes);
     (*out)[bytes] = '\0';
     if (s != HONE_OK) {
