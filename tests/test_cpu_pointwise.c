@@ -237,7 +237,7 @@ static const op_case big[] = {
     {HONE_OP_attention, "3x71x90 step", "3x71x30 3x3x71", {.attention = {3, 0.2f, 7}}, 0},
     {HONE_OP_attention_dx, "3x71x90 3x71x30 3x3x71 3x71x30 step", "3x71x90", {.attention = {3, 0.2f, 7}}, 0},
     {HONE_OP_softmax, "131x67", "131x67", {NONE}, 0},
-    {HONE_OP_softmax_xent_both, "131x67 i131:67 +131 +67 step", "1 131 131x67", {.loss = {0.1f, 0.5f}}, 0},
+    {HONE_OP_softmax_xent_both, "131x67 i131:67 +131 +67 step - -", "1 131 131x67", {.loss = {0.1f, 0.5f}}, 0},
     {HONE_OP_grad_norm, "70001 step", "", {NONE}, 1},
     {HONE_OP_image_batch,
      "u50x28x26x3:256 i23:50 i23:50 step",

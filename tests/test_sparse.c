@@ -51,7 +51,8 @@ static void build(bag_net *n, bool sparse, int64_t capacity, bool mean, bool eac
     OK(hone_graph_step(n->g, &step));
     add_bag(n, each, &attr);
     OK(hone_graph_add1(n->g, HONE_OP_linear, (hone_tid[]){n->y, n->weight, n->bias}, NULL, &logits));
-    OK(hone_graph_add(n->g, HONE_OP_softmax_xent, (hone_tid[]){logits, n->label, HONE_NONE, HONE_NONE, step}, &attr, 1u,
+    OK(hone_graph_add(n->g, HONE_OP_softmax_xent,
+                      (hone_tid[]){logits, n->label, HONE_NONE, HONE_NONE, step, HONE_NONE, HONE_NONE}, &attr, 1u,
                       out));
     n->loss = out[0];
 }

@@ -97,6 +97,12 @@ typedef struct hone_config {
         double flip;
         int crop_pad;                     /* crop: {pad: N}; 0 = off                               */
         struct { bool given; double scale[2], ratio[2]; } crop; /* crop: {scale, ratio}: random resized crop */
+        double rotate;                    /* degrees; 0 = off                                      */
+        struct { double brightness, contrast, saturation; } color; /* reach around 1; 0 = off      */
+        struct { int count, magnitude; } randaugment;              /* count 0 = off                */
+        struct { double probability, area[2], ratio[2]; } erase;   /* probability 0 = off          */
+        double mixup, cutmix;             /* alpha of Beta(alpha, alpha); 0 = off                  */
+        double mix;                       /* share of the pictures that are mixed                  */
     } augment;
     struct {                              /* task: text                                            */
         char   *tokenizer;                /* ngram | wordpiece | bpe | char, or a path             */

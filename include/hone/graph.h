@@ -6,7 +6,7 @@
 #ifndef HONE_GRAPH_H
 #define HONE_GRAPH_H
 
-#include "hone/philox.h"
+#include "hone/augment.h"
 #include "hone/status.h"
 #include "hone/tensor.h"
 
@@ -73,6 +73,7 @@ typedef struct hone_attrs {
     struct { int32_t reverse; } gru;              /* 1: from the last token of a text to its first  */
     struct { float smoothing, grad_scale; } loss; /* grad_scale = 1/accumulate                    */
     hone_image_attr  image;
+    hone_augment_attr augment;                        /* image_view, image_adjust, image_erase, image_mix */
     hone_update_attr update;
 } hone_attrs;
 

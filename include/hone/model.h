@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-typedef enum hone_mode { HONE_MODE_TRAIN, HONE_MODE_EVAL } hone_mode; /* EVAL: no dropout, running statistics */
+/* EVAL: no dropout, running statistics, no augmentation. VIEW: pictures as TRAIN sees them (image, other, share), no net. */
+typedef enum hone_mode { HONE_MODE_TRAIN, HONE_MODE_EVAL, HONE_MODE_VIEW } hone_mode;
 
 /* How pixels become the net's input: one implementation for train, eval, predict and export. */
 typedef struct hone_preprocess {
@@ -45,6 +46,7 @@ typedef struct hone_model hone_model;
 typedef struct hone_model_io {
     hone_tid pool, row, sample, step;      /* see image_batch in ops.def                          */
     hone_tid label, row_weight, class_weight; /* i32 (N), f32 (N), f32 (C) CONST                  */
+    hone_tid other, share, mix_table;      /* i32 (N), f32 (N), i32 CONST: see image_mix in ops.def */
     hone_tid image, logits, probability;   /* (N,H,W,C), (N,C), (N,C) (EVAL)                      */
     hone_tid loss, row_loss;               /* (1), (N)                                            */
     hone_tid token, offset;                /* text: i32 (tokens), i32 (N + 1); see embedding_bag in ops.def */
@@ -58,7 +60,7 @@ typedef struct hone_model_opts { /* what a build needs beyond the layers */
     float   label_smoothing;
     bool    class_weights;
     int     accumulate;                    /* >= 1: loss gradient is scaled by 1/accumulate       */
-    float   flip; int crop_pad;            /* TRAIN only                                          */
+    hone_augment_attr augment;             /* TRAIN only; height and width are filled in          */
     int64_t tokens;                        /* text: room for that many, of all texts together     */
 } hone_model_opts;
 

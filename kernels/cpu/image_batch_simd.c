@@ -9,7 +9,7 @@
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
 
-/* pool (rows, Hp, Wp, C), row and sample (N), x (N, H, W, C). The table is (v/255 - mean) / std of each byte:
+/* pool (rows, Hp, Wp, C), row (N) or NULL: image n; sample (N), x (N, H, W, C). The table is (v/255 - mean) / std of each byte:
  * a look-up replaces two float operations an element, and rounds once. */
 typedef struct image_job {
     const uint8_t *pool;
@@ -94,7 +94,7 @@ static void image_range(const void *arg, int64_t begin, int64_t end)
     int64_t H = job->a->height, W = job->a->width, C = job->a->channels;
     for (int64_t n = begin; n < end; n++) {
         view v = choose_view(job, n);
-        const uint8_t *image = job->pool + job->row[n] * job->Hp * job->Wp * C;
+        const uint8_t *image = job->pool + (job->row ? job->row[n] : n) * job->Hp * job->Wp * C;
         if (C == 1 && !v.mirror && v.left == 0 && W == job->Wp && v.top >= 0 && v.top + H <= job->Hp) {
             look_up(job, image + v.top * W, 1, H * W, 1, job->x + n * H * W); /* rows without a gap */
             continue;

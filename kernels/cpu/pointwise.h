@@ -62,6 +62,10 @@
     X(sgd, NULL)                                                                                                       \
     X(adamw, NULL)                                                                                                     \
     X(image_batch, NULL)                                                                                               \
+    X(image_view, NULL)                                                                                                \
+    X(image_adjust, hone_cpu_image_adjust_prepare)                                                                     \
+    X(image_erase, NULL)                                                                                               \
+    X(image_mix, NULL)                                                                                                 \
     X(attention, hone_cpu_attention_prepare)                                                                           \
     X(attention_dx, hone_cpu_attention_prepare)                                                                        \
     X(conv_act_maxpool, hone_cpu_conv_pool_prepare)                                                                    \
@@ -91,6 +95,7 @@
     X(sgd_rows, NULL)                                                                                                  \
     X(adamw_rows, NULL)
 
+hone_status hone_cpu_image_adjust_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n); /* scratch of the norms */
 hone_status hone_cpu_conv_pool_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status hone_cpu_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);

@@ -62,7 +62,8 @@ void SIMD(cpu_softmax)(hone_backend *b, const hone_launch *l)
 /* --- cross-entropy --------------------------------------------------------------------------------- */
 typedef struct entropy {
     const float *x;                         /* (N, C) logits              */
-    const int32_t *label;                   /* (N)                        */
+    const int32_t *label, *other;           /* (N), (N) or NULL           */
+    const float *share;                     /* (N) or NULL: of the label  */
     const float *row_weight, *class_weight; /* (N), (C); NULL means ones  */
     float *row_loss, *dx;                   /* (N), (N, C); may be NULL   */
     int64_t N, C, samples, correct;
@@ -73,16 +74,38 @@ typedef struct entropy {
 /* Optional weights: an absent array means ones. */
 static double weight(const float *w, int64_t i) { return w ? (double)w[i] : 1; }
 
+/* What a row is to learn: label t with weight first, u with weight second (class weights in, 0 without mixing). */
+typedef struct target {
+    int32_t t, u;
+    double share, first, second;
+} target;
+
+static target target_of(const entropy *e, int64_t n)
+{
+    target y = {e->label[n], e->other ? e->other[n] : e->label[n], e->other ? (double)e->share[n] : 1, 0, 0};
+    y.first = y.share * weight(e->class_weight, y.t);
+    if (y.share != 1) y.second = (1 - y.share) * weight(e->class_weight, y.u);
+    return y;
+}
+
+/* A label of share 0 says nothing, were its loss infinite. */
+static double part(double share, double v) { return share == 0 ? 0 : share * v; }
+
 /* The sums of weights come first: the gradient of each row divides by the total of all of them. */
 static entropy describe(const hone_launch *l)
 {
     entropy e = {.x = l->in[0], .label = l->in[1], .row_weight = l->in[2], .class_weight = l->in[3]};
+    e.other = l->in[5];
+    e.share = l->in[6];
     e.N = l->in_desc[0]->dim[0];
     e.C = l->in_desc[0]->dim[1];
     e.smoothing = (double)l->node->attr.loss.smoothing;
     const hone_step *step = l->in[4];
     e.grad_scale = (double)l->node->attr.loss.grad_scale * (step ? (double)hone_step_loss_scale(step) : 1);
-    for (int64_t n = 0; n < e.N; n++) e.total += weight(e.row_weight, n) * weight(e.class_weight, e.label[n]);
+    for (int64_t n = 0; n < e.N; n++) {
+        target y = target_of(&e, n);
+        e.total += weight(e.row_weight, n) * (y.first + y.second);
+    }
     for (int64_t c = 0; c < e.C; c++) e.all += weight(e.class_weight, c);
     return e;
 }
@@ -110,25 +133,33 @@ static double even_loss(const entropy *e, const float *x, row_facts f, double lo
 static void row_loss(entropy *e, int64_t n, row_facts f)
 {
     const float *x = e->x + n * e->C; /* (C) */
-    int32_t t = e->label[n];
-    double log_sum = log((double)f.sum), own = log_sum - ((double)x[t] - (double)f.top);
-    double r = weight(e->row_weight, n);
-    e->hard += r * weight(e->class_weight, t) * own;
+    target y = target_of(e, n);
+    double log_sum = log((double)f.sum), own = log_sum - ((double)x[y.t] - (double)f.top);
+    double far = log_sum - ((double)x[y.u] - (double)f.top), r = weight(e->row_weight, n);
+    e->hard += r * (part(y.first, own) + part(y.second, far));
     if (e->smoothing > 0) e->smooth += r * even_loss(e, x, f, log_sum);
-    if (e->row_loss) e->row_loss[n] = (float)own;
+    if (e->row_loss) e->row_loss[n] = (float)(part(y.share, own) + part(1 - y.share, far));
     e->samples += r != 0; /* rows of weight 0 fill a batch up */
-    e->correct += r != 0 && is_hit(x, e->C, t, f);
+    e->correct += r != 0 && is_hit(x, e->C, y.t, f);
 }
 
-/* d loss / d x[n,c] = r_n/W ((1-s) w[t_n] (p_c - [c = t_n]) + s/C (p_c sum_k w_k - w_c)). */
+/* A label's own entry in double: p - 1 is small for a row that is learned. */
+static float label_gradient(const entropy *e, target y, int32_t c, double p, double scale)
+{
+    double even = e->smoothing / (double)e->C, hit = (c == y.t ? y.first : 0) + (c == y.u ? y.second : 0);
+    double own = (1 - e->smoothing) * ((y.first + y.second) * p - hit);
+    return (float)(scale * (own + even * (p * e->all - weight(e->class_weight, c))));
+}
+
+/* d loss / d x[n,c] = r_n/W ((1-s) (first (p_c - [c = t]) + second (p_c - [c = u])) + s/C (p_c sum_k w_k - w_c)). */
 static void row_gradient(const entropy *e, int64_t n, row_facts f)
 {
     int64_t C = e->C;
     const float *x = e->x + n * C, *w = e->class_weight;
     float *dx = e->dx + n * C, top = f.top;
-    int32_t t = e->label[n];
+    target y = target_of(e, n);
     double scale = e->grad_scale / e->total * weight(e->row_weight, n), even = e->smoothing / (double)C;
-    double own = (1 - e->smoothing) * weight(w, t);
+    double own = (1 - e->smoothing) * (y.first + y.second);
     float factor = (float)(scale * (own + even * e->all) / (double)f.sum), flat = (float)(scale * even);
     if (w) {
 #pragma omp simd
@@ -137,9 +168,8 @@ static void row_gradient(const entropy *e, int64_t n, row_facts f)
 #pragma omp simd
         for (int64_t c = 0; c < C; c++) dx[c] = math_exp(x[c] - top) * factor - flat;
     }
-    /* the label's own entry in double: p - 1 is small for a row that is learned */
-    double p = (double)math_exp(x[t] - top) / (double)f.sum;
-    dx[t] = (float)(scale * (own * (p - 1) + even * (p * e->all - weight(w, t))));
+    dx[y.t] = label_gradient(e, y, y.t, (double)math_exp(x[y.t] - top) / (double)f.sum, scale);
+    if (y.second != 0) dx[y.u] = label_gradient(e, y, y.u, (double)math_exp(x[y.u] - top) / (double)f.sum, scale);
 }
 
 /* Sums are weighted by samples, so that batches of unequal size average rightly over a line of the log.

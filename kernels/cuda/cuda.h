@@ -18,6 +18,7 @@ extern "C" {
 #undef HONE_OP
 
 /* Scratch of the rows that need it; arguments as hone_kernel.prepare. */
+hone_status cuda_image_adjust_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_softmax_xent_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_batchnorm_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n);

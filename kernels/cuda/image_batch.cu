@@ -30,7 +30,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) image_batch_k(image_view v, T *x,
         }
         const int from_h = top + h, from_w = left + (mirror ? width - 1 - w : w);
         const bool inside = from_h >= 0 && from_h < v.pool_h && from_w >= 0 && from_w < v.pool_w;
-        const uint8_t *pixel = v.pool + (((int64_t)v.row[n] * v.pool_h + from_h) * v.pool_w + from_w) * channels;
+        const uint8_t *pixel = v.pool + (((v.row ? v.row[n] : n) * v.pool_h + from_h) * v.pool_w + from_w) * channels;
         for (int c = 0; c < channels; c++) {
             double value = inside ? pixel[c] / 255.0 : 0;
             x[i * channels + c] = from_float<T>((float)((value - (double)v.a.mean[c]) / (double)v.a.std[c]));

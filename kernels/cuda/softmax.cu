@@ -58,6 +58,8 @@ template <typename T> HONE_KERNEL(MAP_THREADS) softmax_k(const T *x, float *y, i
 template <typename T> struct xent {
     const T *logits;           /* (N, C) */
     const int32_t *label;      /* (N) */
+    const int32_t *other;      /* (N): second labels */
+    const float *share;        /* (N): of the first, where there is a second */
     const float *row_weight;   /* (N) */
     const float *class_weight; /* (C) */
     hone_step *step;           /* absent only where no loss is wanted */
@@ -69,13 +71,32 @@ template <typename T> struct xent {
     float smoothing, grad_scale;
 };
 
+/* What a row is to learn: label t with weight first, u with weight second (class weights in, 0 without mixing). */
+struct xent_target {
+    int t, u;
+    float share, first, second;
+};
+
+template <typename T> __device__ static xent_target target_of(const xent<T> &a, int64_t n)
+{
+    xent_target y = {a.label[n], a.other ? a.other[n] : a.label[n], a.other ? a.share[n] : 1, 0, 0};
+    y.first = y.share * (a.class_weight ? a.class_weight[y.t] : 1);
+    y.second = y.share == 1 ? 0 : (1 - y.share) * (a.class_weight ? a.class_weight[y.u] : 1);
+    return y;
+}
+
+/* A label of share 0 says nothing, were its loss infinite. */
+__device__ static float part(float share, float v) { return share == 0 ? 0 : share * v; }
+
 /* W = sum r_n w[t_n]: every block sums it for itself in the same order; rows are few beside rows * classes. */
 template <typename T> __device__ static float total_weight(const xent<T> &a, float *scratch)
 {
     if (!a.row_weight && !a.class_weight) return (float)a.rows;
     float sum = 0;
-    for (int64_t n = threadIdx.x; n < a.rows; n += blockDim.x)
-        sum += (a.row_weight ? a.row_weight[n] : 1) * (a.class_weight ? a.class_weight[a.label[n]] : 1);
+    for (int64_t n = threadIdx.x; n < a.rows; n += blockDim.x) {
+        const xent_target y = target_of(a, n);
+        sum += (a.row_weight ? a.row_weight[n] : 1) * (y.first + y.second);
+    }
     return block_reduce<sum_op>(sum, scratch);
 }
 
@@ -91,11 +112,11 @@ template <typename T> __device__ static float class_weight_sum(const xent<T> &a,
 /* Loss terms and gradient of row n by one warp. */
 template <typename T> __device__ static void xent_row(const xent<T> &a, int64_t n, float weight, float weights_all)
 {
-    const int lane = (int)(threadIdx.x & 31), label = a.label[n];
+    const int lane = (int)(threadIdx.x & 31);
+    const xent_target y = target_of(a, n);
     const T *x = a.logits + n * a.classes;
     const row_facts f = read_row(x, a.classes);
-    const float r = a.row_weight ? a.row_weight[n] : 1, own = f.lse - to_float(x[label]);
-    const float hard = a.class_weight ? a.class_weight[label] : 1;
+    const float r = a.row_weight ? a.row_weight[n] : 1, own = f.lse - to_float(x[y.t]), far = f.lse - to_float(x[y.u]);
     /* in the store's own precision: a small gradient must not be rounded to 16 bits before it is scaled */
     const float scale = a.grad_scale * (a.step ? hone_step_loss_scale(a.step) : 1);
     float even = 0;
@@ -104,16 +125,16 @@ template <typename T> __device__ static void xent_row(const xent<T> &a, int64_t 
         even += w * (f.lse - v);
         if (!a.dlogits) continue;
         float p = expf(v - f.lse);
-        float g = (1 - a.smoothing) * hard * (p - (c == label ? 1 : 0)) +
+        float g = (1 - a.smoothing) * (y.first * (p - (c == y.t ? 1 : 0)) + y.second * (p - (c == y.u ? 1 : 0))) +
                   a.smoothing / (float)a.classes * (p * weights_all - w);
         a.dlogits[n * a.classes + c] = from_float<T>(scale / weight * r * g);
     }
     even = warp_reduce<sum_op>(even);
     if (lane != 0 || !a.row_terms) return;
-    if (a.row_loss) a.row_loss[n] = own;
-    a.row_terms[3 * n] = r * hard * own;
+    if (a.row_loss) a.row_loss[n] = part(y.share, own) + part(1 - y.share, far);
+    a.row_terms[3 * n] = r * (part(y.first, own) + part(y.second, far));
     a.row_terms[3 * n + 1] = a.smoothing > 0 ? r * even : 0;
-    a.row_terms[3 * n + 2] = !f.nan && f.best == label ? 1 : 0;
+    a.row_terms[3 * n + 2] = !f.nan && f.best == y.t ? 1 : 0;
 }
 
 /* Adds the rows' terms in a fixed order and writes loss and metrics; one block. */
@@ -182,6 +203,8 @@ template <typename T> static xent<T> xent_args(const hone_launch *l)
     a.label = (const int32_t *)l->in[1];
     a.row_weight = (const float *)l->in[2];
     a.class_weight = (const float *)l->in[3];
+    a.other = (const int32_t *)l->in[5];
+    a.share = (const float *)l->in[6];
     a.step = (hone_step *)l->in[4];
     a.rows = x->dim[0];
     a.classes = (int)x->dim[1];

@@ -26,6 +26,8 @@ static const struct {
     ROW(softmax), ROW(softmax_xent_dx),
     PREPARED(softmax_xent, softmax_xent), PREPARED(softmax_xent_both, softmax_xent),
     ROW(layernorm), PREPARED(layernorm_dx, layernorm_dx), ROW(add_layernorm), PREPARED(layernorm_add_dx, layernorm_dx),
+    /* image_view.cu, image_adjust.cu, image_mix.cu */
+    ROW(image_view), PREPARED(image_adjust, image_adjust), ROW(image_erase), ROW(image_mix),
     /* image_batch.cu, pool.cu, update.cu */
     ROW(image_batch), ROW(maxpool), ROW(maxpool_dx), ROW(avgpool), ROW(avgpool_dx),
     ROW(global_avgpool), ROW(global_avgpool_dx), ROW(global_maxpool), ROW(global_maxpool_dx),

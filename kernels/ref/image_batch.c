@@ -32,13 +32,13 @@ void REF(image_batch)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     const uint8_t *pool = l->in[0]; /* (P, Hp, Wp, C) */
-    const int32_t *row = l->in[1];  /* (N): which image of the pool */
+    const int32_t *row = l->in[1];  /* (N): which image of the pool, or NULL: image n */
     real *x = l->out[0];            /* (N, H, W, C) */
     const hone_image_attr *a = &attrs(l)->image;
     int64_t Hp = l->in_desc[0]->dim[1], Wp = l->in_desc[0]->dim[2], N = l->out_desc[0]->dim[0], C = a->channels;
     for (int64_t n = 0; n < N; n++) {
         view v = choose_view(l, n);
-        const uint8_t *image = pool + row[n] * Hp * Wp * C; /* (Hp, Wp, C) */
+        const uint8_t *image = pool + (row ? row[n] : n) * Hp * Wp * C; /* (Hp, Wp, C) */
         for (int64_t h = 0; h < a->height; h++)
             for (int64_t w = 0; w < a->width; w++) {
                 int64_t from_h = v.top + h, from_w = v.left + (v.mirror ? a->width - 1 - w : w);

@@ -28,6 +28,8 @@ typedef REF_PASTE(REF_TYPE_, HONE_REAL_BITS) real;
 #include "hone/ops.def"
 #undef HONE_OP
 
+/* image_adjust needs one picture of scratch. */
+hone_status REF(image_adjust_prepare)(hone_backend *b, const hone_graph *g, hone_node *n);
 /* attention needs scratch: a row of probabilities, or the gradients of one head's q, k, v in double; ragged, too. */
 hone_status REF(attention_prepare)(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status REF(attention_dx_prepare)(hone_backend *b, const hone_graph *g, hone_node *n);

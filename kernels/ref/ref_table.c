@@ -12,7 +12,7 @@
 /* clang-format off */
 static const hone_kernel table[HONE_OP_COUNT] = {
     /* data, dense algebra */
-    ROW(image_batch)
+    ROW(image_batch) ROW(image_view) ROW_WITH_SCRATCH(image_adjust) ROW(image_erase) ROW(image_mix)
     ROW(linear) ROW(linear_dx) ROW(linear_dw)
     ROW(conv) ROW(conv_dx) ROW(conv_dw)
     /* activations */

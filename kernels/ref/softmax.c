@@ -4,6 +4,8 @@
  * torch.nn.functional.cross_entropy with label smoothing s and weights, extended by row weights:
  *   W = sum_n r_n w[t_n]
  *   loss = (1-s)/W sum_n r_n w[t_n] (-log p[n,t_n]) + s/(C W) sum_n r_n sum_c w_c (-log p[n,c])
+ * With a second label u_n and the first one's share a_n, row n is two: label t_n of weight a_n r_n, and u_n of
+ * (1 - a_n) r_n (mixup, cutmix). Without them a_n = 1.
  * If every weight is 0 the mean has no value: NaN, as in PyTorch. */
 #include "ref.h"
 
@@ -32,11 +34,32 @@ void REF(softmax)(hone_backend *b, const hone_launch *l)
 /* An absent weight is 1. */
 static double weight(const real *w, int64_t i) { return w ? (double)w[i] : 1; }
 
+/* One row's labels: t of share a, u of 1 - a; without a second label u = t and a = 1. */
+typedef struct target {
+    int32_t t, u;
+    double a;
+} target;
+
+static target target_of(const hone_launch *l, int64_t n)
+{
+    const int32_t *label = l->in[1], *other = l->in[5]; /* (N), (N) or NULL */
+    const real *share = l->in[6];                       /* (N) or NULL */
+    if (!other) return (target){label[n], label[n], 1};
+    return (target){label[n], other[n], (double)share[n]};
+}
+
+/* A label of share 0 says nothing, were its loss infinite. */
+static double part(double share, double v) { return share == 0 ? 0 : share * v; }
+
+/* Class weight of a row's labels, by their shares. */
+static double label_weight(const real *w, target y) { return y.a * weight(w, y.t) + (1 - y.a) * weight(w, y.u); }
+
 /* W: the weight that the mean divides by. */
-static double total_weight(const int32_t *label, const real *r, const real *w, int64_t N)
+static double total_weight(const hone_launch *l)
 {
     double total = 0;
-    for (int64_t n = 0; n < N; n++) total += weight(r, n) * weight(w, label[n]);
+    for (int64_t n = 0; n < l->in_desc[0]->dim[0]; n++)
+        total += weight(l->in[2], n) * label_weight(l->in[3], target_of(l, n));
     return total;
 }
 
@@ -51,26 +74,26 @@ static int is_hit(const real *x, int64_t C, int64_t label)
     return best == label;
 }
 
-/* The formula above; row_loss[n] is the plain -log p[n,t_n], whatever the weights. Rows of weight 0 are no samples. */
+/* The formula above; row_loss[n] is the plain -log p of its labels, whatever the weights. Rows of weight 0 are no samples. */
 static void cross_entropy(const hone_launch *l, double *loss, real *row_loss, int64_t *samples, int64_t *correct)
 {
-    const real *x = l->in[0];        /* (N, C) */
-    const real *r = l->in[2];        /* (N) or NULL */
-    const real *w = l->in[3];        /* (C) or NULL */
-    const int32_t *label = l->in[1]; /* (N) */
+    const real *x = l->in[0]; /* (N, C) */
+    const real *r = l->in[2]; /* (N) or NULL */
+    const real *w = l->in[3]; /* (C) or NULL */
     int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1];
     double s = (double)attrs(l)->loss.smoothing, hard = 0, smooth = 0;
     for (int64_t n = 0; n < N; n++) {
         const real *row = x + n * C; /* (C) */
-        double lse = log_sum_exp(row, C), even = 0, own = lse - (double)row[label[n]];
+        target y = target_of(l, n);
+        double lse = log_sum_exp(row, C), even = 0, own = lse - (double)row[y.t], far = lse - (double)row[y.u];
         for (int64_t c = 0; s > 0 && c < C; c++) even += weight(w, c) * (lse - (double)row[c]);
-        hard += weight(r, n) * weight(w, label[n]) * own;
+        hard += weight(r, n) * (part(y.a, weight(w, y.t) * own) + part(1 - y.a, weight(w, y.u) * far));
         smooth += weight(r, n) * even;
-        if (row_loss) row_loss[n] = (real)own;
+        if (row_loss) row_loss[n] = (real)(part(y.a, own) + part(1 - y.a, far));
         *samples += weight(r, n) != 0;
-        *correct += weight(r, n) != 0 && is_hit(row, C, label[n]);
+        *correct += weight(r, n) != 0 && is_hit(row, C, y.t);
     }
-    *loss = ((1 - s) * hard + s / (double)C * smooth) / total_weight(label, r, w, N);
+    *loss = ((1 - s) * hard + s / (double)C * smooth) / total_weight(l);
 }
 
 /* The loss and its share of the metrics: sums over batches, weighted by samples. */
@@ -88,25 +111,27 @@ void REF(softmax_xent)(hone_backend *b, const hone_launch *l)
     step->correct += correct;
 }
 
-/* d loss / d logits[n,c] = r_n/W ((1-s) w[t_n] (p_c - [c = t_n]) + s/C (p_c sum_k w_k - w_c)), times the scales. */
+/* d loss / d logits[n,c] = r_n/W ((1-s) (a w[t] (p_c - [c = t]) + (1-a) w[u] (p_c - [c = u])) + s/C (p_c sum_k w_k - w_c)),
+ * times the scales. */
 static void logits_gradient(const hone_launch *l, real *dlogits)
 {
-    const real *x = l->in[0];        /* (N, C) */
-    const real *r = l->in[2];        /* (N) or NULL */
-    const real *w = l->in[3];        /* (C) or NULL */
-    const int32_t *label = l->in[1]; /* (N) */
+    const real *x = l->in[0]; /* (N, C) */
+    const real *r = l->in[2]; /* (N) or NULL */
+    const real *w = l->in[3]; /* (C) or NULL */
     int64_t N = l->in_desc[0]->dim[0], C = l->in_desc[0]->dim[1];
     double s = (double)attrs(l)->loss.smoothing, all = 0;
     const hone_step *step = l->in[4]; /* the step block or NULL */
-    double scale = (double)attrs(l)->loss.grad_scale / total_weight(label, r, w, N);
+    double scale = (double)attrs(l)->loss.grad_scale / total_weight(l);
     if (step) scale *= (double)hone_step_loss_scale(step);
     for (int64_t c = 0; c < C; c++) all += weight(w, c);
     for (int64_t n = 0; n < N; n++) {
         const real *row = x + n * C; /* (C) */
-        double lse = log_sum_exp(row, C), own = (1 - s) * weight(w, label[n]);
+        target y = target_of(l, n);
+        double lse = log_sum_exp(row, C), own = y.a * weight(w, y.t), far = (1 - y.a) * weight(w, y.u);
         for (int64_t c = 0; c < C; c++) {
             double p = exp((double)row[c] - lse);
-            double g = own * (p - (c == label[n])) + s / (double)C * (p * all - weight(w, c));
+            double g =
+                (1 - s) * (own * (p - (c == y.t)) + far * (p - (c == y.u))) + s / (double)C * (p * all - weight(w, c));
             dlogits[n * C + c] = (real)(scale * weight(r, n) * g);
         }
     }

@@ -60,7 +60,7 @@ static const pair pairs[] = {
      HONE_OP_softmax_xent,
      HONE_OP_softmax_xent_dx,
      -2,
-     {IN(0, 0), IN(0, 1), IN(0, 2), IN(0, 3), IN(0, 4)},
+     {IN(0, 0), IN(0, 1), IN(0, 2), IN(0, 3), IN(0, 4), IN(0, 5), IN(0, 6)},
      {OUT(0, 0), OUT(0, 1), OUT(1, 0)},
      0,
      0,

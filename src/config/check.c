@@ -77,14 +77,32 @@ static void check_image(const hone_config *c, hone_diag *d)
                       "%d is not below the side of the picture (image.size %d)", pad, side);
 }
 
-/* The keys of the random resized crop are read and checked, then refused until the op exists: never ignored. */
+/* A shifted crop and a resized one exclude each other. */
 static void check_crop(hone_config *c, hone_diag *d)
 {
     const hone_yaml *scale = hone_page_find(c->page, "augment.crop.scale");
     c->augment.crop.given = scale != NULL;
     if (!scale) return;
     if (c->augment.crop_pad) hone_diag_add(d, scale, "augment.crop", "has pad and scale (choose one)");
-    hone_diag_add(d, scale, "augment.crop.scale", "random resized crops are not built yet (use augment.crop.pad)");
+}
+
+/* What is never done has no range: a page that says one forgot to switch it on. */
+static void check_mix(const hone_config *c, hone_diag *d)
+{
+    bool erases = c->augment.erase.probability > 0;
+    const struct {
+        const char *key, *beside;
+        bool counts;
+    } rule[] = {
+        {"augment.erase.area", "augment.erase.probability above 0", erases},
+        {"augment.erase.ratio", "augment.erase.probability above 0", erases},
+        {"augment.randaugment.magnitude", "augment.randaugment.count above 0", c->augment.randaugment.count > 0},
+        {"augment.mix", "augment.mixup or augment.cutmix", c->augment.mixup > 0 || c->augment.cutmix > 0},
+    };
+    for (size_t k = 0; k < sizeof rule / sizeof *rule; k++) {
+        const hone_yaml *n = hone_page_find(c->page, rule[k].key);
+        if (n && !rule[k].counts) hone_diag_add(d, n, rule[k].key, "counts only beside %s", rule[k].beside);
+    }
 }
 
 /* PyTorch refuses Nesterov without momentum too. */
@@ -103,5 +121,6 @@ void hone_config_check(hone_config *c, hone_diag *d)
     check_synthetic(c, d);
     check_image(c, d);
     check_crop(c, d);
+    check_mix(c, d);
     check_optimizer(c, d);
 }

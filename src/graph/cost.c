@@ -151,6 +151,9 @@ static double other_flop(const hone_graph *g, const hone_node *n)
 {
     switch (n->op) {
     case HONE_OP_image_batch: return 2 * out_elements(g, n, 0);
+    case HONE_OP_image_view: return 8 * out_elements(g, n, 0); /* four products and their sums */
+    case HONE_OP_image_adjust: return 4 * out_elements(g, n, 0);
+    case HONE_OP_image_mix: return 3 * out_elements(g, n, 0);
     case HONE_OP_embedding_bag: return token_elements(g, n, 1, 0);
     case HONE_OP_embedding_bag_dw: return token_elements(g, n, 1, 3);
     case HONE_OP_embedding_bag_rows:

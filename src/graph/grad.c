@@ -20,7 +20,7 @@
 
 typedef struct grad_node {
     hone_op op;
-    int8_t from[6], to[3];
+    int8_t from[HONE_MAX_IN], to[3];
 } grad_node;
 
 static const struct {
@@ -33,7 +33,7 @@ static const struct {
 #define BY_Y(name)      RULE(name, {HONE_OP_##name##_dx, {Y(0), D}, {TO(0)}}) /* derivative from the output */
 #define BY_X(name)      RULE(name, {HONE_OP_##name##_dx, {X(0), D}, {TO(0)}}) /* derivative from the input  */
     /* clang-format off */
-    NONE(image_batch)
+    NONE(image_batch) NONE(image_view) NONE(image_adjust) NONE(image_erase) NONE(image_mix) /* data */
     RULE(linear, {HONE_OP_linear_dw, {X(0), D}, {TO(1), TO(2)}}, {HONE_OP_linear_dx, {D, X(1)}, {TO(0)}})
     RULE(conv,   {HONE_OP_conv_dw,   {X(0), D}, {TO(1), TO(2)}}, {HONE_OP_conv_dx,   {D, X(1)}, {TO(0)}})
     BY_Y(relu) BY_Y(relu6) BY_Y(leaky_relu) BY_Y(tanh) BY_Y(sigmoid)
@@ -64,7 +64,7 @@ static const struct {
     RULE(attention, {HONE_OP_attention_dx, {X(0), Y(0), Y(1), D, X(1)}, {TO(0)}})
     [HONE_OP_reshape]      = {.kind = HONE_GRAD_RESHAPE, .pass_mask = 1u},
     [HONE_OP_softmax_xent] = {.kind = HONE_GRAD_LOSS,
-                              .node = {{HONE_OP_softmax_xent_dx, {X(0), X(1), X(2), X(3), X(4)}, {TO(0)}}}},
+                              .node = {{HONE_OP_softmax_xent_dx, {X(0), X(1), X(2), X(3), X(4), X(5), X(6)}, {TO(0)}}}},
     /* a forward program's ops: trained nets use batch statistics and softmax_xent */
     NONE(batchnorm_infer) NONE(softmax) NONE(cast)
     /* backward and update rows: no second derivatives */
@@ -187,7 +187,7 @@ static hone_status emit(hone_grad_call *c, const grad_node *rule)
         if (needed) want |= 1u << k;
     }
     if (!want) return HONE_OK;
-    for (int k = 0; k < hone_op_inputs(rule->op); k++) HONE_TRY(operand(c, k < 6 ? rule->from[k] : 0, &in[k]));
+    for (int k = 0; k < hone_op_inputs(rule->op); k++) HONE_TRY(operand(c, rule->from[k], &in[k]));
     HONE_TRY(hone_graph_append(c->g, rule->op, HONE_PHASE_BACKWARD, in, &attr, want, given, out));
     for (int k = 0; k < 3; k++)
         if (want >> k & 1u) c->dx[rule->to[k] - TO(0)] = out[k];

@@ -217,6 +217,37 @@ static hone_status rule_maxpool_act_dx(hone_shape_call *c)
 
 /* --- the rest ---------------------------------------------------------------------------------------------- */
 
+/* Sides above 16384 would overflow the fixed-point maps of augment.h. */
+static hone_status rule_image_view(hone_shape_call *c)
+{
+    const hone_augment_attr *a = &c->attr->augment;
+    if (a->height < 1 || a->width < 1 || a->height > 16384 || a->width > 16384 || *letter(c, 'Y') > 16384 ||
+        *letter(c, 'X') > 16384)
+        return hone_shape_fail(c, "image of %d x %d is not possible: sides are 1 to 16384", a->height, a->width);
+    *letter(c, 'H') = a->height;
+    *letter(c, 'W') = a->width;
+    return HONE_OK;
+}
+
+/* Grey is made of one channel or of three. */
+static hone_status rule_image_adjust(hone_shape_call *c)
+{
+    int64_t channels = *letter(c, 'C');
+    if (channels != 1 && channels != 3)
+        return hone_shape_fail(c, "colour is changed in pictures of 1 or 3 channels, not %lld", (long long)channels);
+    if (c->attr->augment.rand_count < 0 || c->attr->augment.rand_count > HONE_ADJUST_MOST - 3)
+        return hone_shape_fail(c, "%d steps of RandAugment are not 0 to %d", c->attr->augment.rand_count,
+                               HONE_ADJUST_MOST - 3);
+    return HONE_OK;
+}
+
+/* Two rows of quantiles: mixup's, cutmix's. */
+static hone_status rule_image_mix(hone_shape_call *c)
+{
+    if (*letter(c, 'K') == 2 * HONE_MIX_TABLE) return HONE_OK;
+    return hone_shape_fail(c, "the table has %lld entries, not %d", (long long)*letter(c, 'K'), 2 * HONE_MIX_TABLE);
+}
+
 /* The pool may be larger than the image: crops choose a part of it. */
 static hone_status rule_image_batch(hone_shape_call *c)
 {
@@ -225,6 +256,9 @@ static hone_status rule_image_batch(hone_shape_call *c)
         return hone_shape_fail(c, "image of %d x %d x %d is not possible", a->height, a->width, a->channels);
     if (*letter(c, 'C') != a->channels)
         return hone_shape_fail(c, "the pool has %lld channels, the image %d", (long long)*letter(c, 'C'), a->channels);
+    if (!c->in[1] && *letter(c, 'P') != *letter(c, 'N'))
+        return hone_shape_fail(c, "without rows the pool is the batch: %lld pictures, not %lld",
+                               (long long)*letter(c, 'N'), (long long)*letter(c, 'P'));
     for (int k = 0; k < a->channels; k++)
         if (!(a->std[k] > 0)) return hone_shape_fail(c, "std of channel %d is not positive", k);
     *letter(c, 'H') = a->height;
@@ -327,6 +361,8 @@ static hone_status rule_ragged_attention(hone_shape_call *c)
 static hone_status rule_loss(hone_shape_call *c)
 {
     float s = c->attr->loss.smoothing;
+    if ((c->in[5] == NULL) != (c->in[6] == NULL))
+        return hone_shape_fail(c, "a second label and its share come together");
     return s >= 0 && s < 1 ? HONE_OK : hone_shape_fail(c, "label smoothing must be in [0, 1), not %g", (double)s);
 }
 
@@ -389,7 +425,12 @@ static const struct {
     const char *signature;
     shape_rule rule; /* NULL: the signature says it all */
 } shape_table[HONE_OP_COUNT] = {
-    [HONE_OP_image_batch] = {"pool:u PYXC, row:i N, sample:i N, step # -> x NHWC", rule_image_batch},
+    [HONE_OP_image_batch] = {"pool:u PYXC, row?:i N, sample:i N, step # -> x NHWC", rule_image_batch},
+    [HONE_OP_image_view] = {"pool:u PYXC, row:i N, sample:i N, step # -> y:u NHWC", rule_image_view},
+    [HONE_OP_image_adjust] = {"x:u NHWC, sample:i N, step # -> y:u NHWC", rule_image_adjust},
+    [HONE_OP_image_erase] = {"x NHWC, sample:i N, step # -> y NHWC", NULL},
+    [HONE_OP_image_mix] = {"x NHWC, label:i N, sample:i N, table:i K, step # -> y NHWC, other:i N, share:w N",
+                           rule_image_mix},
 
     /* dense: weights first dimension is what they make, as in PyTorch */
     [HONE_OP_linear] = {"x ..I, w OI, b? O -> y ..O", NULL},
@@ -460,9 +501,13 @@ static const struct {
 
     /* loss: a scalar is (1) */
     [HONE_OP_softmax_xent] =
-        {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step # -> loss:w 1, row_loss?:w N", rule_loss},
-    [HONE_OP_softmax_xent_dx] = {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step? # -> dlogits NC",
-                                 rule_loss},
+        {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step #, other?:i N, share?:w N -> "
+         "loss:w 1, row_loss?:w N",
+         rule_loss},
+    [HONE_OP_softmax_xent_dx] =
+        {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step? #, other?:i N, share?:w "
+         "N -> dlogits NC",
+         rule_loss},
     [HONE_OP_softmax] = {"x ..C -> y:w ..C", NULL},
 
     /* update: flat arrays of K elements, all written in place */
@@ -499,9 +544,11 @@ static const struct {
     [HONE_OP_add_layernorm] = {"a ..C, b ..C, gamma:w C, beta:w C -> y ..C, mean:w R, rstd:w R, sum? ..C", rule_norm},
     [HONE_OP_layernorm_add_dx] =
         {"x ..C, gamma:w C, mean:w R, rstd:w R, dy ..C, r ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
-    [HONE_OP_softmax_xent_both] = {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step # -> loss:w 1, "
-                                   "row_loss?:w N, dlogits NC",
-                                   rule_loss},
+    [HONE_OP_softmax_xent_both] =
+        {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step #, other?:i N, share?:w "
+         "N -> loss:w 1, "
+         "row_loss?:w N, dlogits NC",
+         rule_loss},
 
     /* ragged text: T tokens of N = P - 1 texts; the rows of a sparse gradient are as many as tokens at most */
     [HONE_OP_embedding_bag] = {"w:w VC, token:i T, offset:i P -> y NC", rule_bag},

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hone/philox.h"
 #include "model/model_private.h"
 
 /* A vector that the host writes, (count); the names are what `hone plan` and messages show. */
@@ -13,30 +12,6 @@ static hone_status input(hone_graph *g, const char *name, hone_dtype dtype, hone
                          hone_tid *out)
 {
     return hone_graph_tensor(g, name, dtype, role, 1, &count, out);
-}
-
-/* pool u8 (P, Hp, Wp, C), row and sample i32 (N) -> image (N, H, W, C). Augmentation is an attribute of
- * the node, so EVAL's graph has none and TRAIN's draws follow (seed, epoch, sample). */
-static hone_status add_image(hone_graph *g, const hone_preprocess *pre, const hone_model_opts *o, hone_model_io *io)
-{
-    bool train = o->mode == HONE_MODE_TRAIN;
-    hone_attrs attr = {
-        .image = {
-            .height = pre->height, .width = pre->width, .channels = pre->channels, .stream = HONE_STREAM_AUGMENT}};
-    memcpy(attr.image.mean, pre->mean, sizeof attr.image.mean);
-    memcpy(attr.image.std, pre->std, sizeof attr.image.std);
-    if (train && (o->flip > 0 || o->crop_pad > 0)) {
-        attr.image.augment = 1;
-        attr.image.flip = o->flip;
-        attr.image.crop_pad = o->crop_pad;
-    }
-    int64_t pool[4] = {o->pool_rows, o->pool_h, o->pool_w, pre->channels};
-    HONE_TRY(hone_graph_tensor(g, "pool", HONE_U8, HONE_ROLE_POOL, 4, pool, &io->pool));
-    HONE_TRY(input(g, "row", HONE_I32, HONE_ROLE_INPUT, o->batch, &io->row));
-    HONE_TRY(input(g, "sample", HONE_I32, HONE_ROLE_INPUT, o->batch, &io->sample));
-    HONE_TRY(input(g, "step", HONE_U8, HONE_ROLE_SCALAR, sizeof(hone_step), &io->step));
-    return hone_graph_add1(g, HONE_OP_image_batch, (hone_tid[]){io->pool, io->row, io->sample, io->step}, &attr,
-                           &io->image);
 }
 
 /* token i32 (tokens), offset i32 (N + 1): ragged, with room for `tokens` of all texts together. */
@@ -53,12 +28,14 @@ static hone_status add_loss(hone_graph *g, int classes, const hone_model_opts *o
     bool train = o->mode == HONE_MODE_TRAIN;
     hone_attrs attr = {.loss = {.smoothing = train ? o->label_smoothing : 0,
                                 .grad_scale = 1.0f / (float)(o->accumulate > 1 ? o->accumulate : 1)}};
-    HONE_TRY(input(g, "label", HONE_I32, HONE_ROLE_INPUT, o->batch, &io->label));
+    if (io->label == HONE_NONE) /* mixing has made it */
+        HONE_TRY(input(g, "label", HONE_I32, HONE_ROLE_INPUT, o->batch, &io->label));
     if (train) HONE_TRY(input(g, "row_weight", HONE_F32, HONE_ROLE_INPUT, o->batch, &io->row_weight));
     if (train && o->class_weights)
         HONE_TRY(input(g, "class_weight", HONE_F32, HONE_ROLE_CONST, classes, &io->class_weight));
     /* TRAIN needs no losses by row: without that output the fused kernel may drop the probabilities */
-    hone_tid out[HONE_MAX_OUT], in[5] = {io->logits, io->label, io->row_weight, io->class_weight, io->step};
+    hone_tid out[HONE_MAX_OUT],
+        in[7] = {io->logits, io->label, io->row_weight, io->class_weight, io->step, io->other, io->share};
     HONE_TRY(hone_graph_add(g, HONE_OP_softmax_xent, in, &attr, train ? 1u : 3u, out));
     io->loss = out[0];
     io->row_loss = out[1];
@@ -87,7 +64,14 @@ static hone_status check_logits(const hone_model *m, const hone_emit *e, const h
 static hone_status emit_step(const hone_model *m, hone_emit *e, const hone_model_opts *o, hone_model_io *io)
 {
     bool text = m->pre.vocab > 0;
-    HONE_TRY(text ? add_text(e->g, o, io) : add_image(e->g, &m->pre, o, io));
+    HONE_TRY(text ? add_text(e->g, o, io) : hone_model_add_image(e->g, &m->pre, o, io));
+    if (o->mode == HONE_MODE_VIEW && !text) { /* the pictures are the answer */
+        for (int k = 0; k < 3; k++) {
+            hone_tid t = (hone_tid[]){io->image, io->other, io->share}[k];
+            if (t != HONE_NONE) e->g->tensor[t].flags |= HONE_TENSOR_KEEP;
+        }
+        return HONE_OK;
+    }
     hone_value v = {.t = text ? io->token : io->image, .ragged = text};
     e->step = io->step;
     e->offset = io->offset;

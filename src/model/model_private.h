@@ -15,6 +15,9 @@ struct hone_model {
 /* Emits the whole graph. `collect`: the first time, fills m->params (without values). */
 hone_status hone_model_emit(const hone_model *m, hone_param_set *params, bool collect, const hone_model_opts *o,
                             hone_graph **graph, hone_model_io *io) HONE_MUST_USE;
+/* build_image.c: pool, row, sample, step and the nodes up to io->image; mixing adds label, mix_table, other, share. */
+hone_status hone_model_add_image(hone_graph *g, const hone_preprocess *pre, const hone_model_opts *o,
+                                 hone_model_io *io) HONE_MUST_USE;
 /* Expands `page`, emits once to find the parameters. Values are not filled. Errors: USAGE with every
  * mistake of the page, else with the first shape that does not fit. */
 hone_status hone_model_assemble(hone_model *m, const hone_yaml *page, const hone_yaml *given) HONE_MUST_USE;

@@ -24,6 +24,32 @@ static void put_number(json_t *o, const char *key, double value)
     json_object_set_new(o, key, json_string(text));
 }
 
+/* What is off is left out, so that runs from before these keys resume. */
+static void put_augment(json_t *o, const hone_config *c)
+{
+    const struct {
+        const char *key;
+        double value;
+    } number[] = {
+        {"augment.rotate", c->augment.rotate},
+        {"augment.color.brightness", c->augment.color.brightness},
+        {"augment.color.contrast", c->augment.color.contrast},
+        {"augment.color.saturation", c->augment.color.saturation},
+        {"augment.randaugment.count", c->augment.randaugment.count},
+        {"augment.randaugment.magnitude", c->augment.randaugment.count ? c->augment.randaugment.magnitude : 0},
+        {"augment.erase.probability", c->augment.erase.probability},
+        {"augment.mixup", c->augment.mixup},
+        {"augment.cutmix", c->augment.cutmix},
+        {"augment.mix", c->augment.mixup > 0 || c->augment.cutmix > 0 ? c->augment.mix : 0},
+    };
+    for (size_t k = 0; k < sizeof number / sizeof *number; k++)
+        if (number[k].value > 0) put_number(o, number[k].key, number[k].value);
+    for (int k = 0; k < 2 && c->augment.erase.probability > 0; k++) {
+        put_number(o, k ? "augment.erase.area[1]" : "augment.erase.area[0]", c->augment.erase.area[k]);
+        put_number(o, k ? "augment.erase.ratio[1]" : "augment.erase.ratio[0]", c->augment.erase.ratio[k]);
+    }
+}
+
 /* The data themselves, their classes, and how pixels are prepared and augmented. */
 static void put_data(json_t *o, const hone_trainer *t)
 {
@@ -65,6 +91,7 @@ static void put_data(json_t *o, const hone_trainer *t)
         put_number(o, k ? "augment.crop.scale[1]" : "augment.crop.scale[0]", c->augment.crop.scale[k]);
         put_number(o, k ? "augment.crop.ratio[1]" : "augment.crop.ratio[0]", c->augment.crop.ratio[k]);
     }
+    put_augment(o, c);
 }
 
 /* Every constant of the update and of the learning rate. */

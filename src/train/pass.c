@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/augment.h"
+
 /* Pixels are bytes (H, W, C) until the first kernel of a program makes floats of them. */
 size_t hone_pass_sample_bytes(const hone_preprocess *pre)
 {
@@ -19,6 +21,15 @@ static hone_status clear_types(hone_pass_program *w)
     hone_status status = hone_program_write_front(w->program, w->io.type, zero, (size_t)w->tokens * sizeof *zero);
     free(zero);
     return status;
+}
+
+/* Shares of mixup and cutmix: constants of each program, as class weights are. */
+static hone_status write_mix_table(const hone_pass_opts *o, hone_pass_program *out)
+{
+    int32_t table[2 * HONE_MIX_TABLE];
+    hone_mix_table(o->mix_alpha[0], table);
+    hone_mix_table(o->mix_alpha[1], table + HONE_MIX_TABLE);
+    return hone_program_write(out->program, out->io.mix_table, table, sizeof table);
 }
 
 /* Builds the graph for `batch` samples and compiles it; class weights are constants of each program. */
@@ -48,6 +59,7 @@ static hone_status compile_one(const hone_pass_opts *o, int batch, int64_t token
     out->tokens = tokens;
     out->loss = o->mode == HONE_MODE_TRAIN;
     if (out->io.type != HONE_NONE) HONE_TRY(clear_types(out));
+    if (out->io.mix_table != HONE_NONE) HONE_TRY(write_mix_table(o, out));
     if (o->class_weight && out->io.class_weight != HONE_NONE)
         status = hone_program_write(out->program, out->io.class_weight, o->class_weight,
                                     (size_t)hone_model_classes(o->model) * sizeof(float));

@@ -20,6 +20,7 @@ typedef struct hone_pass_opts {
     hone_model_opts build;     /* loss and augmentation; batch, pool and mode are filled in       */
     hone_compile_opts compile; /* optimizer; `share` = the owner of the parameters, or NULL       */
     const float *class_weight; /* (C) or NULL                                                */
+    double mix_alpha[2];       /* of mixup and cutmix where build.augment has them           */
     const volatile int *stop;  /* polled while programs are compiled; may be NULL                 */
 } hone_pass_opts;
 

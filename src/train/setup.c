@@ -6,14 +6,13 @@
 
 #include "core/thread.h"
 #include "io/file.h"
+#include "train/augment.h"
 #include "train/text.h"
 
 /* What this build can't do is refused before any data are read: minutes later it would be an annoyance. */
 hone_status hone_setup_check(const hone_config *c)
 {
-    if (c->augment.crop.given) /* refused rather than silently trained without it */
-        return hone_fail(HONE_ERR_USAGE, "use augment.crop: {pad: N}",
-                         "augment.crop: this hone has no random resized crop yet");
+    (void)c; /* at present it can do all that a page may say */
     return HONE_OK;
 }
 
@@ -186,14 +185,14 @@ hone_pass_opts hone_setup_train_opts(const hone_trainer *t)
                             .build = {.label_smoothing = (float)c->train.loss.label_smoothing,
                                       .class_weights = t->class_weight != NULL,
                                       .accumulate = c->train.accumulate,
-                                      .flip = (float)c->augment.flip,
-                                      .crop_pad = c->augment.crop_pad},
+                                      .augment = hone_augment_of(c)},
                             .compile = {.optimizer = adamw ? HONE_OPT_ADAMW : HONE_OPT_SGD,
                                         .update = update_attr(c),
                                         .precision = c->train.precision,
                                         .loss_scale = (float)c->train.loss_scale,
                                         .accumulate = c->train.accumulate},
                             .class_weight = t->class_weight,
+                            .mix_alpha = {c->augment.mixup, c->augment.cutmix},
                             .stop = t->opts->stop};
 }
 

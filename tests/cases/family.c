@@ -55,7 +55,7 @@ const backward_row backward_list[] = {
     ROW(prepend_token, prepend_token_dt, "d0", "x1"),
     ROW(first_token, first_token_dx, "d0", "x0"),
     ROW(attention, attention_dx, "x0 y0 y1 d0 x1", "x0"),
-    ROW(softmax_xent, softmax_xent_dx, "x0 x1 x2 x3 x4", "x0"),
+    ROW(softmax_xent, softmax_xent_dx, "x0 x1 x2 x3 x4 x5 x6", "x0"),
     ROW(embedding_bag, embedding_bag_dw, "x0 x1 x2 d0", "x0"),
     ROW(embedding_bag, embedding_bag_rows, "x1 x2 d0", ""),
     ROW(embedding, embedding_dw, "x0 x1 x2 d0", "x0"),
@@ -81,7 +81,11 @@ const int backward_count = (int)(sizeof backward_list / sizeof *backward_list);
 const char *no_gradient_reason(hone_op op)
 {
     switch (op) {
-    case HONE_OP_image_batch: return "its input is bytes";
+    case HONE_OP_image_batch:
+    case HONE_OP_image_view:
+    case HONE_OP_image_adjust: return "its input is bytes";
+    case HONE_OP_image_erase:
+    case HONE_OP_image_mix: return "its input is data, which nothing is learned for";
     case HONE_OP_batchnorm_infer:
     case HONE_OP_batchnorm_infer_relu:
     case HONE_OP_batchnorm_infer_add_relu: return "evaluation only";

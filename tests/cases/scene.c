@@ -191,11 +191,17 @@ static bool is_positive(hone_op op, int k)
     case HONE_OP_batchnorm_infer_relu:
     case HONE_OP_batchnorm_infer_add_relu: return k == 4; /* running variance */
     case HONE_OP_softmax_xent:
-    case HONE_OP_softmax_xent_both: return k == 2 || k == 3; /* weights */
-    case HONE_OP_adamw: return k == 5;                       /* second moments */
+    case HONE_OP_softmax_xent_both: return k == 2 || k == 3 || k == 6; /* weights, shares */
+    case HONE_OP_adamw: return k == 5;                                 /* second moments */
     case HONE_OP_adamw_rows: return k == 6;
     default: return false;
     }
+}
+
+/* The share of the first of two labels: 0 to 1. */
+static bool is_share(hone_op op, int k)
+{
+    return k == 6 && (op == HONE_OP_softmax_xent || op == HONE_OP_softmax_xent_both);
 }
 
 /* Ops whose result jumps where two elements are equal. */
@@ -209,6 +215,7 @@ static bool has_maximum(hone_op op)
 static double real_value(const scene *s, int k, hone_tid t, int64_t i)
 {
     double u = 2 * (double)hone_uniform(draw(s, t, i)) - 1;
+    if (is_share(s->row->op, k)) return (double)hone_uniform(draw(s, t, i));
     if (is_positive(s->row->op, k)) return 0.1 + fabs(u);
     u += u < 0 ? -0.02 : 0.02;
     if (s->row->op == HONE_OP_relu6 && k == 0) return u < -0.3 ? u : u < 0.6 ? 5.9 * u / 0.62 : 5.95 + u;
@@ -225,6 +232,7 @@ static double plain_value(const scene *s, values kind, int k, hone_tid t, int64_
     if (kind == VALUES_LARGE) return ldexp(real_value(s, k, t, i), 100);
     if (kind == VALUES_SMALL) return ldexp(real_value(s, k, t, i), -100);
     if (kind == VALUES_REAL || kind == VALUES_NAN_REAL || kind == VALUES_INF_REAL) return real_value(s, k, t, i);
+    if (is_share(s->row->op, k)) return bits % 2;
     if (is_positive(s->row->op, k)) return 1 + bits % 3;
     if (s->row->op == HONE_OP_relu6 && k == 0) return (double)(bits % 13) - 3;
     return (double)(bits % 7) - 3;
@@ -265,7 +273,14 @@ static int offset_input(hone_op op)
 static int64_t index_bound(const scene *s, int k)
 {
     const hone_node *n = &s->g->node[s->forward];
-    if (s->row->op == HONE_OP_image_batch) return k == 1 ? s->g->tensor[n->in[0]].dim[0] : 1 << 20;
+    switch (s->row->op) {
+    case HONE_OP_image_batch:
+    case HONE_OP_image_view: return k == 1 ? s->g->tensor[n->in[0]].dim[0] : 1 << 20;
+    case HONE_OP_image_adjust:
+    case HONE_OP_image_erase:
+    case HONE_OP_image_mix: return 1 << 20;
+    default: break;
+    }
     if (offset_input(s->row->op) >= 0) return s->g->tensor[n->in[0]].dim[0]; /* tokens: rows of the table */
     return s->g->tensor[n->in[0]].dim[1];
 }
@@ -337,6 +352,8 @@ static void fill_tensor(scene *s, values kind, hone_tid t)
     bool optimizer = s->row->op == HONE_OP_sgd || s->row->op == HONE_OP_adamw;
     if (d->dtype == HONE_I32 && k >= 0 && k == offset_input(s->row->op)) fill_offsets(s, t, v, n);
     else if (d->dtype == HONE_I32 && fill_rows(s, k, v, n)) return;
+    else if (s->row->op == HONE_OP_image_mix && k == 3) /* quantiles of a uniform share */
+        for (int64_t i = 0; i < n; i++) v[i] = (double)(32768 + 64 * (i % HONE_MIX_TABLE));
     else if (d->dtype == HONE_U8 && optimizer) fill_segments(s, t, v, n);
     else if (d->dtype == HONE_U8)
         for (int64_t i = 0; i < n; i++) v[i] = draw(s, t, i) % 256;

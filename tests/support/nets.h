@@ -133,7 +133,8 @@ static inline void net_finish(net *n, hone_tid logits, float grad_scale)
 {
     hone_attrs a = {.loss = {.smoothing = 0.1f, .grad_scale = grad_scale}};
     hone_tid out[HONE_MAX_OUT];
-    OK(hone_graph_add(n->g, HONE_OP_softmax_xent, IDS(logits, n->label, HONE_NONE, HONE_NONE, n->step), &a, 1u, out));
+    OK(hone_graph_add(n->g, HONE_OP_softmax_xent,
+                      IDS(logits, n->label, HONE_NONE, HONE_NONE, n->step, HONE_NONE, HONE_NONE), &a, 1u, out));
     n->logits = logits;
     n->loss = out[0];
     n->g->tensor[n->loss].flags |= HONE_TENSOR_KEEP;
