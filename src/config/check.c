@@ -86,23 +86,24 @@ static void check_crop(hone_config *c, hone_diag *d)
     if (c->augment.crop_pad) hone_diag_add(d, scale, "augment.crop", "has pad and scale (choose one)");
 }
 
-/* What is never done has no range: a page that says one forgot to switch it on. */
-static void check_mix(const hone_config *c, hone_diag *d)
+/* Not a default any more (resolved.yaml writes all of them), and of what is never done: the page forgot a switch. */
+static void check_switches(const hone_config *c, hone_diag *d)
 {
-    bool erases = c->augment.erase.probability > 0;
+    const double *area = c->augment.erase.area, *ratio = c->augment.erase.ratio;
+    bool erases = c->augment.erase.probability > 0, rand = c->augment.randaugment.count > 0;
     const struct {
         const char *key, *beside;
-        bool counts;
+        bool idle;
     } rule[] = {
-        {"augment.erase.area", "augment.erase.probability above 0", erases},
-        {"augment.erase.ratio", "augment.erase.probability above 0", erases},
-        {"augment.randaugment.magnitude", "augment.randaugment.count above 0", c->augment.randaugment.count > 0},
-        {"augment.mix", "augment.mixup or augment.cutmix", c->augment.mixup > 0 || c->augment.cutmix > 0},
+        {"augment.erase.area", "augment.erase.probability", !erases && (area[0] != 0.02 || area[1] != 0.33)},
+        {"augment.erase.ratio", "augment.erase.probability", !erases && (ratio[0] != 0.3 || ratio[1] != 3.3)},
+        {"augment.randaugment.magnitude", "augment.randaugment.count", !rand && c->augment.randaugment.magnitude != 9},
+        {"augment.mix", "augment.mixup or augment.cutmix",
+         c->augment.mix != 1 && c->augment.mixup == 0 && c->augment.cutmix == 0},
     };
-    for (size_t k = 0; k < sizeof rule / sizeof *rule; k++) {
-        const hone_yaml *n = hone_page_find(c->page, rule[k].key);
-        if (n && !rule[k].counts) hone_diag_add(d, n, rule[k].key, "counts only beside %s", rule[k].beside);
-    }
+    for (size_t k = 0; c->task == HONE_TASK_IMAGE && k < sizeof rule / sizeof *rule; k++)
+        if (rule[k].idle)
+            hone_diag_add(d, place(c, rule[k].key, "augment"), rule[k].key, "counts only beside %s", rule[k].beside);
 }
 
 /* PyTorch refuses Nesterov without momentum too. */
@@ -121,6 +122,6 @@ void hone_config_check(hone_config *c, hone_diag *d)
     check_synthetic(c, d);
     check_image(c, d);
     check_crop(c, d);
-    check_mix(c, d);
+    check_switches(c, d);
     check_optimizer(c, d);
 }

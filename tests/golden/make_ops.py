@@ -73,6 +73,24 @@ def cross_entropy(case, logits, label, row_weight, class_weight):
     return out
 
 
+def mixed_cross_entropy(case, op, logits, label, row_weight, class_weight, step, other, share):
+    """Two labels a row: PyTorch's targets of probabilities; weighted, the sum over twice the rows."""
+    logits = logits.clone().requires_grad_()
+    if row_weight is None and class_weight is None:
+        one = F.one_hot(label, logits.shape[1]) * share[:, None] + F.one_hot(other, logits.shape[1]) * (1 - share[:, None])
+        loss = F.cross_entropy(logits, one, label_smoothing=case["smoothing"])
+    else:
+        r = torch.ones(len(label)) if row_weight is None else row_weight
+        twice = cross_entropy(case, torch.cat([logits, logits]), torch.cat([label, other]),
+                              torch.cat([r * share, r * (1 - share)]), class_weight)
+        loss = twice[("out", 0)].sum()
+    plain = [F.cross_entropy(logits, t, reduction="none") for t in (label, other)]
+    out = {("out", 0): loss.reshape(1), ("out", 1): share * plain[0] + (1 - share) * plain[1]}
+    if op == "softmax_xent_both":
+        out[("out", 2)] = torch.autograd.grad(loss, logits)[0] * case["loss_scale"]
+    return out
+
+
 def segments(raw):
     kind = np.dtype([("begin", "<i8"), ("count", "<i8"), ("decay", "<i4"), ("lr_scale", "<f4")])
     return np.frombuffer(bytes(int(b) for b in raw.reshape(-1)), dtype=kind)
@@ -222,6 +240,8 @@ def compute(case, x):
     elif op in ("ragged_mean", "ragged_max", "ragged_first"):
         y = ragged_pool(op.removeprefix("ragged_"), *x)
     elif op in ("softmax_xent", "softmax_xent_both"):
+        if x[5] is not None:
+            return mixed_cross_entropy(case, op, *x)
         return cross_entropy(case, x[0], x[1], x[2], x[3])
     elif op == "softmax":
         y = x[0].softmax(-1)
