@@ -196,6 +196,15 @@ hone_pass_opts hone_setup_train_opts(const hone_trainer *t)
                             .stop = t->opts->stop};
 }
 
+hone_pass_opts hone_setup_view_opts(const hone_trainer *t)
+{
+    hone_pass_opts o = hone_setup_train_opts(t);
+    o.mode = HONE_MODE_VIEW;
+    o.compile = (hone_compile_opts){.loss = HONE_NONE, .precision = HONE_PRECISION_FP32};
+    o.class_weight = NULL;
+    return o;
+}
+
 /* A step is an update: the last group of an epoch may have fewer micro-batches. */
 static void count_steps(hone_trainer *t)
 {

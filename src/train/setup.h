@@ -25,5 +25,7 @@ void hone_setup_save_tuning(hone_trainer *t);
  * t->config and the sizes and classes in t->data; what the training pass is built and compiled with. */
 hone_status hone_setup_model(hone_trainer *t) HONE_MUST_USE;
 hone_pass_opts hone_setup_train_opts(const hone_trainer *t);
+/* The same up to the net: pictures of training as it sees them, in fp32 (HONE_MODE_VIEW). */
+hone_pass_opts hone_setup_view_opts(const hone_trainer *t);
 
 #endif
