@@ -5,7 +5,7 @@
  * can be made again at any time, and from what only its maker has at hand: an evaluation, the layer table and the
  * samples that were worst. Whatever stands in those files is escaped; a file that is missing costs its section only.
  * Files of this room: html (escaping), chart (curves), matrix (confusion, classes), calibration, thumb (pictures),
- * series (metrics.jsonl), page (the whole), style (CSS). */
+ * series (metrics.jsonl), page (the whole), style (CSS); preview (pictures of training, a page of its own). */
 #ifndef HONE_REPORT_REPORT_H
 #define HONE_REPORT_REPORT_H
 
@@ -38,6 +38,20 @@ typedef struct hone_report_input {
 hone_status hone_report_write(const hone_report_input *in, const char *path) HONE_MUST_USE;
 /* The same as text; free(). */
 hone_status hone_report_html(const hone_report_input *in, char **html) HONE_MUST_USE;
+
+/* --- preview.c: pictures of training, side by side --- */
+typedef struct hone_preview {
+    const char *title, *settings;    /* of the page; `augment:` of the config, resolved          */
+    int rows, columns;               /* a row a sample; column 0 is the sample as it is           */
+    int height, width, channels;     /* of all pictures                                           */
+    const uint8_t *pixels;           /* (rows, columns, height, width, channels)                  */
+    const char *const *source;       /* (rows) where a sample comes from                          */
+    const char *const *label;        /* (rows, columns): its label, or labels and their shares    */
+} hone_preview;
+/* Writes the page to `path`, atomically. Errors: RUNTIME (disk), MEMORY. */
+hone_status hone_preview_write(const hone_preview *p, const char *path) HONE_MUST_USE;
+/* The same as text; free(). */
+hone_status hone_preview_html(const hone_preview *p, char **html) HONE_MUST_USE;
 
 /* --- html.c: text into HTML; bytes that are not UTF-8 become U+FFFD, control characters a space --- */
 void hone_html(hone_text *t, const char *s);
@@ -78,6 +92,8 @@ void hone_report_calibration(hone_text *t, const json_t *report);
 
 /* --- thumb.c: <img> with a PNG in a data URI; false where memory ran out or there is no picture --- */
 bool hone_thumb(hone_text *t, const hone_report_sample *s);
+/* The same, no side longer than `edge` pixels. */
+bool hone_picture(hone_text *t, const hone_report_sample *s, int edge);
 void hone_base64(hone_text *t, const void *data, size_t bytes);
 
 /* --- series.c: the columns of metrics.jsonl --- */

@@ -36,6 +36,8 @@ const char hone_report_style[] =
     ".dot1{fill:var(--b)}.dot2{fill:var(--c)}.dot3{fill:var(--d)}.dot4{fill:var(--e)}.dot5{fill:var(--f)}.bar{fill:var("
     "--a)}.mark{stroke:var(--soft);stroke-dasharray:4 "
     "4}.ideal{stroke:var(--soft);stroke-dasharray:3 4}\n"
+    ".preview td{text-align:center;font-size:.82rem;vertical-align:top;padding:4px}.preview "
+    "img{width:128px;height:auto;image-rendering:pixelated}\n"
     "[class^=key]::before{content:\"\";display:inline-block;width:14px;height:3px;margin-right:5px;vertical-"
     "align:middle}\n"
     ".key0::before{background:var(--a)}.key1::before{background:var(--b)}.key2::before{background:var(--c)}"

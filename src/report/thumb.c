@@ -1,5 +1,5 @@
 /* thumb.c - a sample's picture as <img> with a PNG inside the page. PNG (ISO/IEC 15948): 8-bit grey or RGB, filter 0
- * on each row, one IDAT by zlib. Pictures over EDGE are made smaller by the mean of whole boxes. */
+ * on each row, one IDAT by zlib. Large pictures are made smaller by the mean of whole boxes. */
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -83,10 +83,10 @@ static void png(hone_text *t, const uint8_t *rows, int h, int w, int channels)
     free(data);
 }
 
-bool hone_thumb(hone_text *t, const hone_report_sample *s)
+bool hone_picture(hone_text *t, const hone_report_sample *s, int edge)
 {
     if (!s->pixels || s->height < 1 || s->width < 1 || (s->channels != 1 && s->channels != 3)) return false;
-    int longest = s->height > s->width ? s->height : s->width, box = (longest + EDGE - 1) / EDGE;
+    int longest = s->height > s->width ? s->height : s->width, box = (longest + edge - 1) / edge;
     int h = (s->height + box - 1) / box, w = (s->width + box - 1) / box;
     uint8_t *rows = shrink(s, box, h, w);
     hone_text file = {0};
@@ -101,3 +101,5 @@ bool hone_thumb(hone_text *t, const hone_report_sample *s)
     hone_text_free(&file);
     return fine;
 }
+
+bool hone_thumb(hone_text *t, const hone_report_sample *s) { return hone_picture(t, s, EDGE); }
