@@ -242,6 +242,25 @@ static void test_ticks(void **state)
     assert_int_equal(hone_chart_ticks(0, INFINITY, 6, tick), 0);
 }
 
+/* A preview with hostile names everywhere; its pictures are all there. */
+static void test_preview_is_harmless(void **state)
+{
+    (void)state;
+    const char *const source[] = {evil, "b.png"}, *const label[] = {evil, evil, "b", evil};
+    hone_preview p = {.title = evil, .settings = evil, .rows = 2, .columns = 2, .height = 3, .width = 2, .channels = 1};
+    p.pixels = grey;
+    p.source = source;
+    p.label = label;
+    char *html;
+    int pictures = 0;
+    assert_int_equal(hone_preview_html(&p, &html), HONE_OK);
+    assert_harmless(html);
+    for (const char *at = html; (at = strstr(at, "<img")); at++) pictures++;
+    assert_int_equal(pictures, 4);
+    assert_non_null(strstr(html, "&lt;script&gt;"));
+    free(html);
+}
+
 /* RFC 4648, section 10. */
 static void test_base64(void **state)
 {
@@ -306,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_checker_sees),
         cmocka_unit_test(test_thinning_keeps_spikes),
         cmocka_unit_test(test_ticks),
+        cmocka_unit_test(test_preview_is_harmless),
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_thumb),
     };

@@ -100,6 +100,7 @@ static hone_status read_default(const hone_row *row, hone_config *c)
     if (!row->fallback) return HONE_OK;
     hone_status status = hone_page_parse("default", row->fallback, strlen(row->fallback), true, &d, &value);
     if (status == HONE_OK && value) hone_type_table[row->type].read(row, value, c, &d);
+    else if (status == HONE_OK && d.count == 0) status = no_memory(); /* libyaml ends a page early where it has none */
     if (status == HONE_OK) status = hone_diag_status(&d); /* a default out of range is our own bug, and is shown */
     hone_diag_free(&d);
     hone_yaml_free(value);

@@ -301,6 +301,17 @@ int hone_choice_index(const char *choices, const char *word)
     return -1;
 }
 
+/* The word that an ENUM or WORD row holds, NULL: none yet; `storage` (256) is where it may lie. Takes no memory: a row
+ * that seemed not to apply because memory ran out would keep a 0 for its default. */
+static const char *chosen_word(const hone_row *row, const hone_config *c, char *storage)
+{
+    const void *field = (const char *)c + row->offset;
+    const char *choice[16];
+    if (row->type == HONE_TYPE_WORD) return *(char *const *)field;
+    int count = hone_choice_list(row->choices, storage, 256, choice), at = *(const int *)field;
+    return at >= 0 && at < count ? choice[at] : NULL;
+}
+
 bool hone_row_applies(const hone_row *row, const hone_config *c)
 {
     if (!row->only) return true;
@@ -312,9 +323,7 @@ bool hone_row_applies(const hone_row *row, const hone_config *c)
     char key[64];
     snprintf(key, sizeof key, "%.*s", (int)(equals - row->only), row->only);
     const hone_row *other = hone_schema_find(key);
-    hone_text value = {0};
-    hone_type_table[other->type].write(other, c, &value);
-    bool applies = value.data && hone_choice_index(equals + 1, value.data) >= 0;
-    hone_text_free(&value);
-    return applies;
+    char storage[256];
+    const char *word = chosen_word(other, c, storage);
+    return word && hone_choice_index(equals + 1, word) >= 0;
 }
