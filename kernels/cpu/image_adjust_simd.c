@@ -7,10 +7,11 @@
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
 
+/* What all threads read; each writes the pictures of its own samples. */
 typedef struct adjust_job {
-    const uint8_t *x;
-    const int32_t *sample;
-    const hone_step *step;
+    const uint8_t *x;      /* (N, H, W, C)             */
+    const int32_t *sample; /* (N): who it is           */
+    const hone_step *step; /* seed and epoch           */
     const hone_augment_attr *a;
     uint8_t *y, *scratch; /* (N, H, W, C) both */
     int32_t H, W, C;
@@ -43,7 +44,8 @@ static void make_table(hone_adjust_step step, const uint32_t histogram[256], int
     for (int32_t v = 0; v < 256; v++) table[v] = hone_adjust_byte(step, v, low, high);
 }
 
-/* `to` may be `from`. */
+/* A table a channel: bytes become others whatever stands around them, so `to` may be `from`. Only the steps that
+ * measure a picture count its bytes first. */
 static void by_table(const adjust_job *job, hone_adjust_step step, const uint8_t *from, uint8_t *to)
 {
     uint32_t histogram[3][256];
@@ -61,6 +63,7 @@ static void by_table(const adjust_job *job, hone_adjust_step step, const uint8_t
             for (int32_t c = 0; c < 3; c++) to[3 * i + c] = table[c][from[3 * i + c]];
 }
 
+/* A pixel moves away from its own grey, or towards it; in place is fine, as the grey is read first. */
 static void saturate(const adjust_job *job, hone_adjust_step step, const uint8_t *from, uint8_t *to)
 {
     int64_t pixels = (int64_t)job->H * job->W;
@@ -88,6 +91,8 @@ static void by_place(const adjust_job *job, hone_adjust_step step, const uint8_t
         }
 }
 
+/* A sample goes through all its steps before the next one begins: it stays in cache. `now` says where it stands, since
+ * nothing is copied between steps. */
 static void adjust_range(const void *arg, int64_t begin, int64_t end)
 {
     const adjust_job *job = arg;
@@ -99,6 +104,7 @@ static void adjust_range(const void *arg, int64_t begin, int64_t end)
         int count = hone_adjust_draw(job->a, job->step->seed, job->sample[n], job->step->epoch, job->H, job->W, step);
         for (int k = 0; k < count; k++) {
             bool moves = hone_adjust_moves(step[k].kind) || step[k].kind == HONE_ADJUST_SHARPNESS;
+            /* what looks around must not read what it has written; all else may as well write into y */
             uint8_t *to = moves && now == y ? scratch : y;
             if (step[k].kind == HONE_ADJUST_NONE) continue;
             if (moves) by_place(job, step[k], now, to);

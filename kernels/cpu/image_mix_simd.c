@@ -7,10 +7,11 @@
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
 
+/* Operands have other places in the two ops: these are looked up once. */
 typedef struct mix_job {
     const hone_launch *l;
-    const int32_t *sample;
-    const hone_step *step;
+    const int32_t *sample; /* (N): who it is */
+    const hone_step *step; /* seed and epoch */
 } mix_job;
 
 /* Rows of a box: floats of one row, and the first of them in picture n. */
@@ -24,6 +25,7 @@ static int64_t box_row(const hone_launch *l, hone_box box, int64_t n, int64_t h)
     return ((n * dim[1] + box.top + h) * dim[2] + box.left) * dim[3];
 }
 
+/* In place only the rectangle is touched; else the picture is copied first. Zero bytes are the float 0. */
 static void erase_range(const void *arg, int64_t begin, int64_t end)
 {
     const mix_job *job = arg;
@@ -41,6 +43,7 @@ static void erase_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* 1: a copy at the most. */
 void SIMD(cpu_image_erase)(hone_backend *b, const hone_launch *l)
 {
     mix_job job = {l, l->in[1], l->in[2]};
@@ -56,6 +59,7 @@ static void blend(const float *restrict own, const float *restrict next, double 
     for (int64_t i = 0; i < count; i++) y[i] = (float)((double)own[i] * part + (double)next[i] * rest);
 }
 
+/* Reads two pictures and writes a third: never in place, as row n is the next one of row n - 1. */
 static void mix_range(const void *arg, int64_t begin, int64_t end)
 {
     const mix_job *job = arg;
@@ -78,6 +82,7 @@ static void mix_range(const void *arg, int64_t begin, int64_t end)
     }
 }
 
+/* 2: two pictures are read for one that is written. */
 void SIMD(cpu_image_mix)(hone_backend *b, const hone_launch *l)
 {
     mix_job job = {l, l->in[2], l->in[4]};

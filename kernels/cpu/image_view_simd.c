@@ -8,10 +8,11 @@
 #include "cpu/pointwise.h"
 #include "cpu/simd.h"
 
+/* What all threads read; sizes of the pool's pictures (Hp, Wp) and of the views (H, W). */
 typedef struct view_job {
-    const uint8_t *pool;
-    const int32_t *row, *sample;
-    const hone_step *step;
+    const uint8_t *pool;         /* (P, Hp, Wp, C)                  */
+    const int32_t *row, *sample; /* (N): where it lies, who it is   */
+    const hone_step *step;       /* seed and epoch                  */
     const hone_augment_attr *a;
     uint8_t *y;
     int32_t Hp, Wp, H, W, C;
@@ -47,6 +48,7 @@ static inline void blend_row(const view_job *job, const hone_view *v, const uint
     int64_t x = v->x0 + v->xu * u + v->xv * t, p = v->y0 + v->yu * u + v->yv * t;
     int64_t right = ((int64_t)job->Wp << 24) - half, low = ((int64_t)job->Hp << 24) - half;
     for (int32_t w = 0; w < job->W; w++, x += 2 * v->xu, p += 2 * v->yu, y += C) {
+        /* hone_view_point's rule: black outside, the border's own pixel beside it */
         if (x < -half || x >= right || p < -half || p >= low) {
             for (int32_t c = 0; c < C; c++) y[c] = 0;
             continue;
@@ -65,6 +67,7 @@ static inline void blend_row(const view_job *job, const hone_view *v, const uint
     }
 }
 
+/* Maps are drawn once a sample; the loop over channels has a constant count for the two usual ones. */
 static void view_range(const void *arg, int64_t begin, int64_t end)
 {
     const view_job *job = arg;

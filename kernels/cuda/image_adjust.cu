@@ -7,10 +7,11 @@
 
 static const int ADJUST_THREADS = 256; /* one a byte of a table */
 
+/* Arguments of the kernel; buffers are (N, H, W, C). */
 struct adjust_args {
     const uint8_t *x;
-    const int32_t *sample;
-    const hone_step *step;
+    const int32_t *sample; /* (N) */
+    const hone_step *step; /* seed and epoch */
     hone_augment_attr a;
     uint8_t *y, *scratch;
     int64_t N;
@@ -90,6 +91,7 @@ __device__ static void one_step(const adjust_args &v, hone_adjust_step step, con
     __syncthreads(); /* the picture is whole: the next step may look anywhere, and use the tables again */
 }
 
+/* All threads of a block walk the same steps, so the barriers inside them are met by all. */
 HONE_KERNEL(ADJUST_THREADS) image_adjust_k(adjust_args v)
 {
     HONE_SHARED(adjust_shared, s, 1);
@@ -103,6 +105,7 @@ HONE_KERNEL(ADJUST_THREADS) image_adjust_k(adjust_args v)
         for (int k = 0; k < s->count; k++) {
             const hone_adjust_step step = s->step[k];
             const bool around = hone_adjust_moves(step.kind) || step.kind == HONE_ADJUST_SHARPNESS;
+            /* what looks around must not read what another thread has written */
             uint8_t *to = around && now == y ? scratch : y;
             if (step.kind == HONE_ADJUST_NONE) continue;
             one_step(v, step, now, to, s);
@@ -122,6 +125,7 @@ hone_status cuda_image_adjust_prepare(hone_backend *b, const hone_graph *g, hone
     return HONE_OK;
 }
 
+/* A block a sample: a batch has as many as a chip has multiprocessors, or more. */
 void cuda_image_adjust(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *y = l->out_desc[0];

@@ -6,9 +6,11 @@
 
 static const int MIX_THREADS = 256;
 
+/* Arguments of both kernels; those of mixing alone are null in erasing. */
 struct mix_args {
-    const int32_t *label, *sample, *table;
-    const hone_step *step;
+    const int32_t *label, *sample; /* (N) */
+    const int32_t *table;          /* (2, HONE_MIX_TABLE) */
+    const hone_step *step;         /* seed and epoch */
     hone_augment_attr a;
     int32_t *other;
     float *share;
@@ -37,6 +39,7 @@ template <typename T> HONE_KERNEL(MIX_THREADS) image_erase_k(mix_args v, const T
     }
 }
 
+/* The first thread draws, and writes what is one number a sample; y is never x, as row n is read for row n - 1 too. */
 template <typename T> HONE_KERNEL(MIX_THREADS) image_mix_k(mix_args v, const T *x, T *y)
 {
     HONE_SHARED(hone_mix, mix, 1);
@@ -77,6 +80,7 @@ static mix_args arguments(const hone_launch *l, int sample, int step)
     return v;
 }
 
+/* One a sample, as far as they fit; the kernels' loops take the rest. */
 static unsigned blocks_of(const mix_args &v) { return (unsigned)(v.N < MAP_BLOCKS_MOST ? v.N : MAP_BLOCKS_MOST); }
 
 extern "C" {

@@ -7,6 +7,7 @@
 
 static const int VIEW_THREADS = 256;
 
+/* Arguments of the kernel: pictures of the pool (Hp, Wp), views (H, W), channels. */
 struct view_args {
     const uint8_t *pool;
     const int32_t *row, *sample;
@@ -17,6 +18,7 @@ struct view_args {
     int Hp, Wp, H, W, C;
 };
 
+/* Neighbouring threads take neighbouring pixels, whose sources are neighbours as well. */
 HONE_KERNEL(VIEW_THREADS) image_view_k(view_args v)
 {
     HONE_SHARED(hone_view, map, 1);

@@ -81,6 +81,7 @@ template <typename T> __device__ static xent_target target_of(const xent<T> &a, 
 {
     xent_target y = {a.label[n], a.other ? a.other[n] : a.label[n], a.other ? a.share[n] : 1, 0, 0};
     y.first = y.share * (a.class_weight ? a.class_weight[y.t] : 1);
+    /* a share of 1 leaves nothing, not even a NaN of 0 * infinity */
     y.second = y.share == 1 ? 0 : (1 - y.share) * (a.class_weight ? a.class_weight[y.u] : 1);
     return y;
 }

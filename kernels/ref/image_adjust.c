@@ -66,6 +66,7 @@ static void by_place(const picture *p, hone_adjust_step step)
         }
 }
 
+/* Steps one by one, each through the scratch picture and back: slow, and easy to follow. */
 void REF(image_adjust)(hone_backend *b, const hone_launch *l)
 {
     (void)b;

@@ -29,6 +29,7 @@ static hone_status add_mixing(hone_graph *g, const hone_attrs *attr, const hone_
 {
     int64_t entries = 2 * HONE_MIX_TABLE;
     hone_tid out[HONE_MAX_OUT];
+    /* in this order, as torchvision's recipes: a pasted box may show an erased place of the other picture */
     if (attr->augment.erase > 0) {
         hone_tid erase[] = {io->image, io->sample, io->step};
         HONE_TRY(hone_graph_add1(g, HONE_OP_image_erase, erase, attr, &io->image));
@@ -53,6 +54,7 @@ static hone_attrs attributes(const hone_preprocess *pre, const hone_model_opts *
     memcpy(attr.image.mean, pre->mean, sizeof attr.image.mean);
     memcpy(attr.image.std, pre->std, sizeof attr.image.std);
     if (o->mode == HONE_MODE_EVAL) return attr;
+    /* made from the page, but for what only the model knows */
     attr.augment = o->augment;
     attr.augment.height = pre->height;
     attr.augment.width = pre->width;

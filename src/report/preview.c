@@ -8,6 +8,7 @@
 
 enum { PREVIEW_EDGE = 256 }; /* the browser shows 128 pixels; twice that on fine screens */
 
+/* What is seen, how to read it, and the settings that made it: a page that was saved must explain itself. */
 static void add_head(hone_text *t, const hone_preview *p)
 {
     hone_html_open(t, p->title);
@@ -25,6 +26,7 @@ static void add_head(hone_text *t, const hone_preview *p)
     hone_text_add(t, "</tr>\n");
 }
 
+/* A picture, its label below, and for the untouched one where it comes from. */
 static void add_cell(hone_text *t, const hone_preview *p, int row, int column)
 {
     size_t at = (size_t)row * (size_t)p->columns + (size_t)column;
@@ -43,6 +45,7 @@ static void add_cell(hone_text *t, const hone_preview *p, int row, int column)
     hone_text_add(t, "</td>");
 }
 
+/* Rows are samples, so that what happens to one of them is read from left to right. */
 hone_status hone_preview_html(const hone_preview *p, char **html)
 {
     hone_text t = {0};
@@ -58,6 +61,7 @@ hone_status hone_preview_html(const hone_preview *p, char **html)
     return *html ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the preview");
 }
 
+/* As report.html is written: another process sees the old page or the new one. */
 hone_status hone_preview_write(const hone_preview *p, const char *path)
 {
     char *html;

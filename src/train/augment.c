@@ -14,6 +14,7 @@ static hone_box_attr box_of(const double area[2], const double ratio[2])
                            {fixed(log2(ratio[0]), HONE_ONE_Q16), fixed(log2(ratio[1]), HONE_ONE_Q16)}};
 }
 
+/* Texts have none: their pages can't have the keys, and the fields hold no defaults. */
 hone_augment_attr hone_augment_of(const hone_config *c)
 {
     hone_augment_attr a = {.flip = (float)c->augment.flip, .crop_pad = c->augment.crop_pad};
@@ -44,7 +45,7 @@ static double beta_fraction(double a, double x)
     f = d;
     for (int m = 1; m <= 500; m++) {
         double change = 0;
-        for (int odd = 0; odd < 2; odd++) {
+        for (int odd = 0; odd < 2; odd++) { /* the two terms of a level have forms of their own */
             double even_term = m * (a - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
             double term = odd ? -(a + m) * (2 * a + m) * x / ((a + 2 * m) * (a + 2 * m + 1)) : even_term;
             d = 1 + term * d;
@@ -74,6 +75,7 @@ void hone_mix_table(double alpha, int32_t *table)
         double low = 0, high = 0.5, chance = 0.5 - k / 1024.0;
         table[k] = HONE_ONE_Q16;
         if (alpha <= 0) continue;
+        /* fifty halves: far below the 2^-16 that is kept */
         for (int i = 0; i < 50; i++) {
             double middle = (low + high) / 2;
             if (beta_below(alpha, middle) < chance) low = middle;

@@ -34,6 +34,7 @@ static hone_status open_pass(preview *p, hone_config *c, const hone_preview_opts
     HONE_TRY(hone_data_open(c, &spec, &p->t.data));
     HONE_TRY(hone_dataset_load(p->t.data->train, p->t.backend->threads > 0 ? p->t.backend->threads : 1, NULL));
     HONE_TRY(hone_setup_model(&p->t));
+    /* the model gives sizes, moments and class names; none of its layers is compiled */
     hone_pass_opts view = hone_setup_view_opts(&p->t);
     return hone_pass_open(&view, &p->pass);
 }
@@ -105,7 +106,7 @@ static void to_bytes(const preview *p, int row, int column)
 /* The batch as it would look if its epoch were `epoch`. */
 static hone_status add_epoch(preview *p, const hone_batch *b, hone_pass_program *w, int epoch)
 {
-    size_t batch = (size_t)w->batch;
+    size_t batch = (size_t)w->batch; /* reads are of whole tensors */
     bool mixed = w->io.other != HONE_NONE;
     hone_step step = {.seed = (uint64_t)p->t.config->train.seed, .epoch = epoch};
     HONE_TRY(hone_program_set_step(w->program, &step));
@@ -113,6 +114,7 @@ static hone_status add_epoch(preview *p, const hone_batch *b, hone_pass_program 
     HONE_TRY(hone_program_read(w->program, w->io.image, p->image, batch * p->bytes * sizeof *p->image));
     if (mixed) HONE_TRY(hone_program_read(w->program, w->io.other, p->other, batch * sizeof *p->other));
     if (mixed) HONE_TRY(hone_program_read(w->program, w->io.share, p->share, batch * sizeof *p->share));
+    /* the rest of the batch was computed for the mixing of the last row */
     for (int r = 0; r < p->page.rows; r++) {
         to_bytes(p, r, epoch + 1);
         HONE_TRY(set_label(p, b, r, epoch + 1, mixed));
@@ -136,6 +138,7 @@ static char *settings_of(const hone_config *c)
     return out;
 }
 
+/* The first batch of the first epoch, as training would feed it; its program may be the short one. */
 static hone_status make_page(preview *p, const hone_preview_opts *o)
 {
     hone_batch b;
@@ -172,6 +175,7 @@ static void close_preview(preview *p)
     hone_backend_close(p->t.backend);
 }
 
+/* A trainer that never trains: the pieces of its setup that pictures need. */
 hone_status hone_preview_make(hone_config *c, const hone_preview_opts *o, int *shown)
 {
     hone_train_opts opts = {.device = o->device, .threads = o->threads};
