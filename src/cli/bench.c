@@ -153,7 +153,6 @@ static hone_status measure(hone_trainer *t, double started, hone_bench_result *r
 {
     hone_memory planned, allocated;
     meter m = {0};
-    HONE_TRY(hone_setup_check(t->config));
     HONE_TRY(hone_setup_open(t));
     HONE_TRY(hone_setup_initial_weights(t));
     int64_t launched = t->backend->launched;

@@ -216,7 +216,6 @@ static hone_status layer_table(const hone_trainer *t, char **table)
 static hone_status make_plan(const hone_cli *cli, hone_trainer *t, hone_plan_result *r)
 {
     bool allocate = hone_cli_value(cli, "--allocate") != NULL, nodes = hone_cli_value(cli, "--nodes") != NULL;
-    HONE_TRY(hone_setup_check(t->config));
     hone_precision precision;
     HONE_TRY(hone_backend_open(cli->device, cli->threads, &t->backend));
     HONE_TRY(hone_precision_choose(t->backend, t->config->train.precision, &precision));

@@ -91,6 +91,7 @@ static void check_switches(const hone_config *c, hone_diag *d)
 {
     const double *area = c->augment.erase.area, *ratio = c->augment.erase.ratio;
     bool erases = c->augment.erase.probability > 0, rand = c->augment.randaugment.count > 0;
+    bool mixes = c->augment.mixup > 0 || c->augment.cutmix > 0;
     const struct {
         const char *key, *beside;
         bool idle;
@@ -98,12 +99,15 @@ static void check_switches(const hone_config *c, hone_diag *d)
         {"augment.erase.area", "augment.erase.probability", !erases && (area[0] != 0.02 || area[1] != 0.33)},
         {"augment.erase.ratio", "augment.erase.probability", !erases && (ratio[0] != 0.3 || ratio[1] != 3.3)},
         {"augment.randaugment.magnitude", "augment.randaugment.count", !rand && c->augment.randaugment.magnitude != 9},
-        {"augment.mix", "augment.mixup or augment.cutmix",
-         c->augment.mix != 1 && c->augment.mixup == 0 && c->augment.cutmix == 0},
+        {"augment.mix", "augment.mixup or augment.cutmix", c->augment.mix != 1 && !mixes},
     };
     for (size_t k = 0; c->task == HONE_TASK_IMAGE && k < sizeof rule / sizeof *rule; k++)
         if (rule[k].idle)
             hone_diag_add(d, place(c, rule[k].key, "augment"), rule[k].key, "counts only beside %s", rule[k].beside);
+    const char *mixing = c->augment.mixup > 0 ? "augment.mixup" : "augment.cutmix";
+    if (mixes && c->train.batch == 1)
+        hone_diag_add(d, place(c, mixing, "augment"), mixing,
+                      "mixes pictures of one batch: train.batch must be above 1");
 }
 
 /* PyTorch refuses Nesterov without momentum too. */

@@ -9,13 +9,6 @@
 #include "train/augment.h"
 #include "train/text.h"
 
-/* What this build can't do is refused before any data are read: minutes later it would be an annoyance. */
-hone_status hone_setup_check(const hone_config *c)
-{
-    (void)c; /* at present it can do all that a page may say */
-    return HONE_OK;
-}
-
 /* --- data and model ------------------------------------------------------------------------------------------- */
 
 /* The compute threads where the page says nothing. */

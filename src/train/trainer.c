@@ -208,7 +208,6 @@ hone_status hone_train(const hone_config *c, const hone_train_opts *o, hone_eval
     if (!out)
         return hone_fail(HONE_ERR_USAGE, "give --out DIR, or `out:` in the config",
                          "there is no run directory to write to");
-    HONE_TRY(hone_setup_check(c));
     HONE_TRY(hone_run_dir_open(out, &t.run));
     t.started_text = hone_strdup(hone_time_text(now));
     hone_status status = train_in(&t, into);
