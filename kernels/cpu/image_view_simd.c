@@ -53,8 +53,10 @@ static inline void blend_row(const view_job *job, const hone_view *v, const uint
             for (int32_t c = 0; c < C; c++) y[c] = 0;
             continue;
         }
-        int32_t fx = (int32_t)(x >> 16 & 255), fy = (int32_t)(p >> 16 & 255);
-        int64_t w0 = x >> 24, h0 = p >> 24, w1 = w0 + 1 < job->Wp ? w0 + 1 : job->Wp - 1;
+        /* half a pixel before the first one is still inside: one pixel is added so that no shift sees a minus */
+        int64_t xp = x + HONE_ONE_Q24, pp = p + HONE_ONE_Q24;
+        int32_t fx = (int32_t)(xp >> 16 & 255), fy = (int32_t)(pp >> 16 & 255);
+        int64_t w0 = (xp >> 24) - 1, h0 = (pp >> 24) - 1, w1 = w0 + 1 < job->Wp ? w0 + 1 : job->Wp - 1;
         int64_t h1 = h0 + 1 < job->Hp ? h0 + 1 : job->Hp - 1;
         const uint8_t *top = source + (h0 < 0 ? 0 : h0) * job->Wp * C, *bottom = source + h1 * job->Wp * C;
         w0 = (w0 < 0 ? 0 : w0) * C;

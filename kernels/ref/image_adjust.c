@@ -37,8 +37,8 @@ static void by_table(const picture *p, hone_adjust_step step)
         int32_t low = 255, high = 0;
         for (int64_t i = 0; i < pixels; i++) histogram[p->from[i * p->C + c]]++;
         for (int32_t v = 0; v < 256; v++) {
-            if (histogram[v] && v < low) low = v;
-            if (histogram[v] && v > high) high = v;
+            if (v < low && histogram[v]) low = v;
+            if (v > high && histogram[v]) high = v;
         }
         if (step.kind == HONE_ADJUST_CONTRAST) low = mean;
         for (int32_t v = 0; v < 256; v++) table[v] = hone_adjust_byte(step, v, low, high);

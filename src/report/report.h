@@ -41,12 +41,12 @@ hone_status hone_report_html(const hone_report_input *in, char **html) HONE_MUST
 
 /* --- preview.c: pictures of training, side by side --- */
 typedef struct hone_preview {
-    const char *title, *settings;    /* of the page; `augment:` of the config, resolved          */
-    int rows, columns;               /* a row a sample; column 0 is the sample as it is           */
-    int height, width, channels;     /* of all pictures                                           */
-    const uint8_t *pixels;           /* (rows, columns, height, width, channels)                  */
-    const char *const *source;       /* (rows) where a sample comes from                          */
-    const char *const *label;        /* (rows, columns): its label, or labels and their shares    */
+    const char *title, *settings; /* of the page; `augment:` of the config, resolved          */
+    int rows, columns;            /* a row a sample; column 0 is the sample as it is           */
+    int height, width, channels;  /* of all pictures                                           */
+    const uint8_t *pixels;        /* (rows, columns, height, width, channels)                  */
+    const char *const *source;    /* (rows) where a sample comes from                          */
+    const char *const *label;     /* (rows, columns): its label, or labels and their shares    */
 } hone_preview;
 /* Writes the page to `path`, atomically. Errors: RUNTIME (disk), MEMORY. */
 hone_status hone_preview_write(const hone_preview *p, const char *path) HONE_MUST_USE;
