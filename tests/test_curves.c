@@ -145,6 +145,21 @@ static void test_follow_pytorch(void **state)
     assert_int_equal(left, 0);
 }
 
+/* mixup and cutmix, whose draws make_mix_curve.py makes again; other mixtures must be seen. */
+static void test_mixing_follows_pytorch(void **state)
+{
+    (void)state;
+    json_error_t e;
+    json_t *c = json_load_file(HONE_TESTS_DIR "/golden/mix_curve.json", 0, &e);
+    if (!c) fail_msg("tests/golden/mix_curve.json: %s", e.text);
+    double worst = run_case("lenet-mix", c, "augment={mixup: 1, cutmix: 1}");
+    print_message("%-26s worst relative difference %.1e\n", "lenet-mix", worst);
+    assert_true(worst <= TOLERANCE);
+    assert_true(run_case("lenet-mix", c, "augment={mixup: 1}") > TOLERANCE);
+    assert_true(run_case("lenet-mix", c, "augment={mixup: 1, cutmix: 1, mix: 0.9}") > TOLERANCE);
+    json_decref(c);
+}
+
 /* Planted fault: half a percent more weight decay and a slightly other rate must be seen by the comparison. */
 static void test_another_setting_is_noticed(void **state)
 {
@@ -165,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_follow_pytorch),
         cmocka_unit_test(test_another_setting_is_noticed),
+        cmocka_unit_test(test_mixing_follows_pytorch),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     json_decref(golden);
