@@ -299,6 +299,9 @@ static void test_finished_and_refused(void **state)
         {"data.synthetic.samples=71", "data"},
         {"data.synthetic.classes=5", "class"},
         {"augment.flip=0", "augment.flip"},
+        {"augment.rotate=5", "augment.rotate"},
+        {"augment.mixup=0.2", "augment.mixup"},
+        {"augment.erase.probability=0.2", "augment.erase"},
         {"train.optimizer={name: adamw, lr: 0.05}", "train.optimizer"},
     };
     static const char *const may[] = {"train.epochs=5", "log.every=2", "checkpoint.keep=3"};

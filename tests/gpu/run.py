@@ -22,7 +22,8 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SANITIZED_OPS = ("relu", "linear", "conv", "maxpool", "batchnorm", "layernorm", "softmax_xent", "attention", "sgd", "image_batch")
+SANITIZED_OPS = ("relu", "linear", "conv", "maxpool", "batchnorm", "layernorm", "softmax_xent", "attention", "sgd", "image_batch",
+                 "image_view", "image_adjust", "image_mix")
 ACCURACY = 0.93  # of configs/fashion-cnn.yaml on the test split
 
 
