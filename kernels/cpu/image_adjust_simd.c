@@ -36,6 +36,7 @@ static void make_table(hone_adjust_step step, const uint32_t histogram[256], int
         hone_equalize_table(histogram, table);
         return;
     }
+    /* the first and the last byte that the channel has */
     if (step.kind == HONE_ADJUST_AUTOCONTRAST) {
         while (low < 255 && histogram[low] == 0) low++;
         while (high > low && histogram[high] == 0) high--;
@@ -86,6 +87,7 @@ static void by_place(const adjust_job *job, hone_adjust_step step, const uint8_t
                     to[c] = hone_blend(hone_smooth(from, h, w, H, W, C, c), pixel[c], step.value);
                 continue;
             }
+            /* a rotation or shear: a bilinear look-up, as image_view makes it */
             hone_point p = hone_view_point(&v, h, w, H, W, H, W);
             for (int32_t c = 0; c < C; c++) to[c] = hone_view_pixel(&p, from, W, C, c);
         }

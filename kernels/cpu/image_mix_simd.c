@@ -73,6 +73,7 @@ static void mix_range(const void *arg, int64_t begin, int64_t end)
         int64_t next = (n + 1) % dim[0];
         hone_mix m = hone_mix_draw(&l->node->attr.augment, l->in[3], job->step->seed, job->sample[n], job->step->epoch,
                                    (int32_t)dim[1], (int32_t)dim[2]);
+        /* taken over as it is, then the box on top; or blended */
         if (m.box.found || m.own == HONE_ONE_Q16) memcpy(y + n * count, x + n * count, (size_t)count * sizeof *y);
         else blend(x + n * count, x + next * count, (double)m.own / HONE_ONE_Q16, count, y + n * count);
         for (int64_t h = 0; m.box.found && h < m.box.height; h++)

@@ -31,6 +31,7 @@ static void copy_row(const view_job *job, const hone_view *v, const uint8_t *sou
     int64_t from_h = (v->y0 + v->yv * (2 * (int64_t)h + 1 - job->H)) >> 24;
     int64_t from_w = (v->x0 + v->xu * (1 - (int64_t)W)) >> 24;
     bool inside = from_h >= 0 && from_h < job->Hp;
+    /* the usual row: whole, and in order */
     if (inside && step == 1 && from_w >= 0 && from_w + W <= Wp) {
         memcpy(y, source + (from_h * Wp + from_w) * C, (size_t)W * (size_t)C);
         return;

@@ -73,6 +73,7 @@ __device__ static void one_step(const adjust_args &v, hone_adjust_step step, con
     const bool grey = step.kind == HONE_ADJUST_CONTRAST;
     if (grey || step.kind == HONE_ADJUST_EQUALIZE || step.kind == HONE_ADJUST_AUTOCONTRAST) survey(v, from, grey, s);
     if (table) make_tables(v, step, s);
+    /* every thread makes the map for itself: some products, cheaper than a barrier */
     const hone_view map = hone_adjust_view(step, v.H, v.W);
     for (int i = (int)threadIdx.x; i < v.H * v.W; i += (int)blockDim.x) {
         const int h = i / v.W, w = i % v.W;
@@ -80,6 +81,7 @@ __device__ static void one_step(const adjust_args &v, hone_adjust_step step, con
         uint8_t *out = to + (int64_t)i * v.C;
         const int base = table ? 0 : hone_grey(pixel, v.C); /* before a channel of it is overwritten */
         const hone_point p = hone_view_point(&map, h, w, v.H, v.W, v.H, v.W);
+        /* the kind is the same for the whole block, so these branches part no warp */
         for (int c = 0; c < v.C; c++) {
             if (table) out[c] = s->table[c][pixel[c]];
             else if (step.kind == HONE_ADJUST_SATURATION) out[c] = hone_blend(base, pixel[c], step.value);

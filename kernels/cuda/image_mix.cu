@@ -53,6 +53,7 @@ template <typename T> HONE_KERNEL(MIX_THREADS) image_mix_k(mix_args v, const T *
         }
         __syncthreads(); /* the mixture is there */
         const double part = (double)mix->own / HONE_ONE_Q16;
+        /* cutmix and pictures that are left alone: elements are taken over as they are, NaN payloads included */
         const bool whole = mix->box.found || mix->own == HONE_ONE_Q16;
         for (int i = (int)threadIdx.x; i < count; i += (int)blockDim.x) {
             const T own = x[n * count + i], far = x[next * count + i];

@@ -23,6 +23,7 @@ HONE_KERNEL(VIEW_THREADS) image_view_k(view_args v)
 {
     HONE_SHARED(hone_view, map, 1);
     for (int64_t n = blockIdx.x; n < v.N; n += gridDim.x) {
+        /* up to ten tries of a box: one thread's work, not 256 times the same */
         if (threadIdx.x == 0) *map = hone_view_draw(&v.a, v.step->seed, v.sample[n], v.step->epoch, v.Hp, v.Wp);
         __syncthreads(); /* the map is there */
         const uint8_t *source = v.pool + (int64_t)v.row[n] * v.Hp * v.Wp * v.C;

@@ -101,6 +101,7 @@ static void check_switches(const hone_config *c, hone_diag *d)
         {"augment.randaugment.magnitude", "augment.randaugment.count", !rand && c->augment.randaugment.magnitude != 9},
         {"augment.mix", "augment.mixup or augment.cutmix", c->augment.mix != 1 && !mixes},
     };
+    /* pages about texts have none of the keys, and their own message for one that is written */
     for (size_t k = 0; c->task == HONE_TASK_IMAGE && k < sizeof rule / sizeof *rule; k++)
         if (rule[k].idle)
             hone_diag_add(d, place(c, rule[k].key, "augment"), rule[k].key, "counts only beside %s", rule[k].beside);

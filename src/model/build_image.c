@@ -37,6 +37,7 @@ static hone_status add_mixing(hone_graph *g, const hone_attrs *attr, const hone_
     if (!attr->augment.mixup && !attr->augment.cutmix) return HONE_OK;
     HONE_TRY(hone_graph_tensor(g, "label", HONE_I32, HONE_ROLE_INPUT, 1, &o->batch, &io->label));
     HONE_TRY(hone_graph_tensor(g, "mix_table", HONE_I32, HONE_ROLE_CONST, 1, &entries, &io->mix_table));
+    /* its second output is a label like the data's: the loss takes both (softmax_xent) */
     hone_tid mix[] = {io->image, io->label, io->sample, io->mix_table, io->step};
     HONE_TRY(hone_graph_add(g, HONE_OP_image_mix, mix, attr, ~0u, out));
     io->image = out[0];

@@ -34,6 +34,7 @@ static void add_cell(hone_text *t, const hone_preview *p, int row, int column)
     hone_report_sample s = {
         .pixels = p->pixels + at * bytes, .height = p->height, .width = p->width, .channels = p->channels};
     hone_text_add(t, "<td>");
+    /* sizes were checked when the data were opened, so a picture that can't be made means that memory ran out */
     if (!hone_picture(t, &s, PREVIEW_EDGE)) t->failed = true;
     hone_text_add(t, "<br>");
     hone_html(t, p->label[at]);

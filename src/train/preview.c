@@ -65,6 +65,7 @@ static hone_status set_label(preview *p, const hone_batch *b, int row, int colum
 {
     char text[512];
     const char *own = hone_model_class_name(p->t.model, b->label[row]);
+    /* a picture that was not mixed has a share of 1 in the kernel's answer as well */
     double share = mixed ? (double)p->share[row] : 1;
     if (share == 1) snprintf(text, sizeof text, "%s", own);
     else
@@ -80,6 +81,7 @@ static hone_status add_samples(preview *p, const hone_batch *b)
 {
     const uint8_t *pool = b->pixels ? b->pixels : hone_dataset_pixels(p->t.data->train);
     char text[512];
+    /* rows of the pool are sample ids, or places in the batch where it is streamed: `row` says either */
     for (int r = 0; r < p->page.rows; r++) {
         memcpy(p->pixels + (size_t)r * (size_t)p->page.columns * p->bytes, pool + (size_t)b->row[r] * p->bytes,
                p->bytes);
@@ -98,6 +100,7 @@ static void to_bytes(const preview *p, int row, int column)
     uint8_t *y = p->pixels + ((size_t)row * (size_t)p->page.columns + (size_t)column) * p->bytes;
     for (size_t k = 0; k < p->bytes; k++) {
         int c = (int)(k % (size_t)pre->channels);
+        /* a std of 0 was made 1 when the model was set up */
         double v = (double)x[k] * (double)pre->std[c] + (double)pre->mean[c];
         y[k] = (uint8_t)(v <= 0 ? 0 : v >= 1 ? 255 : lrint(v * 255));
     }
@@ -127,6 +130,7 @@ static char *settings_of(const hone_config *c)
 {
     char *page = hone_config_resolved(c), *out = NULL;
     char *begin = page ? strstr(page, "\naugment:") : NULL;
+    /* keys below it are indented; the next one that is not ends it */
     if (begin) {
         char *end = begin + 1;
         do end = strchr(end, '\n');
@@ -146,6 +150,7 @@ static hone_status make_page(preview *p, const hone_preview_opts *o)
     HONE_TRY(make_room(p, o));
     HONE_TRY(hone_pass_feed(&p->pass, &b, &w));
     HONE_TRY(add_samples(p, &b));
+    /* the inputs stay where they are: only the step block changes from one epoch to the next */
     for (int e = 0; e < o->epochs; e++) HONE_TRY(add_epoch(p, &b, w, e));
     char *settings = settings_of(p->t.config);
     p->page.title = "hone data preview";
@@ -169,6 +174,7 @@ static void close_preview(preview *p)
     free(p->share);
     free(p->other);
     free(p->pixels);
+    /* programs hold pointers into the data and the model: they go first */
     hone_pass_close(&p->pass);
     hone_model_free(p->t.model);
     hone_data_free(p->t.data);

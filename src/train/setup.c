@@ -194,7 +194,7 @@ hone_pass_opts hone_setup_view_opts(const hone_trainer *t)
     hone_pass_opts o = hone_setup_train_opts(t);
     o.mode = HONE_MODE_VIEW;
     o.compile = (hone_compile_opts){.loss = HONE_NONE, .precision = HONE_PRECISION_FP32};
-    o.class_weight = NULL;
+    o.class_weight = NULL; /* of the loss, which is not built */
     return o;
 }
 
