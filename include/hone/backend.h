@@ -24,6 +24,15 @@ typedef struct hone_launch {
     void              *work;          /* node->work_bytes, 64-byte aligned                        */
 } hone_launch;
 
+/* Of programs whose parameters stay as they are: what kernels make of these is made once and kept, for all programs that
+ * share them. Both may be called from any thread. */
+typedef struct hone_frozen {
+    /* For prepare: room of `bytes` (64-byte aligned) for the parameter `name`; NULL: memory is exhausted. */
+    void       *(*room)(struct hone_frozen *k, const char *name, size_t bytes);
+    /* For launch: what is in the room. The first who asks has it made by make(arg, data). */
+    const void *(*fill)(struct hone_frozen *k, void *room, void (*make)(const void *arg, void *data), const void *arg);
+} hone_frozen;
+
 typedef struct hone_kernel {
     /* Slow, once, may fail; may set node->work_bytes, node->state, node->choice. NULL: nothing to do. */
     hone_status (*prepare)(hone_backend *b, const hone_graph *g, hone_node *n);

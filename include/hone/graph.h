@@ -103,6 +103,7 @@ typedef struct hone_graph {
     int32_t      layer;   /* stamped on nodes as they are added                                   */
     hone_precision precision; /* set by compile before prepare. TF32: library products of F32 tensors may use it;
                                  16-bit storage shows in the tensors' dtypes. AUTO (0) counts as FP32   */
+    struct hone_frozen *frozen; /* set by compile before prepare (backend.h); NULL: parameters may change   */
 } hone_graph;
 
 /* The step block: the only tensor of role SCALAR. Everything that changes from step to step and

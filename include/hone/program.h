@@ -33,6 +33,8 @@ typedef struct hone_compile_opts {
     hone_program       *share;       /* NULL: own everything                                       */
     bool                apart;       /* with share, loss NONE, fp32 in host memory: steps may overlap with the owner's;
                                         the backend may be another one of the same name (threads of its own)     */
+    bool                frozen;      /* loss NONE, and so all who share: parameters change only by hone_program_write (while
+                                        no step runs); weights are then packed once. Same bits, more memory     */
     hone_precision      precision;   /* AUTO (0): as `share`, else the backend's best; what it lacks is refused */
     float               loss_scale;  /* fp16: the first one; 0 = HONE_LOSS_SCALE_INIT               */
 } hone_compile_opts;

@@ -92,6 +92,23 @@ static void pack_group(const hone_cpu_product *p, int64_t k0, int64_t k, int64_t
     else g->pack(0, panels, n, k, p->b + k0 * p->n + j, p->n, own);
 }
 
+int64_t hone_cpu_product_packed_floats(const hone_cpu_product *p)
+{
+    return panel_count(p->gemm, p->n) * p->gemm->cols * p->k;
+}
+
+/* Where the panels of columns from j on lie, in the block [k0, k0 + k): whole panels, as pack_group makes them. */
+static int64_t packed_at(const hone_cpu_product *p, int64_t k0, int64_t k, int64_t j)
+{
+    return panel_count(p->gemm, p->n) * p->gemm->cols * k0 + j * k;
+}
+
+void hone_cpu_product_pack(const hone_cpu_product *p, float *packed)
+{
+    for (int64_t k0 = 0; k0 < p->k; k0 += K_BLOCK)
+        pack_group(p, k0, min64(p->k - k0, K_BLOCK), 0, p->n, packed + packed_at(p, k0, 0, 0));
+}
+
 /* Rows [i, i + m) of c, columns [j, j + n) by the packed block [k0, k0 + k) */
 static void multiply(const hone_cpu_product *p, int64_t k0, int64_t k, int64_t i, int64_t m, int64_t j, int64_t n,
                      const float *own)
@@ -118,8 +135,9 @@ void hone_cpu_product_block(const hone_cpu_product *p, int64_t i, int64_t i_end,
         if (step < p->gemm->rows) step = p->gemm->rows;
         for (int64_t q = j; q < j_end; q += group) {
             int64_t n = min64(group, j_end - q);
-            pack_group(p, k0, k, q, n, own);
-            for (int64_t r = i; r < i_end; r += step) multiply(p, k0, k, r, min64(step, i_end - r), q, n, own);
+            const float *panels = p->packed ? p->packed + packed_at(p, k0, k, q) : own;
+            if (!p->packed) pack_group(p, k0, k, q, n, own);
+            for (int64_t r = i; r < i_end; r += step) multiply(p, k0, k, r, min64(step, i_end - r), q, n, panels);
         }
     }
 }

@@ -89,7 +89,8 @@ typedef struct hone_cpu_product {
     bool may_halve;    /* seven products of halves instead of eight (gemm_halves.c), where that is quicker */
     float *column_sum; /* (m) sums of a turned a over k, added or written as c is; NULL: not wanted */
     hone_cpu_epilogue epilogue;
-    float *work; /* hone_cpu_product_bytes */
+    float *work;         /* hone_cpu_product_bytes */
+    const float *packed; /* all of b by hone_cpu_product_pack; NULL: each part packs what it needs */
     /* from here on set by hone_cpu_product_plan: a grid of parts over the rows and panels of c or of its halves */
     int parts, row_parts, column_parts;
     bool halved;
@@ -102,6 +103,9 @@ typedef struct hone_cpu_product {
 void hone_cpu_product_plan(hone_cpu_product *p, int parts);
 /* Work memory of a planned product */
 size_t hone_cpu_product_bytes(const hone_cpu_product *p);
+/* All of b in panels, block of k by block of k: floats of it, and the work of a part done once for all runs. */
+int64_t hone_cpu_product_packed_floats(const hone_cpu_product *p);
+void hone_cpu_product_pack(const hone_cpu_product *p, float *packed);
 /* Runs a planned product. */
 void hone_cpu_product_run(const hone_backend *b, hone_cpu_product *p);
 

@@ -7,6 +7,8 @@
 #include "cpu/gemm.h"
 #include "cpu/dense.h"
 
+enum { KEPT_ROWS = 256 }; /* beyond, packing is a fortieth of the product, and a second copy of w is not worth it */
+
 /* (rows, columns) of a tensor with all leading axes folded */
 static int64_t width(const hone_tensor *t) { return t->dim[t->rank - 1]; }
 /* all axes but the last, folded */
@@ -43,17 +45,36 @@ static hone_cpu_product product_of(const hone_node *n, const hone_tensor *first,
 }
 
 /* The planned product, without its pointers, is what a launch starts from. */
+typedef struct linear {
+    hone_cpu_product product;
+    hone_frozen *kept; /* NULL: w is packed by each launch */
+    void *room;
+} linear;
+
+/* For few rows packing w costs as much as the product itself: where w stays as it is, it is packed once. */
+static hone_status keep_weight(const hone_graph *g, const hone_node *n, linear *l)
+{
+    const hone_tensor *w = &g->tensor[n->in[1]];
+    if (!g->frozen || !l->product.b_turned || l->product.m > KEPT_ROWS || w->role != HONE_ROLE_PARAM) return HONE_OK;
+    size_t bytes = (size_t)hone_cpu_product_packed_floats(&l->product) * sizeof(float);
+    l->room = g->frozen->room(g->frozen, w->name, bytes);
+    if (!l->room) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory to pack it (%zu bytes)", w->name, bytes);
+    l->kept = g->frozen;
+    return HONE_OK;
+}
+
 hone_status hone_cpu_linear_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
-    hone_cpu_product *p = calloc(1, sizeof *p);
-    if (!p) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for the plan of a node", hone_op_name(n->op));
+    linear *l = calloc(1, sizeof *l);
+    if (!l) return hone_fail(HONE_ERR_MEMORY, NULL, "%s: no memory for the plan of a node", hone_op_name(n->op));
+    hone_cpu_product *p = &l->product;
+    n->state = l;
     *p = product_of(n, &g->tensor[n->in[0]], &g->tensor[n->in[1]]);
     p->may_halve = p->may_halve || trains(g);
     hone_cpu_product_plan(p, hone_cpu_parts(b, 2.0 * (double)p->m * (double)p->n * (double)p->k));
     n->work_bytes = hone_cpu_product_bytes(p);
     n->choice = p->halved ? "strassen" : "gemm";
-    n->state = p;
-    return HONE_OK;
+    return keep_weight(g, n, l);
 }
 
 void hone_cpu_linear_release(hone_backend *b, hone_node *n)
@@ -63,15 +84,19 @@ void hone_cpu_linear_release(hone_backend *b, hone_node *n)
     n->state = NULL;
 }
 
+static void pack(const void *product, void *panels) { hone_cpu_product_pack(product, panels); }
+
 /* y (M, O) = act(x (M, I) w^T + b) */
 void hone_cpu_linear(hone_backend *b, const hone_launch *l)
 {
     bool act = l->node->op == HONE_OP_linear_act;
-    hone_cpu_product p = *(const hone_cpu_product *)l->node->state;
+    const linear *s = l->node->state;
+    hone_cpu_product p = s->product;
     p.a = l->in[0];  /* x (M, I) */
     p.b = l->in[1];  /* w (O, I) */
     p.c = l->out[0]; /* y (M, O) */
     p.work = l->work;
+    if (s->kept) p.packed = s->kept->fill(s->kept, s->room, pack, &p);
     p.epilogue = (hone_cpu_epilogue){
         .bias = l->in[2], .act = act ? l->node->attr.act : HONE_ACT_NONE, .slope = l->node->attr.leaky.slope};
     hone_cpu_product_run(b, &p);
@@ -81,7 +106,7 @@ void hone_cpu_linear(hone_backend *b, const hone_launch *l)
 void hone_cpu_linear_dx(hone_backend *b, const hone_launch *l)
 {
     bool act = l->node->op == HONE_OP_linear_dx_act;
-    hone_cpu_product p = *(const hone_cpu_product *)l->node->state;
+    hone_cpu_product p = ((const linear *)l->node->state)->product;
     p.a = l->in[0];  /* dy (M, O) */
     p.b = l->in[1];  /* w (O, I)  */
     p.c = l->out[0]; /* dx (M, I) */
@@ -95,7 +120,7 @@ void hone_cpu_linear_dx(hone_backend *b, const hone_launch *l)
 /* dw (O, I) = dy^T x and db (O) = column sums of dy */
 void hone_cpu_linear_dw(hone_backend *b, const hone_launch *l)
 {
-    hone_cpu_product p = *(const hone_cpu_product *)l->node->state;
+    hone_cpu_product p = ((const linear *)l->node->state)->product;
     p.a = l->in[1];  /* dy (M, O) */
     p.b = l->in[0];  /* x (M, I)  */
     p.c = l->out[0]; /* dw (O, I) */

@@ -75,6 +75,7 @@ static hone_status run_passes(hone_program *p, const hone_graph *g)
     HONE_TRY(hone_pass_update(p));
     HONE_TRY(hone_pass_fuse(p));
     HONE_TRY(hone_pass_precision(p));
+    HONE_TRY(hone_pass_frozen(p));
     HONE_TRY(hone_pass_prepare(p));
     return hone_pass_plan(p);
 }
@@ -108,6 +109,7 @@ void hone_program_free(hone_program *p)
     if (!p) return;
     hone_record_free(p);
     hone_prepare_release(p);
+    hone_frozen_free(p->rooms);
     hone_bind_free(p);
     hone_graph_free(p->graph);
     free(p);

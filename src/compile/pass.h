@@ -40,13 +40,17 @@ typedef struct hone_sparse {
 enum { HONE_SEGMENTS_MAX = 256 }; /* runs of equal decay and rate: two a block of the net and layer-wise rates */
 
 /* What a compiled graph owns. Passes fill it in their order; a step only reads it. */
+/* frozen.c: what kernels keep of an owner's parameters. */
+typedef struct hone_frozen_rooms hone_frozen_rooms;
+
 struct hone_program {
     hone_graph *graph;
     hone_backend *backend;
     hone_compile_opts opts;
-    hone_program *owner; /* whose arenas are shared, NULL: none; never a sharer itself  */
-    bool check;          /* HONE_CHECK=1: sync after each node, check guards            */
-    int32_t prepared;    /* nodes whose prepare was called; these are released          */
+    hone_program *owner;      /* whose arenas are shared, NULL: none; never a sharer itself  */
+    bool check;               /* HONE_CHECK=1: sync after each node, check guards            */
+    int32_t prepared;         /* nodes whose prepare was called; these are released          */
+    hone_frozen_rooms *rooms; /* of a frozen owner                                           */
 
     /* update.c: the flat layout, in elements of PARAM's dtype */
     int64_t flat_count;  /* K: trainable part of PARAM, padding included                */
@@ -87,6 +91,7 @@ hone_status hone_pass_backward(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_update(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_fuse(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_precision(hone_program *p) HONE_MUST_USE;
+hone_status hone_pass_frozen(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_prepare(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_plan(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_bind(hone_program *p) HONE_MUST_USE;
@@ -128,5 +133,9 @@ static inline int64_t hone_align_up(int64_t n)
 {
     return (n + HONE_ALIGN_BYTES - 1) / HONE_ALIGN_BYTES * HONE_ALIGN_BYTES;
 }
+
+/* Parameters were written: what is kept of them is made anew. NULL is fine for both. */
+void hone_frozen_empty(hone_frozen_rooms *k);
+void hone_frozen_free(hone_frozen_rooms *k);
 
 #endif

@@ -55,6 +55,7 @@ void hone_shadow_note(hone_program *p, bool parameters)
 {
     hone_program *o = family(p);
     if (parameters) o->shadow_stale = true;
+    if (parameters) hone_frozen_empty(o->rooms);
     o->average_stale = true;
 }
 

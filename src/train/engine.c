@@ -53,6 +53,7 @@ static hone_status compile_for(hone_engine *e, int batch, hone_program **program
     hone_compile_opts compile = {.loss = HONE_NONE,
                                  .share = e->first ? e->first->many : e->many,
                                  .apart = e->first != NULL,
+                                 .frozen = true,
                                  .precision = hone_saved_precision(e->saved, e->backend)};
     hone_graph *g = NULL;
     HONE_TRY(hone_model_build(e->saved->model, &o, &g, io));

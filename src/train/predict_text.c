@@ -67,6 +67,7 @@ static hone_status compile_for(hone_text_predictor *t, int batch, int64_t room, 
     hone_compile_opts compile = {.loss = HONE_NONE,
                                  .share = t->owner,
                                  .apart = t->first != NULL,
+                                 .frozen = true,
                                  .precision = hone_saved_precision(t->saved, t->backend)};
     hone_graph *g = NULL;
     *out = (sized){.batch = batch, .room = room};
