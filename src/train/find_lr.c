@@ -82,7 +82,6 @@ void hone_lr_sweep_judge(hone_lr_sweep *s)
 static hone_status sweep(hone_trainer *t, const hone_lr_opts *o, hone_lr_sweep *out)
 {
     double mean = 0, least = INFINITY, loss;
-    HONE_TRY(hone_setup_check(t->config));
     HONE_TRY(hone_setup_open(t));
     HONE_TRY(hone_setup_initial_weights(t));
     for (int k = 0; k < o->steps && !out->diverged; k++) {
