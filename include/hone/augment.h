@@ -154,8 +154,8 @@ HONE_HOST_DEVICE static inline hone_view hone_view_of(hone_box box, int32_t H, i
     hone_view v;
     int64_t s = 0, c = HONE_ONE_Q30, across = ((int64_t)box.width << 23) / W, down = ((int64_t)box.height << 23) / H;
     if (degrees) hone_sincos_q30(degrees, &s, &c);
-    v.x0 = (int64_t)(2 * box.left + box.width - 1) << 23;
-    v.y0 = (int64_t)(2 * box.top + box.height - 1) << 23;
+    v.x0 = (int64_t)(2 * box.left + box.width - 1) * (HONE_ONE_Q24 / 2);
+    v.y0 = (int64_t)(2 * box.top + box.height - 1) * (HONE_ONE_Q24 / 2);
     v.xu = hone_mul_q30(across, mirror ? -c : c);
     v.xv = hone_mul_q30(across, -s);
     v.yu = hone_mul_q30(down, mirror ? -s : s);
@@ -290,10 +290,10 @@ HONE_HOST_DEVICE static inline hone_view hone_adjust_view(hone_adjust_step step,
 {
     hone_box box = {0, 0, H, W, 1};
     hone_view v = hone_view_of(box, H, W, step.kind == HONE_ADJUST_ROTATE ? step.value : 0, 0);
-    if (step.kind == HONE_ADJUST_SHEAR_X) v.xv = (int64_t)step.value << 7; /* half a pixel a unit: Q16 to Q24, halved */
-    if (step.kind == HONE_ADJUST_SHEAR_Y) v.yu = (int64_t)step.value << 7;
-    if (step.kind == HONE_ADJUST_SHIFT_X) v.x0 -= (int64_t)step.value << 24;
-    if (step.kind == HONE_ADJUST_SHIFT_Y) v.y0 -= (int64_t)step.value << 24;
+    if (step.kind == HONE_ADJUST_SHEAR_X) v.xv = (int64_t)step.value * 128; /* half a pixel a unit: Q16 to Q24, halved */
+    if (step.kind == HONE_ADJUST_SHEAR_Y) v.yu = (int64_t)step.value * 128;
+    if (step.kind == HONE_ADJUST_SHIFT_X) v.x0 -= (int64_t)step.value * HONE_ONE_Q24;
+    if (step.kind == HONE_ADJUST_SHIFT_Y) v.y0 -= (int64_t)step.value * HONE_ONE_Q24;
     return v;
 }
 
