@@ -80,7 +80,7 @@ static hone_tid embedding(follow *w, const char *name, hone_tid ids, int64_t *ro
     const hone_node *n = w->right && w->at < w->g->node_count ? &w->g->node[w->at++] : NULL;
     if (!n || n->op != HONE_OP_embedding || n->in[1] != ids || !is_param(w, n->in[0], name, "weight", rows))
         w->right = false;
-    return w->right ? n->out[0] : HONE_NONE;
+    return n && w->right ? n->out[0] : HONE_NONE;
 }
 
 /* x W^T + b, both of them there; *rows: outputs. */
@@ -89,7 +89,7 @@ static hone_tid product(follow *w, const char *name, hone_tid x, int64_t *rows)
     const hone_node *n = next(w, HONE_OP_linear, x);
     if (n && !(is_param(w, n->in[1], name, "weight", rows) && is_param(w, n->in[2], name, "bias", NULL)))
         w->right = false;
-    return w->right ? n->out[0] : HONE_NONE;
+    return n && w->right ? n->out[0] : HONE_NONE;
 }
 
 /* All norms have one epsilon: transformers' nets have one key for it. */
@@ -111,7 +111,7 @@ static hone_tid sum(follow *w, hone_tid a, hone_tid b)
     if (n && n->op == HONE_OP_add && n->in[0] == b && n->in[1] == a) return w->at++, n->out[0];
     n = next(w, HONE_OP_add, a);
     if (n && n->in[1] != b) w->right = false;
-    return w->right ? n->out[0] : HONE_NONE;
+    return n && w->right ? n->out[0] : HONE_NONE;
 }
 
 /* One operand, an activation. */
@@ -125,7 +125,7 @@ static hone_tid joined(follow *w, hone_tid a, hone_tid b)
 {
     const hone_node *n = next(w, HONE_OP_concat, a);
     if (n && n->in[1] != b) w->right = false;
-    return w->right ? n->out[0] : HONE_NONE;
+    return n && w->right ? n->out[0] : HONE_NONE;
 }
 
 /* --- the parts of the net ---------------------------------------------------------------------------------------- */
