@@ -331,9 +331,9 @@ static bool fill_rows(const scene *s, int k, double *v, int64_t n)
     const hone_node *node = &s->g->node[s->forward];
     bool update = s->row->op == HONE_OP_sgd_rows || s->row->op == HONE_OP_adamw_rows;
     bool norm = s->row->op == HONE_OP_rows_norm;
-    int64_t T = hone_tensor_count(&s->g->tensor[node->in[norm ? 0 : 1]]),
-            count = norm ? s->g->tensor[node->in[0]].dim[0] : T;
-    if (!update && !norm) return false;
+    if (!update && !norm) return false; /* others may lack input 1 */
+    int64_t T = hone_tensor_count(&s->g->tensor[node->in[norm ? 0 : 1]]);
+    int64_t count = norm ? s->g->tensor[node->in[0]].dim[0] : T;
     count -= count / 4;
     if (n == 1 && k == (norm ? 1 : 3)) v[0] = (double)count;
     else if (update && k == 1)
