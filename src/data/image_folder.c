@@ -49,7 +49,8 @@ static hone_status find_split(const char *root, hone_split split, const char **n
     *name = NULL;
     for (int k = 0; k < 3 && split_folder[split][k]; k++) {
         char *path = hone_path_join(root, split_folder[split][k]);
-        bool there = path && hone_path_look(path, NULL) == HONE_PATH_FOLDER && holds_folders(path);
+        if (!path) return hone_no_memory("a path", 0);
+        bool there = hone_path_look(path, NULL) == HONE_PATH_FOLDER && holds_folders(path);
         free(path);
         if (there && *name)
             return hone_fail(HONE_ERR_DATA, "remove one, or name the one you mean with data.val",
@@ -187,6 +188,7 @@ hone_status hone_folder_open(const char *path, hone_split split, bool whole, int
     bool has_splits = !whole && hone_folder_is_split(path);
     if (hone_memory_failed()) return HONE_ERR_MEMORY;
     if (has_splits) HONE_TRY(find_split(path, split, &sub));
+    if (hone_memory_failed()) return HONE_ERR_MEMORY; /* a look within found no folder for want of memory */
     if (has_splits ? !sub : !whole && split != HONE_SPLIT_TRAIN) return HONE_OK;
     if (sub) snprintf(prefix, sizeof prefix, "%s/", sub);
     scan *s = calloc(1, sizeof *s);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "hone/io.h"
 #include "io/json.h"
 #include "model/json_yaml.h"
@@ -24,12 +25,40 @@ enum { FILE_MAX_BYTES = 64 << 20, IMAGE_MAX = 1 << 14, CLASSES_MAX = 1 << 20, PO
 
 /* --- writing ----------------------------------------------------------------------------------------------- */
 
+/* Both take `value`. NULL, and what there was is freed, where memory failed: a list that is one short must not be saved.
+ * jansson passes NULL through, so that a failure shows at the end. */
+static json_t *added(json_t *list, json_t *value)
+{
+    if (json_array_append_new(list, value) == 0) return list;
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *with(json_t *map, const char *key, json_t *value)
+{
+    if (json_object_set_new(map, key, value) == 0) return map;
+    json_decref(map);
+    return NULL;
+}
+
 /* float -> double -> text with 17 digits -> the same float. */
 static json_t *floats(const float *x, int count)
 {
     json_t *list = json_array();
-    for (int k = 0; k < count; k++) json_array_append_new(list, json_real((double)x[k]));
+    for (int k = 0; k < count; k++) list = added(list, json_real((double)x[k]));
     return list;
+}
+
+/* jansson says NULL to what is not UTF-8 as to a lack of memory: asked before. */
+static bool is_utf8(const char *text)
+{
+    size_t n = strlen(text);
+    for (size_t k = 0; k < n;) {
+        int step = hone_text_utf8_length((const unsigned char *)text + k, n - k);
+        if (step == 0) return false;
+        k += (size_t)step;
+    }
+    return true;
 }
 
 /* Part of the model: a picture that is prepared differently is another input. */
@@ -50,8 +79,8 @@ static json_t *parameters_json(const hone_model *m)
     for (int k = 0; k < m->params.count; k++) {
         const hone_param *p = &m->params.item[k];
         json_t *shape = json_array();
-        for (int d = 0; d < p->rank; d++) json_array_append_new(shape, json_integer((json_int_t)p->dim[d]));
-        json_object_set_new(map, p->name, shape);
+        for (int d = 0; d < p->rank; d++) shape = added(shape, json_integer((json_int_t)p->dim[d]));
+        map = with(map, p->name, shape);
     }
     return map;
 }
@@ -59,12 +88,12 @@ static json_t *parameters_json(const hone_model *m)
 /* `path` is for messages. */
 hone_status hone_model_json(const hone_model *m, const char *path, char **out)
 {
+    for (int k = 0; k < m->classes; k++)
+        if (!is_utf8(m->class_name[k]))
+            return hone_fail(HONE_ERR_DATA, "rename the class: names must be UTF-8", "%s: a class name is not UTF-8",
+                             path);
     json_t *names = json_array();
-    for (int k = 0; k < m->classes; k++) json_array_append_new(names, json_string(m->class_name[k]));
-    if (names && (int)json_array_size(names) != m->classes) { /* jansson takes UTF-8 only */
-        json_decref(names);
-        return hone_fail(HONE_ERR_DATA, "rename the class: names must be UTF-8", "%s: a class name is not UTF-8", path);
-    }
+    for (int k = 0; k < m->classes; k++) names = added(names, json_string(m->class_name[k]));
     json_t *root =
         json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "format", "hone-model", "version", 1, "task",
                   m->pre.vocab > 0 ? "text" : "image", "classes", names, "preprocess", preprocess_json(&m->pre),

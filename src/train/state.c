@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "core/thread.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -117,18 +118,26 @@ static bool field_from_json(const struct field *f, const json_t *v, hone_run_sta
     return text && end != text && *end == '\0';
 }
 
+/* `o`'s text with the identity as its last member: as text, since parsing it only to print it again would give memory
+ * one more chance to run out in a library. NULL: it did. */
+static char *with_identity(const json_t *o, const char *identity_json)
+{
+    hone_text t = {0};
+    char *fields_text = json_dumps(o, JSON_INDENT(1));
+    size_t n = fields_text ? strlen(fields_text) : 0;
+    if (n > 2) hone_text_add(&t, "%.*s,\n \"identity\": %s\n}", (int)(n - 2), fields_text, identity_json);
+    free(fields_text);
+    return n > 2 ? hone_text_take(&t) : NULL;
+}
+
 /* Indented: a state is read by people when something went wrong. */
 char *hone_run_state_json(const hone_run_state *s, const char *identity_json)
 {
-    json_t *o = json_object(), *identity = json_loads(identity_json, 0, NULL);
-    char *text = NULL;
-    if (o && identity) {
-        json_object_set_new(o, "version", json_integer(STATE_VERSION));
-        for (int k = 0; k < FIELD_COUNT; k++) json_object_set_new(o, fields[k].name, field_to_json(&fields[k], s));
-        json_object_set(o, "identity", identity);
-        text = json_dumps(o, JSON_INDENT(1));
-    }
-    json_decref(identity);
+    json_t *o = json_object();
+    bool all = json_object_set_new(o, "version", json_integer(STATE_VERSION)) == 0;
+    for (int k = 0; k < FIELD_COUNT; k++)
+        all = json_object_set_new(o, fields[k].name, field_to_json(&fields[k], s)) == 0 && all;
+    char *text = all ? with_identity(o, identity_json) : NULL;
     json_decref(o);
     return text;
 }
