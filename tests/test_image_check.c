@@ -18,6 +18,7 @@
 #include "core/text.h"
 #include "data/check.h"
 #include "data/image_twins.h"
+#include "support/command.h"
 #include "support/data_checks.h"
 
 enum { H = 48, W = 64 };
@@ -358,27 +359,6 @@ static void test_near(void **state)
 }
 
 /* --- the command ------------------------------------------------------------------------------------------ */
-static char output[1 << 16];
-
-static int run(const char *root, const char *args)
-{
-    char line[4096];
-    snprintf(line, sizeof line, "cd '%s' && '%s' %s", root, HONE_BINARY, args);
-    FILE *p = popen(line, "r");
-    assert_non_null(p);
-    size_t n = fread(output, 1, sizeof output - 1, p);
-    output[n] = '\0';
-    int status = pclose(p);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void runs(const char *root, const char *args, int code, const char *says)
-{
-    int got = run(root, args);
-    if (got != code || !strstr(output, says))
-        fail_msg("hone %s: wanted %d and \"%s\", got %d and \"%s\"", args, code, says, got, output);
-}
-
 static void test_commands(void **state)
 {
     const char *root = *state;

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <sys/wait.h>
 
+#include "support/command.h"
 #include "support/data_checks.h"
 
 static uint32_t roll(uint32_t *x)
@@ -55,27 +56,6 @@ static void write_shapes(const char *root, int n)
             snprintf(name, sizeof name, "shapes/%s/%s/%d.png", i < n ? "train" : "test", class[k], i);
             draw(root, name, k, (uint32_t)(i * 3 + k), 24, 24);
         }
-}
-
-static char output[1 << 16];
-
-static int run(const char *root, const char *args)
-{
-    char line[4096];
-    snprintf(line, sizeof line, "cd '%s' && '%s' %s", root, HONE_BINARY, args);
-    FILE *p = popen(line, "r");
-    assert_non_null(p);
-    size_t n = fread(output, 1, sizeof output - 1, p);
-    output[n] = '\0';
-    int status = pclose(p);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void runs(const char *root, const char *args, int code, const char *says)
-{
-    int got = run(root, args);
-    if (got != code || !strstr(output, says))
-        fail_msg("hone %s: wanted %d and \"%s\", got %d and \"%s\"", args, code, says, got, output);
 }
 
 static void says(const char *text)

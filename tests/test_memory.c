@@ -93,13 +93,13 @@ static void fail_each(const char *root, const char *line, bool fresh)
     assert_true(good.calls > 50); /* the module is in */
     for (long k = 1; k <= good.calls; k += k < LEAST ? stride : good.calls / 40 + 1) {
         if (fresh) scratch_remove(scratch_path(root, "run"));
+        if (fresh) unlink(scratch_path(root, "x.pack"));
         outcome o = run(root, line, k);
         bool said = strstr(o.err, "memory") || o.code == 0;
         if (o.code != 4 && o.code != 0 && !(o.code == 1 && said))
             fail_msg("hone %s: allocation %ld failed: exit code %d: %s", line, k, o.code, o.err);
         if (o.code == 4 && !said) fail_msg("hone %s: allocation %ld: no word of memory: %s", line, k, o.err);
-        /* what libc keeps for itself where it goes on without: the text of strerror, a buffer of stdio */
-        if (o.live > good.live + (o.code == 0 ? 2 : 0))
+        if (o.live > good.live)
             fail_msg("hone %s: allocation %ld failed: %ld blocks left, %ld after a good run", line, k, o.live,
                      good.live);
         memory += o.code == 4;
@@ -153,22 +153,29 @@ static void write_pictures(const char *root)
     free(b.data);
 }
 
+/* One thread opens the splits, too: of several, libc keeps the stacks of as many as ran at once. */
 static void data_check(void **state)
 {
     write_pictures(*state);
-    fail_each(*state, "data check set --threads 1", false);
+    fail_each(*state, "data check set --threads 1 data.decode_threads=1", false);
+}
+
+static void data_pack(void **state)
+{
+    write_pictures(*state);
+    fail_each(*state, "data pack set -o x.pack --threads 1 data.decode_threads=1 image.size=8", true);
 }
 
 static void data_shards(void **state)
 {
     write_pictures(*state);
-    fail_each(*state, "data check set.tar --threads 1", false);
+    fail_each(*state, "data check set.tar --threads 1 data.decode_threads=1", false);
 }
 
 static void init(void **state)
 {
     write_pictures(*state);
-    fail_each(*state, "init set --threads 1", false);
+    fail_each(*state, "init set --threads 1 data.decode_threads=1", false);
 }
 
 static void find_lr(void **state)
@@ -184,6 +191,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(train, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(predict, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(data_check, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(data_pack, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(data_shards, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(init, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(find_lr, make_folder, remove_folder),

@@ -14,6 +14,7 @@
 
 #include "data/pack.h"
 #include "data/pack_format.h"
+#include "support/command.h"
 #include "support/data_checks.h"
 
 static void write_set(const char *root)
@@ -124,25 +125,32 @@ static void test_streams(void **state)
     hone_data_free(d);
 }
 
-/* Every cut is refused, and so is every changed byte but those that nothing reads. */
-static void test_damaged(void **state)
+/* Bytes of a pack of six pictures of 4 x 4, labels b a b a b a. */
+static size_t small_pack(const char *root, uint8_t *file, size_t room)
 {
     char name[64];
     for (int i = 0; i < 6; i++) {
         snprintf(name, sizeof name, "s/%s/%d.png", i % 2 ? "a" : "b", i);
-        scratch_png(*state, name, i, 4, 4, 1);
+        scratch_png(root, name, i, 4, 4, 1);
     }
-    hone_config c = data_config(scratch_path(*state, "s"));
+    hone_config c = data_config(scratch_path(root, "s"));
     c.data.val_fraction = 0;
     hone_data *d = opened(&c);
-    pack(d, scratch_path(*state, "x.pack"), HONE_RESIZE_STRETCH, 1);
+    pack(d, scratch_path(root, "x.pack"), HONE_RESIZE_STRETCH, 1);
     hone_data_free(d);
-    FILE *f = fopen(scratch_path(*state, "x.pack"), "rb");
+    FILE *f = fopen(scratch_path(root, "x.pack"), "rb");
     assert_non_null(f);
-    static uint8_t file[1 << 16];
-    size_t n = fread(file, 1, sizeof file, f);
+    size_t n = fread(file, 1, room, f);
     fclose(f);
-    assert_true(n > 4 * HONE_PACK_PAGE && n < sizeof file);
+    assert_true(n > 4 * HONE_PACK_PAGE && n < room);
+    return n;
+}
+
+/* Every cut is refused, and so is every changed byte but those that nothing reads. */
+static void test_damaged(void **state)
+{
+    static uint8_t file[1 << 16];
+    size_t n = small_pack(*state, file, sizeof file);
     const char *path = scratch_path(*state, "y.pack");
     int refused_bytes = 0;
     hone_pack_tail tail;
@@ -202,20 +210,7 @@ static void lies(const char *root, const uint8_t *file, size_t n, const char *fr
 static void test_hostile(void **state)
 {
     static uint8_t file[1 << 16];
-    char name[64];
-    for (int i = 0; i < 6; i++) {
-        snprintf(name, sizeof name, "s/%s/%d.png", i % 2 ? "a" : "b", i);
-        scratch_png(*state, name, i, 4, 4, 1);
-    }
-    hone_config c = data_config(scratch_path(*state, "s"));
-    c.data.val_fraction = 0;
-    hone_data *d = opened(&c);
-    pack(d, scratch_path(*state, "x.pack"), HONE_RESIZE_STRETCH, 1);
-    hone_data_free(d);
-    FILE *f = fopen(scratch_path(*state, "x.pack"), "rb");
-    assert_non_null(f);
-    size_t n = fread(file, 1, sizeof file, f);
-    fclose(f);
+    size_t n = small_pack(*state, file, sizeof file);
     static const struct {
         const char *from, *to, *says;
     } lie[] = {
@@ -242,21 +237,6 @@ static void test_hostile(void **state)
     for (size_t k = 0; k < sizeof lie / sizeof *lie; k++) lies(*state, file, n, lie[k].from, lie[k].to, lie[k].says);
 }
 
-static char output[1 << 14];
-
-static void runs(const char *root, const char *args, int code, const char *says)
-{
-    char line[4096];
-    snprintf(line, sizeof line, "cd '%s' && '%s' %s 2>&1", root, HONE_BINARY, args);
-    FILE *p = popen(line, "r");
-    assert_non_null(p);
-    size_t n = fread(output, 1, sizeof output - 1, p);
-    output[n] = '\0';
-    int status = pclose(p), got = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    if (got != code || !strstr(output, says))
-        fail_msg("hone %s: wanted %d and \"%s\", got %d and \"%s\"", args, code, says, got, output);
-}
-
 /* Trained from the pack, the weights are those of the folder, to the byte. */
 static void test_command(void **state)
 {
@@ -266,24 +246,24 @@ static void test_command(void **state)
         root, "page.yaml",
         "task: image\nout: a\ndata: {path: set}\nimage: {size: 8, channels: 3, resize: shorter}\naugment: {flip: 0.5}\n"
         "model: {layers: [conv: {out: 4}, relu, flatten, linear: classes]}\ntrain: {epochs: 2, batch: 8}\n");
-    runs(root, "data pack page.yaml -o set.pack", 0, "set.pack: 40 train, 0 val, 20 test of 8 x 8, 3 channels");
-    runs(root, "data pack page.yaml -o set.pack", 2, "File exists");
-    runs(root, "data pack set -o other.pack", 2, "image.size: not given");
-    runs(root, "data pack set", 2, "-o FILE: not given");
-    runs(root, "train page.yaml --quiet", 0, "best weights");
-    runs(root, "train page.yaml --quiet data.path=set.pack --out b", 0, "best weights");
+    runs(root, "data pack page.yaml -o set.pack 2>&1", 0, "set.pack: 40 train, 0 val, 20 test of 8 x 8, 3 channels");
+    runs(root, "data pack page.yaml -o set.pack 2>&1", 2, "File exists");
+    runs(root, "data pack set -o other.pack 2>&1", 2, "image.size: not given");
+    runs(root, "data pack set 2>&1", 2, "-o FILE: not given");
+    runs(root, "train page.yaml --quiet 2>&1", 0, "best weights");
+    runs(root, "train page.yaml --quiet data.path=set.pack --out b 2>&1", 0, "best weights");
     char *compare = "cmp a/best.safetensors b/best.safetensors";
     char line[4200];
     snprintf(line, sizeof line, "cd '%s' && %s", root, compare);
     assert_int_equal(system(line), 0);
-    runs(root, "data check set.pack", 0, "pictures: 40 train, 0 val, 20 test; 2 classes");
-    runs(root, "init set.pack", 0, "resize: shorter");
-    runs(root, "train set.pack --quiet --out c train.epochs=1", 0, "best weights");
-    runs(root, "eval b set.pack --quiet", 0, "accuracy");
+    runs(root, "data check set.pack 2>&1", 0, "pictures: 40 train, 0 val, 20 test; 2 classes");
+    runs(root, "init set.pack 2>&1", 0, "resize: shorter");
+    runs(root, "train set.pack --quiet --out c train.epochs=1 2>&1", 0, "best weights");
+    runs(root, "eval b set.pack --quiet 2>&1", 0, "accuracy");
     scratch_text(root, "set/train/cat/broken.png", "no picture");
-    runs(root, "data pack page.yaml -o more.pack", 3, "broken.png");
+    runs(root, "data pack page.yaml -o more.pack 2>&1", 3, "broken.png");
     assert_int_equal(access(scratch_path(root, "more.pack"), F_OK), -1);
-    runs(root, "data pack page.yaml -o more.pack data.on_error=skip", 0, "1 broken, left out");
+    runs(root, "data pack page.yaml -o more.pack data.on_error=skip 2>&1", 0, "1 broken, left out");
 }
 
 int main(void)

@@ -16,6 +16,7 @@
 #include "core/text.h"
 #include "data/check.h"
 #include "data/twins.h"
+#include "support/command.h"
 #include "support/data_checks.h"
 
 /* `words` words of text number `id`: from 4,000 words, so two texts share next to nothing. */
@@ -224,28 +225,6 @@ static void test_near_against_all_pairs(void **state)
 }
 
 /* --- the command ------------------------------------------------------------------------------------------ */
-static char output[1 << 16];
-
-/* Runs `hone ARGS` in the folder; its stdout and stderr together, and its exit code. */
-static int run(const char *root, const char *args)
-{
-    char line[4096];
-    snprintf(line, sizeof line, "cd '%s' && '%s' %s 2>&1", root, HONE_BINARY, args);
-    FILE *p = popen(line, "r");
-    assert_non_null(p);
-    size_t n = fread(output, 1, sizeof output - 1, p);
-    output[n] = '\0';
-    int status = pclose(p);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void runs(const char *root, const char *args, int code, const char *says)
-{
-    int got = run(root, args);
-    if (got != code || !strstr(output, says))
-        fail_msg("hone %s: wanted %d and \"%s\", got %d and \"%s\"", args, code, says, got, output);
-}
-
 static void test_commands(void **state)
 {
     const char *root = *state;
@@ -255,26 +234,27 @@ static void test_commands(void **state)
     make_text(&test, 1, 21);
     hone_text_add(&test, "\n");
     save_set(root, &train, &test);
-    runs(root, "data check set", 0, "exact_duplicate_across: 1 row is the same as an earlier one of another split");
-    runs(root, "data stats set", 0, "rows: 400 train, 0 val, 101 test; 2 classes");
+    runs(root, "data check set 2>&1", 0,
+         "exact_duplicate_across: 1 row is the same as an earlier one of another split");
+    runs(root, "data stats set 2>&1", 0, "rows: 400 train, 0 val, 101 test; 2 classes");
     assert_null(strstr(output, "duplicate"));
-    runs(root, "data check set --json", 0, "");
+    runs(root, "data check set --json 2>&1", 0, "");
     json_t *j = json_loads(output, 0, NULL);
     assert_non_null(j);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "rows"), "test")), 101);
     assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(j, "findings"), 0), "kind")),
                         "exact_duplicate_across");
     json_decref(j);
-    runs(root, "data check nowhere", 3, "no such file or folder");
-    runs(root, "data stat set", 2, "did you mean stats?");
-    runs(root, "data check set data.colums.label=x", 2, "did you mean data.columns?");
-    runs(root, "data check set data.columns.label=kind", 3, "set/train.tsv:1: no column \"kind\"");
-    runs(root, "init set -o set.yaml", 0, "hone train set.yaml");
-    runs(root, "config show set.yaml", 0, "embedding_bag");
-    runs(root, "data check set.yaml", 0, "exact_duplicate_across");
-    runs(root, "init set -o set.yaml", 2, "set.yaml: File exists");
+    runs(root, "data check nowhere 2>&1", 3, "no such file or folder");
+    runs(root, "data stat set 2>&1", 2, "did you mean stats?");
+    runs(root, "data check set data.colums.label=x 2>&1", 2, "did you mean data.columns?");
+    runs(root, "data check set data.columns.label=kind 2>&1", 3, "set/train.tsv:1: no column \"kind\"");
+    runs(root, "init set -o set.yaml 2>&1", 0, "hone train set.yaml");
+    runs(root, "config show set.yaml 2>&1", 0, "embedding_bag");
+    runs(root, "data check set.yaml 2>&1", 0, "exact_duplicate_across");
+    runs(root, "init set -o set.yaml 2>&1", 2, "set.yaml: File exists");
     scratch_text(root, "other.csv", "kind,body\nh,x\ns,y\nh,z\n");
-    runs(root, "init other.csv data.columns.input=body data.columns.label=kind", 0,
+    runs(root, "init other.csv data.columns.input=body data.columns.label=kind 2>&1", 0,
          "columns: {input: \"body\", label: \"kind\"}");
 }
 

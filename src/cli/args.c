@@ -2,6 +2,7 @@
  *
  * `--flag=value` and `--flag value` are the same; `--` ends the flags; `-` is an argument. Nothing is
  * guessed: an unknown, repeated, empty or valueless flag is refused with the nearest known one. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -219,6 +220,34 @@ hone_status hone_cli_int(const hone_cli *cli, const char *flag, int64_t least, i
 {
     const char *value = hone_cli_value(cli, flag);
     return value ? hone_cli_parse_int(flag, value, least, most, out) : HONE_OK;
+}
+
+/* The page's own reader of numbers, so that 1e-3 means the same in both places: no hex, no "inf". */
+hone_status hone_cli_positive(const hone_cli *cli, const char *flag, double *out)
+{
+    const char *text = hone_cli_value(cli, flag);
+    if (!text) return HONE_OK;
+    hone_yaml n = {.kind = HONE_YAML_SCALAR, .text = (char *)(uintptr_t)text};
+    double v;
+    if (!hone_yaml_float(&n, &v) || !(v > 0))
+        return hone_fail(HONE_ERR_USAGE, NULL, "%s expects a number above 0, found '%s'", flag, text);
+    *out = v;
+    return HONE_OK;
+}
+
+/* "wx": looking first and opening then would leave a gap. */
+hone_status hone_cli_save_new(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "wx");
+    if (!f)
+        return hone_fail(errno == EEXIST ? HONE_ERR_USAGE : HONE_ERR_RUNTIME,
+                         errno == EEXIST ? "name another file with -o, or remove it" : "check the path", "%s: %s", path,
+                         strerror(errno));
+    size_t n = strlen(text);
+    bool ok = fprintf(f, n && text[n - 1] == '\n' ? "%s" : "%s\n", text) >= 0; /* whole lines, as editors want them */
+    /* a full disk may show only here */
+    ok = fclose(f) == 0 && ok;
+    return ok ? HONE_OK : hone_fail(HONE_ERR_RUNTIME, "is the disk full?", "%s: could not be written", path);
 }
 
 /* Arguments behind the config are overrides; a second path there is a mistake, not ignored. `text`: the

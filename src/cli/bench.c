@@ -19,18 +19,6 @@ enum { WARM_STEPS = 3, PROFILE_STEPS = 5 };
  * training never does. */
 enum { DEVICE_STEPS = 10 };
 
-/* hone_train opens a run directory; bench does not, so it closes what it opened itself. */
-static void close_trainer(hone_trainer *t)
-{
-    hone_pass_close(&t->val); /* sharers before the owner of the arenas */
-    hone_pass_close(&t->train);
-    hone_model_free(t->model);
-    hone_data_free(t->data);
-    hone_text_close(t->text);
-    hone_backend_close(t->backend);
-    free(t->class_weight);
-}
-
 /* What is measured besides the times. */
 typedef struct meter {
     hone_program *last; /* of the last batch: texts choose by their tokens */
@@ -209,7 +197,7 @@ static int bench_run(const hone_cli *cli)
     hone_bench_result r = {.config = c, .path = cli->arg[0], .steps = (int)steps};
     hone_status status = measure(&t, started, &r);
     if (status == HONE_OK) status = print_result(cli, &r);
-    close_trainer(&t);
+    hone_trainer_close(&t);
     hone_config_free(c);
     free(r.op);
     return status;

@@ -60,6 +60,11 @@ const char *hone_cli_value(const hone_cli *cli, const char *flag);
 /* The same as an integer; `*out` keeps its value when the flag is absent. USAGE out of [least, most]. */
 hone_status hone_cli_int(const hone_cli *cli, const char *flag, int64_t least, int64_t most,
                          int64_t *out) HONE_MUST_USE;
+/* The same as a finite number above 0. */
+hone_status hone_cli_positive(const hone_cli *cli, const char *flag, double *out) HONE_MUST_USE;
+
+/* Writes a file that must not be there yet: what somebody edited is never lost. USAGE where it is, RUNTIME. */
+hone_status hone_cli_save_new(const char *path, const char *text) HONE_MUST_USE;
 
 /* Reads the config `path` with arg[first..] as overrides (each must hold a '='), and --seed as train.seed. */
 hone_status hone_cli_config(const hone_cli *cli, const char *path, int first, hone_config **out) HONE_MUST_USE;

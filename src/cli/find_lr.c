@@ -1,7 +1,6 @@
 /* find_lr.c - see find_lr.h: flags, the table for people, JSON. What is swept and judged is train/find_lr.c's. */
 #include "cli/find_lr.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,20 +11,6 @@
 #include "train/find_lr.h"
 
 enum { TABLE_ROWS = 20, BAR = 40 };
-
-/* The same strict numbers as in a page: no hex, no "inf". */
-hone_status hone_cli_positive(const hone_cli *cli, const char *flag, double *out)
-{
-    const char *text = hone_cli_value(cli, flag);
-    if (!text) return HONE_OK;
-    /* the page's own reader of numbers, so that 1e-3 means the same in both places */
-    hone_yaml n = {.kind = HONE_YAML_SCALAR, .text = (char *)(uintptr_t)text};
-    double v;
-    if (!hone_yaml_float(&n, &v) || !(v > 0))
-        return hone_fail(HONE_ERR_USAGE, NULL, "%s expects a number above 0, found '%s'", flag, text);
-    *out = v;
-    return HONE_OK;
-}
 
 /* A flag that has no effect is a misunderstanding, and is told before anything is read. */
 hone_status hone_cli_find_lr_check(const hone_cli *cli)
@@ -56,23 +41,11 @@ static char *make_json(const hone_config *c, const hone_lr_sweep *s)
                   s->suggestion > 0 ? number(s->suggestion) : json_null(), "steepest",
                   s->suggestion > 0 ? number(s->steepest) : json_null(), "minimum",
                   s->suggestion > 0 ? number(s->minimum) : json_null(), "diverged", s->diverged, "points", points);
-    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    /* a point that memory failed is a hole in the curve */
+    bool whole = o && json_array_size(points) == (size_t)s->count;
+    char *text = whole ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(o);
     return text;
-}
-
-/* "wx": nothing is overwritten. */
-static hone_status save(const char *path, const char *json)
-{
-    /* exclusive: two sweeps at once can't write into each other */
-    FILE *f = fopen(path, "wx");
-    if (!f)
-        return hone_fail(errno == EEXIST ? HONE_ERR_USAGE : HONE_ERR_RUNTIME,
-                         errno == EEXIST ? "name another file, or remove it" : "check the path", "%s: %s", path,
-                         strerror(errno));
-    bool ok = fprintf(f, "%s\n", json) >= 0;
-    ok = fclose(f) == 0 && ok;
-    return ok ? HONE_OK : hone_fail(HONE_ERR_RUNTIME, "is the disk full?", "%s: could not be written", path);
 }
 
 /* About twenty points of the curve; bars from the least to the first smoothed loss, so that a dip is seen. */
@@ -139,7 +112,7 @@ hone_status hone_cli_find_lr(const hone_cli *cli, const hone_config *c)
     const char *file = hone_cli_value(cli, "-o");
     char *json = make_json(c, &s);
     if (!json) status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
-    if (status == HONE_OK && file) status = save(file, json);
+    if (status == HONE_OK && file) status = hone_cli_save_new(file, json);
     if (status == HONE_OK && cli->json) printf("%s\n", json);
     else if (status == HONE_OK) print_table(c, &s);
     free(json);

@@ -18,7 +18,5 @@
 hone_status hone_cli_find_lr(const hone_cli *cli, const hone_config *c) HONE_MUST_USE;
 /* USAGE where a flag of the sweep was given without --find-lr. */
 hone_status hone_cli_find_lr_check(const hone_cli *cli) HONE_MUST_USE;
-/* Flags of the command line that are not integers: a finite number above 0; *out keeps its value when it is absent. */
-hone_status hone_cli_positive(const hone_cli *cli, const char *flag, double *out) HONE_MUST_USE;
 
 #endif

@@ -4,7 +4,6 @@
  * valid by the table of keys. It never overwrites a file. */
 #include "cli/init.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,19 +61,6 @@ void hone_cli_init_out(const char *path, const char *model, hone_text *t)
     hone_text_add(t, "\n");
 }
 
-/* "wx": a page that somebody edited is never lost. */
-static hone_status save(const char *path, const char *page)
-{
-    FILE *f = fopen(path, "wx");
-    if (!f)
-        return hone_fail(errno == EEXIST ? HONE_ERR_USAGE : HONE_ERR_RUNTIME,
-                         errno == EEXIST ? "name another file with -o, or remove it" : "check the path", "%s: %s", path,
-                         strerror(errno));
-    bool ok = fputs(page, f) >= 0;
-    ok = fclose(f) == 0 && ok;
-    return ok ? HONE_OK : hone_fail(HONE_ERR_RUNTIME, "is the disk full?", "%s: could not be written", path);
-}
-
 /* Statistics are enough: copies and conflicts are for `hone data check`. */
 hone_status hone_cli_init_page(const hone_cli *cli, const char *path, int first, char **page)
 {
@@ -115,7 +101,7 @@ static int init_run(const hone_cli *cli)
         return hone_fail(HONE_ERR_USAGE, "name data: a folder, a file", "%s: a page already", cli->arg[0]);
     HONE_TRY(hone_cli_init_page(cli, cli->arg[0], 1, &page));
     hone_status s = HONE_OK;
-    if (out) s = save(out, page);
+    if (out) s = hone_cli_save_new(out, page);
     else fputs(page, stdout);
     free(page);
     if (s == HONE_OK && out && !cli->quiet) fprintf(stderr, "next: hone train %s\n", out);

@@ -39,7 +39,6 @@ static void choose_size(const hone_data_report *r, choice *c)
     int64_t h = r->height.p50, w = r->width.p50, longest = h > w ? h : w;
     c->same = r->height.min == r->height.max && r->width.min == r->width.max;
     /* few pictures of many pixels are learnt by heart; and the cost goes with the square */
-
     int64_t most = r->rows[0] < 2000 ? 64 : SIDE_MAX;
     if (c->packed) most = INT_MAX;
     if (c->same) {
@@ -76,7 +75,7 @@ static choice choose(const hone_data_report *r, const hone_source *s)
     /* the shorter side is used up first */
     int side = c.height < c.width ? c.height : c.width;
     c.stem = side > 64 ? 2 : 1; /* large pictures are halved at once: full resolution costs most and tells least */
-                                /* each halving doubles what a pixel of the end has seen */
+    /* each halving doubles what a pixel of the end has seen */
     for (side /= c.stem; side > SIDE_AT_END && c.downs < 4; side /= 2) c.downs++;
     /* models/cnn.yaml's, and one stage more on each side; two thirds for few pictures, in multiples of eight for the kernels */
     static const int width[] = {32, 48, 96, 128, 192};

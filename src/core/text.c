@@ -89,6 +89,13 @@ int hone_text_utf8_length(const unsigned char *s, size_t bytes)
     return code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000) ? 0 : n;
 }
 
+bool hone_text_is_utf8(const char *s)
+{
+    int n = 1;
+    while (*s && (n = hone_text_utf8_length((const unsigned char *)s, SIZE_MAX)) > 0) s += n;
+    return n > 0;
+}
+
 /* RFC 8259, section 7. File names and class names may be any bytes, so malformed ones become U+FFFD:
  * the output is valid JSON whatever the disk holds. */
 void hone_text_json(hone_text *t, const char *s)

@@ -25,6 +25,7 @@ void hone_text_free(hone_text *t);
 void hone_text_json(hone_text *t, const char *s);
 /* Length of the UTF-8 character at s (of at most `bytes`), 0 if it is malformed (overlong, surrogate, > U+10FFFF). */
 int hone_text_utf8_length(const unsigned char *s, size_t bytes);
+bool hone_text_is_utf8(const char *s); /* all of it */
 
 char *hone_strdup(const char *s); /* NULL in, NULL out */
 

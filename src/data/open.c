@@ -15,6 +15,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "config/resize.h"
 #include "core/text.h"
 #include "core/thread.h"
 #include "data/check.h"
@@ -300,12 +301,12 @@ static hone_status check_packed(const hone_source *s, const hone_image_spec *sha
     bool same = s->height == shape->height && s->width == shape->width && s->channels == shape->channels;
     char hint[160];
     snprintf(hint, sizeof hint, "image: {size: [%d, %d], channels: %d, resize: %s}, or pack the pictures anew",
-             s->height, s->width, s->channels, s->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch");
+             s->height, s->width, s->channels, hone_resize_name(s->resize));
     if (same && s->resize == shape->resize) return HONE_OK;
-    return hone_fail(
-        HONE_ERR_DATA, hint, "%s: holds pictures of %d x %d with %d channels, %s; wanted are %d x %d with %d, %s",
-        hone_shown(s->name), s->width, s->height, s->channels, s->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch",
-        shape->width, shape->height, shape->channels, shape->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch");
+    return hone_fail(HONE_ERR_DATA, hint,
+                     "%s: holds pictures of %d x %d with %d channels, %s; wanted are %d x %d with %d, %s",
+                     hone_shown(s->name), s->width, s->height, s->channels, hone_resize_name(s->resize), shape->width,
+                     shape->height, shape->channels, hone_resize_name(shape->resize));
 }
 
 /* All splits of an experiment come out in one shape and follow one rule for broken files. */

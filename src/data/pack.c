@@ -8,6 +8,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "config/resize.h"
+#include "core/text.h"
 #include "core/thread.h"
 #include "data/dataset.h"
 #include "data/pack_format.h"
@@ -18,6 +20,7 @@ typedef struct packing {
     const hone_pack_opts *o;
     hone_out out;
     json_t *splits;
+    bool incomplete; /* memory failed a member of the header */
     hone_pack_result *result;
 } packing;
 
@@ -38,6 +41,12 @@ static hone_status decode_one(void *arg, int64_t k)
     hone_status s = hone_dataset_decode(c->d, c->first + k, c->pixels + (size_t)k * hone_dataset_sample_bytes(c->d));
     c->good[k] = s == HONE_OK;
     return s == HONE_ERR_DATA && c->d->on_error == HONE_ON_ERROR_SKIP ? HONE_OK : s;
+}
+
+/* Takes `value`. A failure shows when the header is written: what it says of the file would not be all. */
+static void put_member(packing *p, json_t *where, const char *key, json_t *value)
+{
+    if (json_object_set_new(where, key, value) != 0) p->incomplete = true;
 }
 
 /* Zeros up to a multiple of a page, so that everything can be mapped where it lies. */
@@ -87,13 +96,13 @@ static hone_status write_columns(packing *p, const hone_dataset *d, const bool *
     char name[1024];
     HONE_TRY(align(&p->out));
     /* indexes into the one class list of the header, as val and test were mapped by name */
-    json_object_set_new(where, "labels", json_integer((json_int_t)p->out.bytes));
+    put_member(p, where, "labels", json_integer((json_int_t)p->out.bytes));
     for (int64_t i = 0; i < d->count; i++)
         if (good[i]) HONE_TRY(put(p, hash, &d->label[i], sizeof *d->label));
     HONE_TRY(align(&p->out));
     /* all 1 is the absence of the column */
     if (d->weight) {
-        json_object_set_new(where, "weights", json_integer((json_int_t)p->out.bytes));
+        put_member(p, where, "weights", json_integer((json_int_t)p->out.bytes));
         for (int64_t i = 0; i < d->count; i++)
             if (good[i]) HONE_TRY(put(p, hash, &d->weight[i], sizeof *d->weight));
         HONE_TRY(align(&p->out));
@@ -105,17 +114,17 @@ static hone_status write_columns(packing *p, const hone_dataset *d, const bool *
         hone_dataset_source(d, i, name, sizeof name);
         HONE_TRY(put(p, hash, name, strlen(name) + 1));
     }
-    json_object_set_new(where, "names", json_integer((json_int_t)begin));
-    json_object_set_new(where, "names_bytes", json_integer((json_int_t)(p->out.bytes - begin)));
+    put_member(p, where, "names", json_integer((json_int_t)begin));
+    put_member(p, where, "names_bytes", json_integer((json_int_t)(p->out.bytes - begin)));
     return align(&p->out);
 }
 
 /* The digest so far as 16 hex digits of a header's entry. */
-static void set_hash(json_t *where, const char *key, XXH3_state_t *hash)
+static void set_hash(packing *p, json_t *where, const char *key, XXH3_state_t *hash)
 {
     char text[24];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)XXH3_64bits_digest(hash));
-    json_object_set_new(where, key, json_string(text));
+    put_member(p, where, key, json_string(text));
     /* ready for the next group */
     XXH3_64bits_reset(hash);
 }
@@ -132,16 +141,16 @@ static hone_status write_split(packing *p, const hone_dataset *d, hone_split spl
     /* pixels first: their number is known only when they are decoded */
     if (s == HONE_OK) {
         XXH3_64bits_reset(hash);
-        json_object_set_new(where, "pixels", json_integer((json_int_t)p->out.bytes));
+        put_member(p, where, "pixels", json_integer((json_int_t)p->out.bytes));
         s = write_pixels(p, d, good, hash);
     }
     for (int64_t i = 0; s == HONE_OK && i < d->count; i++) count += good[i];
-    if (s == HONE_OK) set_hash(where, "pixels_xxh3", hash);
+    if (s == HONE_OK) set_hash(p, where, "pixels_xxh3", hash);
     if (s == HONE_OK) s = write_columns(p, d, good, hash, where);
     if (s == HONE_OK) {
-        set_hash(where, "columns_xxh3", hash);
-        json_object_set_new(where, "name", json_string(hone_split_name(split)));
-        json_object_set_new(where, "count", json_integer(count));
+        set_hash(p, where, "columns_xxh3", hash);
+        put_member(p, where, "name", json_string(hone_split_name(split)));
+        put_member(p, where, "count", json_integer(count));
         p->result->count[split] = count;
         if (json_array_append(p->splits, where) != 0) s = hone_no_memory("a pack", 0);
     }
@@ -157,15 +166,21 @@ static hone_status write_header(packing *p)
     const hone_data *d = p->d;
     /* JSON and not a struct: fields may be added, and the file can be looked into */
     json_t *classes = json_array();
-    for (int k = 0; k < d->classes; k++) json_array_append_new(classes, json_string(d->class_name[k]));
-    json_t *o =
-        json_pack("{s:i,s:i,s:i,s:i,s:s,s:o,s:O}", "version", HONE_PACK_VERSION, "height", d->height, "width", d->width,
-                  "channels", d->channels, "resize", p->o->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch",
-                  "classes", classes, "splits", p->splits);
-    /* a name that is not UTF-8 has not entered the list */
-    char *text = o && json_array_size(classes) == (size_t)d->classes ? json_dumps(o, JSON_COMPACT) : NULL;
+    bool whole = true;
+    for (int k = 0; k < d->classes; k++) {
+        if (!hone_text_is_utf8(d->class_name[k])) {
+            json_decref(classes);
+            return hone_fail(HONE_ERR_DATA, "rename it: class names must be UTF-8", "class %d: \"%s\" is not UTF-8", k,
+                             hone_shown(d->class_name[k]));
+        }
+        whole = json_array_append_new(classes, json_string(d->class_name[k])) == 0 && whole;
+    }
+    json_t *o = json_pack("{s:i,s:i,s:i,s:i,s:s,s:o,s:O}", "version", HONE_PACK_VERSION, "height", d->height, "width",
+                          d->width, "channels", d->channels, "resize", hone_resize_name(p->o->resize), "classes",
+                          classes, "splits", p->splits);
+    char *text = o && whole && !p->incomplete ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
-    if (!text) return hone_fail(HONE_ERR_DATA, "class names must be UTF-8", "the header of the pack could not be made");
+    if (!text) return hone_no_memory("the header of a pack", 0);
     hone_pack_tail tail = {.offset = p->out.bytes, .bytes = strlen(text), .hash = XXH3_64bits(text, strlen(text))};
     memcpy(tail.magic, HONE_PACK_MAGIC, sizeof tail.magic);
     hone_status s = hone_out_write(&p->out, text, strlen(text));

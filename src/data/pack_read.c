@@ -9,9 +9,11 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "config/resize.h"
 #include "core/text.h"
 #include "data/pack.h"
 #include "data/pack_format.h"
+#include "io/json.h"
 
 enum { HASH_BYTES_MAX = 256 << 20, HEADER_BYTES_MAX = 256 << 20 };
 
@@ -104,7 +106,7 @@ static hone_status read_header(reader *r)
     /* hashed before it is parsed, so that damage is called damage */
     const char *text = (const char *)r->map + tail.offset;
     if (XXH3_64bits(text, tail.bytes) != tail.hash) return broken(r, "its header was changed");
-    r->header = json_loadb(text, tail.bytes, JSON_REJECT_DUPLICATES, NULL);
+    HONE_TRY(hone_json_parse(text, tail.bytes, JSON_REJECT_DUPLICATES, &r->header, &(json_error_t){0}));
     return json_is_object(r->header) ? HONE_OK : broken(r, "its header is no JSON object");
 }
 
@@ -120,11 +122,9 @@ static hone_status read_common(reader *r)
     if (h < 1 || w < 1 || h > HONE_IMAGE_SIDE_MAX || w > HONE_IMAGE_SIDE_MAX || h * w > HONE_IMAGE_PIXELS_MAX ||
         (c != 1 && c != 3))
         return broken(r, "sizes out of range");
-    if (!resize || (strcmp(resize, "stretch") != 0 && strcmp(resize, "shorter") != 0))
-        return broken(r, "an unknown resize rule");
+    if (!hone_resize_of(resize, &s->resize)) return broken(r, "an unknown resize rule");
     /* open.c refuses a page that wants another size or rule */
     s->packed = true;
-    s->resize = strcmp(resize, "shorter") == 0 ? HONE_RESIZE_SHORTER : HONE_RESIZE_STRETCH;
     s->height = (int)h;
     s->width = (int)w;
     s->channels = (int)c;

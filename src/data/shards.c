@@ -18,6 +18,7 @@
 #include "data/shard_list.h"
 #include "data/source_hash.h"
 #include "data/tar.h"
+#include "io/json.h"
 
 /* In this order of preference. A label is small; a number of classes beyond this is no number of a class. */
 enum {
@@ -187,11 +188,7 @@ static hone_status take_name(sample *x, const char *name)
     if (n > NAME_BYTES_MAX || strchr(name, '\n'))
         return hone_fail(HONE_ERR_DATA, "a label is a class name: one short line", "the label is a text of %zu bytes",
                          n);
-    for (size_t k = 0; k < n;) {
-        int step = hone_text_utf8_length((const unsigned char *)name + k, n - k);
-        if (step == 0) return hone_fail(HONE_ERR_DATA, "save it as UTF-8", "the label is not UTF-8");
-        k += (size_t)step;
-    }
+    if (!hone_text_is_utf8(name)) return hone_fail(HONE_ERR_DATA, "save it as UTF-8", "the label is not UTF-8");
     x->name = hone_strdup(name);
     return x->name ? HONE_OK : hone_no_memory("a class name", n);
 }
@@ -216,7 +213,8 @@ static hone_status take_json(sample *x, const char *text, size_t bytes)
     static const char *const key[] = {"label", "cls", "class"};
     /* nothing else of the object is looked at: ids, captions and sizes are common */
     json_error_t e;
-    json_t *j = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &e), *v = NULL;
+    json_t *j, *v = NULL;
+    HONE_TRY(hone_json_parse(text, bytes, JSON_REJECT_DUPLICATES, &j, &e));
     /* the first spelling that is there decides */
     for (int k = 0; !v && k < 3; k++) v = json_object_get(j, key[k]);
     hone_status s;

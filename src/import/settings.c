@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/json.h"
 
 enum { CONFIG_LIMIT_BYTES = 64 << 20, SIDE_MAX = 4096 };
 
@@ -24,7 +25,8 @@ static hone_status read_config(const char *folder, json_t **root)
         size_t bytes;
         fclose(there);
         status = hone_file_read(path, CONFIG_LIMIT_BYTES, &text, &bytes);
-        if (status == HONE_OK && !(*root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error)))
+        if (status == HONE_OK) status = hone_json_parse(text, bytes, JSON_REJECT_DUPLICATES, root, &error);
+        if (status == HONE_OK && !*root)
             status = hone_fail(HONE_ERR_DATA, "mend it, or take it out of the folder", "%s:%d:%d: not JSON: %s", path,
                                error.line, error.column, error.text);
     }

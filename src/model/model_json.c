@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/resize.h"
 #include "core/text.h"
 #include "hone/io.h"
 #include "io/json.h"
@@ -49,18 +50,6 @@ static json_t *floats(const float *x, int count)
     return list;
 }
 
-/* jansson says NULL to what is not UTF-8 as to a lack of memory: asked before. */
-static bool is_utf8(const char *text)
-{
-    size_t n = strlen(text);
-    for (size_t k = 0; k < n;) {
-        int step = hone_text_utf8_length((const unsigned char *)text + k, n - k);
-        if (step == 0) return false;
-        k += (size_t)step;
-    }
-    return true;
-}
-
 /* Part of the model: a picture that is prepared differently is another input. */
 static json_t *preprocess_json(const hone_preprocess *p)
 {
@@ -68,8 +57,8 @@ static json_t *preprocess_json(const hone_preprocess *p)
         return json_pack("{s:I, s:i, s:b, s:s}", "vocab", (json_int_t)p->vocab, "max_length", p->max_length, "pairs",
                          p->pairs, "tokenizer", "tokenizer.json");
     return json_pack("{s:i, s:i, s:i, s:s, s:o, s:o}", "height", p->height, "width", p->width, "channels", p->channels,
-                     "resize", p->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch", "mean",
-                     floats(p->mean, p->channels), "std", floats(p->std, p->channels));
+                     "resize", hone_resize_name(p->resize), "mean", floats(p->mean, p->channels), "std",
+                     floats(p->std, p->channels));
 }
 
 /* Redundant by design: it is what the layers of the file are checked against. */
@@ -88,8 +77,8 @@ static json_t *parameters_json(const hone_model *m)
 /* `path` is for messages. */
 hone_status hone_model_json(const hone_model *m, const char *path, char **out)
 {
-    for (int k = 0; k < m->classes; k++)
-        if (!is_utf8(m->class_name[k]))
+    for (int k = 0; k < m->classes; k++) /* jansson says NULL to what is not UTF-8, as to a lack of memory */
+        if (!hone_text_is_utf8(m->class_name[k]))
             return hone_fail(HONE_ERR_DATA, "rename the class: names must be UTF-8", "%s: a class name is not UTF-8",
                              path);
     json_t *names = json_array();
@@ -173,9 +162,7 @@ static hone_status read_preprocess(const char *path, const json_t *p, bool text,
     HONE_TRY(read_int(path, p, "height", 1, IMAGE_MAX, &out->height));
     HONE_TRY(read_int(path, p, "width", 1, IMAGE_MAX, &out->width));
     HONE_TRY(read_int(path, p, "channels", 1, HONE_MAX_CHANNELS, &out->channels));
-    if (!resize || (strcmp(resize, "stretch") != 0 && strcmp(resize, "shorter") != 0))
-        return bad(path, "resize", "stretch or shorter");
-    out->resize = strcmp(resize, "shorter") == 0 ? HONE_RESIZE_SHORTER : HONE_RESIZE_STRETCH;
+    if (!hone_resize_of(resize, &out->resize)) return bad(path, "resize", "stretch or shorter");
     HONE_TRY(read_floats(path, p, "mean", out->channels, -1e6, out->mean));
     return read_floats(path, p, "std", out->channels, 0, out->std);
 }

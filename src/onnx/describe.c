@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/resize.h"
 #include "hone/hone.h"
 #include "io/file.h"
 #include "onnx/export.h"
@@ -39,9 +40,8 @@ static json_t *preprocess_json(const hone_preprocess *p, bool inside)
         return json_pack("{s:I, s:i, s:b, s:s}", "vocab", (json_int_t)p->vocab, "max_length", p->max_length, "pairs",
                          p->pairs, "tokenizer", "tokenizer.json");
     return json_pack("{s:b, s:i, s:i, s:i, s:s, s:s, s:o, s:o}", "in_graph", inside, "height", p->height, "width",
-                     p->width, "channels", p->channels, "resize",
-                     p->resize == HONE_RESIZE_SHORTER ? "shorter" : "stretch", "interpolation", "bilinear, antialiased",
-                     "mean", floats(p->mean, p->channels), "std", floats(p->std, p->channels));
+                     p->width, "channels", p->channels, "resize", hone_resize_name(p->resize), "interpolation",
+                     "bilinear, antialiased", "mean", floats(p->mean, p->channels), "std", floats(p->std, p->channels));
 }
 
 /* What run.json says of the data and the figures; a model without a run has no such lines. */

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "train/setup.h"
-#include "train/text.h"
 
 /* Single batches are noisy: a mean over about twenty of them shows the trend, and lags by less than a tenth of a sweep
  * of hundreds. Four times the least is past coming back. */
@@ -14,32 +13,13 @@ static const double SMOOTHING = 0.95, DIVERGED = 4.0;
 /* One optimizer step at `lr`; *loss is the mean over its samples, not finite where it overflowed. */
 static hone_status one_step(hone_trainer *t, double lr, double *loss)
 {
-    int accumulate = t->config->train.accumulate;
-    hone_program *p = NULL;
-    for (int micro = 0; micro < accumulate; micro++) {
-        hone_batch b;
-        hone_pass_program *w;
-        HONE_TRY(hone_pass_feed(&t->train, &b, &w));
-        p = w->program;
-        hone_step s = {.seed = (uint64_t)t->config->train.seed,
-                       .step = t->s.step,
-                       .epoch = (int32_t)b.epoch,
-                       .micro = micro,
-                       .lr = (float)lr};
-        HONE_TRY(hone_program_set_step(p, &s));
-        if (accumulate == 1) HONE_TRY(hone_program_step(p));
-        else HONE_TRY(hone_program_forward_backward(p));
-    }
-    /* the rate of the last micro-batch's block is the one the update uses; all have the same */
-    if (accumulate > 1) HONE_TRY(hone_program_update(p));
-    t->s.step++;
+    hone_program *updated = NULL;
     hone_step sums;
+    while (!updated) HONE_TRY(hone_trainer_micro_batch(t, lr, &updated));
     /* a wait a step on a device, which a sweep of hundreds can afford */
-    HONE_TRY(hone_program_get_step(t->train.full.program, &sums));
+    HONE_TRY(hone_trainer_drain(t, &sums));
     *loss = sums.samples ? sums.loss_sum / (double)sums.samples : NAN;
-    sums.loss_sum = 0;
-    sums.samples = sums.correct = 0;
-    return hone_program_put_step(t->train.full.program, &sums);
+    return HONE_OK;
 }
 
 /* The smoothed loss of the points so far; true where the last one ends the sweep. */
@@ -95,18 +75,6 @@ static hone_status sweep(hone_trainer *t, const hone_lr_opts *o, hone_lr_sweep *
     return HONE_OK;
 }
 
-/* Sharers before the owner of the arenas; all is fine with being NULL. */
-static void close_all(hone_trainer *t)
-{
-    hone_pass_close(&t->val);
-    hone_pass_close(&t->train);
-    hone_model_free(t->model);
-    hone_data_free(t->data);
-    hone_text_close(t->text);
-    hone_backend_close(t->backend);
-    free(t->class_weight);
-}
-
 /* The config is copied by value: the caller's stays as it was read. */
 hone_status hone_find_lr(const hone_config *c, const hone_train_opts *o, const hone_lr_opts *opts, hone_lr_sweep *out)
 {
@@ -118,7 +86,7 @@ hone_status hone_find_lr(const hone_config *c, const hone_train_opts *o, const h
     *out = (hone_lr_sweep){.point = calloc((size_t)opts->steps, sizeof *out->point)};
     hone_status s =
         out->point ? sweep(&t, opts, out) : hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %d points", opts->steps);
-    close_all(&t);
+    hone_trainer_close(&t);
     if (s != HONE_OK) hone_lr_sweep_free(out);
     return s;
 }

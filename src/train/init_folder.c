@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "io/file.h"
+#include "io/json.h"
 #include "train/setup.h"
 
 /* True when folder/name exists; *path is it then, else NULL. */
@@ -112,7 +113,8 @@ hone_status hone_init_check_net(hone_trainer *t, const char *folder)
     if (!exists(folder, "config.json", &path)) return HONE_OK;
     /* such files have a few kilobytes; the limit is for what is none */
     hone_status status = hone_file_read(path, 16 << 20, &text, &bytes);
-    json_t *o = status == HONE_OK ? json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *o = NULL;
+    if (status == HONE_OK) status = hone_json_parse(text, bytes, JSON_REJECT_DUPLICATES, &o, &(json_error_t){0});
     if (status == HONE_OK && !json_is_object(o))
         status = hone_fail(HONE_ERR_DATA, "repair or remove it", "%s: no JSON object", path);
     if (status == HONE_OK) status = facts_of(t->model, &f);

@@ -167,29 +167,29 @@ static hone_status check_finite(hone_trainer *t, hone_program *last)
 /* --- one step --------------------------------------------------------------------------------------------- */
 
 /* What a kernel may draw on: seed, step, epoch, micro-batch, rate. Nothing else tells it the time. */
-static hone_status set_block(hone_trainer *t, hone_program *p)
+static hone_status set_block(hone_trainer *t, hone_program *p, double lr)
 {
     hone_step s = {.seed = (uint64_t)t->config->train.seed,
                    .step = t->s.step,
                    .epoch = (int32_t)t->s.epoch,
-                   .micro = (int32_t)t->s.micro};
-    s.lr = (float)hone_schedule_lr(t->config, t->s.step, t->steps_per_epoch, t->steps_total, t->s.plateau_scale);
+                   .micro = (int32_t)t->s.micro,
+                   .lr = (float)lr};
     return hone_program_set_step(p, &s);
 }
 
-/* One micro-batch; *updated says that it completed a step. The last, shorter group of an epoch is
- * updated too, with the same 1/accumulate (as frameworks do), so an epoch sees every sample. */
-static hone_status micro_batch(hone_trainer *t, bool *updated)
+/* The last, shorter group of an epoch is updated too, with the same 1/accumulate (as frameworks do), so an epoch sees
+ * every sample. */
+hone_status hone_trainer_micro_batch(hone_trainer *t, double lr, hone_program **updated)
 {
     hone_batch b;
     hone_pass_program *w;
     HONE_TRY(hone_pass_feed(&t->train, &b, &w));
-    HONE_TRY(set_block(t, w->program));
+    HONE_TRY(set_block(t, w->program, lr));
     /* counted before it runs: what is saved after a stop is the position of the next batch */
     t->s.micro++;
     t->s.batch++;
     bool last = t->s.batch == t->train.batches;
-    *updated = last || t->s.micro == t->config->train.accumulate;
+    *updated = last || t->s.micro == t->config->train.accumulate ? w->program : NULL;
     /* whole steps may be recorded on a device; with accumulation the update stands apart */
     if (t->config->train.accumulate == 1) HONE_TRY(hone_program_step(w->program));
     else HONE_TRY(hone_program_forward_backward(w->program));
@@ -204,7 +204,7 @@ static hone_status micro_batch(hone_trainer *t, bool *updated)
     t->s.micro = 0;
     t->s.step++;
     t->s.validation_due = last || t->s.step >= t->steps_total;
-    return check_finite(t, w->program);
+    return HONE_OK;
 }
 
 /* --- saving when it is time -------------------------------------------------------------------------------- */
@@ -253,6 +253,12 @@ static void check_time(hone_trainer *t)
     t->s.validation_due = true;
 }
 
+/* Of the step that comes */
+static double scheduled_lr(const hone_trainer *t)
+{
+    return hone_schedule_lr(t->config, t->s.step, t->steps_per_epoch, t->steps_total, t->s.plateau_scale);
+}
+
 /* The end of the run is always saved, so that the directory can be told from an unfinished one. */
 hone_status hone_trainer_loop(hone_trainer *t)
 {
@@ -268,9 +274,10 @@ hone_status hone_trainer_loop(hone_trainer *t)
             if (save_is_due(t)) save_or_warn(t);
             continue;
         }
-        bool updated;
-        HONE_TRY(micro_batch(t, &updated));
+        hone_program *updated;
+        HONE_TRY(hone_trainer_micro_batch(t, scheduled_lr(t), &updated));
         if (!updated) continue;
+        HONE_TRY(check_finite(t, updated));
         /* lines at fixed steps, not at fixed times: a resumed run has the same ones */
         if (t->s.step % t->config->log.every == 0) HONE_TRY(hone_trainer_log_line(t));
         else HONE_TRY(tick(t));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "report/report.h"
 #include "train/setup.h"
 
@@ -71,7 +72,7 @@ static hone_status set_label(preview *p, const hone_batch *b, int row, int colum
     else
         snprintf(text, sizeof text, "%.2f %.200s + %.2f %.200s", share, own, 1 - share,
                  hone_model_class_name(p->t.model, p->other[row]));
-    char *copy = strdup(text);
+    char *copy = hone_strdup(text);
     p->label[row * p->page.columns + column] = copy;
     return copy ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the preview");
 }
@@ -85,7 +86,7 @@ static hone_status add_samples(preview *p, const hone_batch *b)
     for (int r = 0; r < p->page.rows; r++) {
         memcpy(p->pixels + (size_t)r * (size_t)p->page.columns * p->bytes, pool + (size_t)b->row[r] * p->bytes,
                p->bytes);
-        p->source[r] = strdup(hone_dataset_source(p->t.data->train, b->sample[r], text, sizeof text));
+        p->source[r] = hone_strdup(hone_dataset_source(p->t.data->train, b->sample[r], text, sizeof text));
         if (!p->source[r]) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the preview");
         HONE_TRY(set_label(p, b, r, 0, false));
     }
@@ -136,7 +137,7 @@ static char *settings_of(const hone_config *c)
         do end = strchr(end, '\n');
         while (end && (*++end == ' ' || *end == '#'));
         if (end) *end = 0;
-        out = strdup(begin + 1);
+        out = hone_strdup(begin + 1);
     }
     free(page);
     return out;

@@ -55,7 +55,7 @@ double hone_trainer_seconds(const hone_trainer *t)
 /* --- the run --------------------------------------------------------------------------------------------------- */
 
 /* Reverse order of opening; everything is fine with being NULL. */
-static void close_all(hone_trainer *t)
+void hone_trainer_close(hone_trainer *t)
 {
     hone_pass_close(&t->val); /* sharers before the owner of the arenas */
     hone_pass_close(&t->train);
@@ -212,7 +212,7 @@ hone_status hone_train(const hone_config *c, const hone_train_opts *o, hone_eval
     t.started_text = hone_strdup(hone_time_text(now));
     hone_status status = train_in(&t, into);
     record_end(&t, status);
-    close_all(&t);
+    hone_trainer_close(&t);
     if (!final) hone_evaluation_free(&ignored);
     return status;
 }

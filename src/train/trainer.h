@@ -62,9 +62,13 @@ void hone_trainer_say(hone_trainer *t, const char *what, const char *fmt, ...) H
 void hone_trainer_progress(hone_trainer *t, hone_progress *p); /* fills what all kinds share */
 bool hone_trainer_stopped(const hone_trainer *t);              /* by a signal */
 double hone_trainer_seconds(const hone_trainer *t);            /* trained, over all sessions */
+void hone_trainer_close(hone_trainer *t);                      /* frees what was opened so far; fine on a zeroed one */
 
 /* --- loop.c: until finished or interrupted (HONE_INTERRUPTED, already saved) --- */
 hone_status hone_trainer_loop(hone_trainer *t) HONE_MUST_USE;
+/* The next micro-batch at rate `lr`, and the update where it completes a step: then *updated is the program that ran it,
+ * else NULL. Counts in t->s; does not look at what came out. */
+hone_status hone_trainer_micro_batch(hone_trainer *t, double lr, hone_program **updated) HONE_MUST_USE;
 /* Moves the metric sums off the device into the state; *block is as it was read. */
 hone_status hone_trainer_drain(hone_trainer *t, hone_step *block) HONE_MUST_USE;
 /* The train line of the steps since the last one; nothing where there were none. */
