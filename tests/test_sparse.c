@@ -35,10 +35,10 @@ static void add_bag(bag_net *n, bool each, const hone_attrs *attr)
     OK(hone_graph_add1(n->g, HONE_OP_ragged_mean, (hone_tid[]){rows, n->offset}, NULL, &n->y));
 }
 
-static void build(bag_net *n, bool sparse, int64_t capacity, bool mean, bool each)
+static void build(bag_net *n, bool sparse, int64_t capacity, hone_bag_mode mode, bool each)
 {
     hone_tid out[HONE_MAX_OUT], step, logits;
-    hone_attrs attr = {.bag = {.mean = mean}, .loss = {.grad_scale = 1}};
+    hone_attrs attr = {.bag = {.mode = (int32_t)mode}, .loss = {.grad_scale = 1}};
     n->g = hone_graph_new();
     n->table = tensor(n, "bag.weight", HONE_F32, HONE_ROLE_PARAM, 2, V, C);
     n->g->tensor[n->table].flags = HONE_TENSOR_TRAINABLE | (sparse ? HONE_TENSOR_SPARSE : 0);
@@ -83,7 +83,8 @@ typedef struct how {
     int threads, steps;
     hone_optimizer_kind optimizer;
     hone_update_attr update;
-    bool sparse, repeated, mean, no_fuse, spoilt, each;
+    hone_bag_mode mode;
+    bool sparse, repeated, no_fuse, spoilt, each;
     int64_t capacity;
 } how;
 
@@ -94,7 +95,7 @@ static void train(const how *h, result *r)
     hone_backend *b = NULL;
     hone_program *p = NULL;
     memset(r, 0, sizeof *r);
-    build(&n, h->sparse, h->capacity ? h->capacity : LIVE, h->mean, h->each);
+    build(&n, h->sparse, h->capacity ? h->capacity : LIVE, h->mode, h->each);
     OK(hone_backend_open(h->device, h->threads ? h->threads : 1, &b));
     hone_compile_opts o = {.loss = n.loss, .optimizer = h->optimizer, .update = h->update, .no_fuse = h->no_fuse};
     OK(hone_compile(n.g, b, &o, &p));
@@ -157,14 +158,14 @@ static void test_once_is_dense(void **state)
     (void)state;
     static const char *const device[] = {"ref", "cpu"};
     for (int k = 0; k < 2; k++)
-        for (int mean = 0; mean < 2; mean++) {
-            how h = {.optimizer = HONE_OPT_SGD, .mean = mean};
+        for (int mode = HONE_BAG_SUM; mode <= HONE_BAG_SQRT; mode++) {
+            how h = {.optimizer = HONE_OPT_SGD, .mode = (hone_bag_mode)mode};
             same_as_dense(device[k], h);
             h.no_fuse = true;
             same_as_dense(device[k], h);
             h.update = (hone_update_attr){.momentum = 0.9f, .nesterov = 1};
             same_as_dense(device[k], h);
-            h = (how){.optimizer = HONE_OPT_ADAMW, .mean = mean};
+            h = (how){.optimizer = HONE_OPT_ADAMW, .mode = (hone_bag_mode)mode};
             h.update = (hone_update_attr){.beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.01f};
             same_as_dense(device[k], h);
         }
@@ -177,11 +178,11 @@ static void test_embedding_is_dense(void **state)
     static const char *const device[] = {"ref", "cpu"};
     for (int k = 0; k < 2; k++) {
         result bag, each;
-        how h = {.optimizer = HONE_OPT_SGD, .mean = true, .each = true};
+        how h = {.optimizer = HONE_OPT_SGD, .mode = HONE_BAG_MEAN, .each = true};
         same_as_dense(device[k], h);
         h.update = (hone_update_attr){.momentum = 0.9f, .nesterov = 1};
         same_as_dense(device[k], h);
-        h = (how){.device = device[k], .steps = 3, .optimizer = HONE_OPT_ADAMW, .mean = true, .each = true};
+        h = (how){.device = device[k], .steps = 3, .optimizer = HONE_OPT_ADAMW, .mode = HONE_BAG_MEAN, .each = true};
         h.update = (hone_update_attr){.beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f};
         same_as_dense(device[k], h);
         h.sparse = h.repeated = true;
@@ -200,7 +201,7 @@ static void test_once_sees_a_fault(void **state)
     result a, b;
     how h = {.device = "cpu", .steps = 1, .optimizer = HONE_OPT_SGD, .sparse = true};
     train(&h, &a);
-    h.mean = true;
+    h.mode = HONE_BAG_MEAN;
     train(&h, &b);
     assert_memory_not_equal(a.table, b.table, sizeof a.table);
 }
@@ -210,7 +211,7 @@ static void test_repeats(void **state)
 {
     (void)state;
     result dense, rows, direct;
-    how h = {.device = "cpu", .steps = 4, .optimizer = HONE_OPT_SGD, .repeated = true, .mean = true};
+    how h = {.device = "cpu", .steps = 4, .optimizer = HONE_OPT_SGD, .repeated = true, .mode = HONE_BAG_MEAN};
     train(&h, &dense);
     h.sparse = true;
     train(&h, &direct);

@@ -58,6 +58,10 @@ typedef struct hone_update_attr {
     int32_t scale_interval;                       /* good steps until the loss scale doubles; 0 = never */
 } hone_update_attr;
 
+/* What the sum of a text's rows is divided by: nothing, their number, or its square root, which is TensorFlow's "sqrtn"
+ * (embedding_lookup_sparse). */
+typedef enum hone_bag_mode { HONE_BAG_SUM, HONE_BAG_MEAN, HONE_BAG_SQRT } hone_bag_mode;
+
 /* One struct, not a union: a fused op needs several of them at once. */
 typedef struct hone_attrs {
     hone_window window;
@@ -68,7 +72,7 @@ typedef struct hone_attrs {
     struct { float p; uint32_t stream; } drop;    /* stream: unique per node and model            */
     struct { int32_t heads; float p; uint32_t stream; } attention;
     struct { int32_t left; } concat;
-    struct { int32_t mean; } bag;                 /* 1: the mean of a text's rows, 0: their sum    */
+    struct { int32_t mode; } bag;                 /* hone_bag_mode                                */
     struct { int32_t tokens; } ragged;            /* _dx ops of ragged rows: T, the rows of dx     */
     struct { int32_t reverse; } gru;              /* 1: from the last token of a text to its first  */
     struct { float smoothing, grad_scale; } loss; /* grad_scale = 1/accumulate                    */

@@ -23,7 +23,7 @@ typedef struct bag_job {
     const float *dy;       /* (B, C): backward */
     int64_t B, C, live;
     float lr;
-    int mean;
+    int32_t mode; /* hone_bag_mode */
 } bag_job;
 
 /* Where text n begins. */
@@ -33,7 +33,8 @@ SIMD_INLINE int32_t begin_of(const bag_job *j, int64_t n) { return j->offset ? j
 SIMD_INLINE float divisor_of(const bag_job *j, int64_t n)
 {
     int32_t length = begin_of(j, n + 1) - begin_of(j, n);
-    return j->mean && length > 1 ? (float)length : 1.0f;
+    if (j->mode == HONE_BAG_SUM || length < 2) return 1.0f;
+    return j->mode == HONE_BAG_MEAN ? (float)length : sqrtf((float)length);
 }
 
 /* Every line of one row. */
@@ -47,16 +48,16 @@ SIMD_INLINE void ask_for(const float *row, int64_t C)
 SIMD_INLINE void sum_columns(const bag_job *j, int64_t n, int64_t c, int64_t width, int ahead)
 {
     vfloat a = {0}, b = {0};
-    int32_t length = j->offset[n + 1] - j->offset[n];
+    float divisor = divisor_of(j, n);
     for (int64_t t = j->offset[n]; t < j->offset[n + 1]; t++) {
         const float *row = j->w + j->token[t] * j->C + c;
         if (ahead && t + AHEAD < j->live) ask_for(j->w + j->token[t + AHEAD] * j->C, j->C);
         a += v_load_some(row, width);
         if (width > LANES) b += v_load_some(row + LANES, width - LANES);
     }
-    if (j->mean && length > 1) {
-        a /= v_set((float)length);
-        b /= v_set((float)length);
+    if (divisor > 1) {
+        a /= v_set(divisor);
+        b /= v_set(divisor);
     }
     v_store_some(j->y + n * j->C + c, a, width);
     if (width > LANES) v_store_some(j->y + n * j->C + c + LANES, b, width - LANES);
@@ -74,14 +75,14 @@ static void forward_range(const void *arg, int64_t begin, int64_t end)
 /* Fields that all ops share; operands are at different places in them. */
 static bag_job unpack(const hone_launch *l, int token, int offset, int dy)
 {
-    bag_job j = {.token = l->in[token], .offset = l->in[offset], .mean = l->node->attr.bag.mean};
+    bag_job j = {.token = l->in[token], .offset = l->in[offset], .mode = l->node->attr.bag.mode};
     hone_op op = l->node->op;
     j.B = l->in_desc[offset]->dim[0] - 1;
     j.live = j.offset[j.B];
     if (op == HONE_OP_embedding || op == HONE_OP_embedding_dw || op == HONE_OP_embedding_rows) {
         j.B = j.live;
         j.offset = NULL;
-        j.mean = 0;
+        j.mode = HONE_BAG_SUM;
     }
     if (dy < 0) return j;
     j.dy = l->in[dy];
@@ -186,7 +187,12 @@ void SIMD(cpu_embedding_bag_norm)(hone_backend *b, const hone_launch *l)
         const float *dy = j.dy + n * j.C;
 #pragma omp simd reduction(+ : squares)
         for (int64_t c = 0; c < j.C; c++) squares += (double)dy[c] * (double)dy[c];
-        if (length > 0) sum += j.mean ? squares / length : squares * length;
+        if (length < 1) continue;
+        switch ((hone_bag_mode)j.mode) { /* length occurrences of dy over the divisor */
+        case HONE_BAG_SUM: sum += squares * length; break;
+        case HONE_BAG_MEAN: sum += squares / length; break;
+        case HONE_BAG_SQRT: sum += squares; break;
+        }
     }
     step->grad_norm = sqrt(sum);
     if (!isfinite(sum)) step->finite = 0;

@@ -13,7 +13,7 @@ template <typename S> struct bag_args {
     const int32_t *token, *offset; /* (T), (P) */
     const S *dy;                   /* (B, C)   */
     int64_t B, C, T;
-    int mean;
+    int32_t mode; /* hone_bag_mode */
     bool each; /* an embedding: dy (T, C), a row a token */
 };
 
@@ -22,7 +22,8 @@ template <typename S> __device__ static inline float divisor(const bag_args<S> &
 {
     if (a.each) return 1;
     int32_t length = a.offset[n + 1] - a.offset[n];
-    return a.mean && length > 1 ? (float)length : 1.0f;
+    if (a.mode == HONE_BAG_SUM || length < 2) return 1.0f;
+    return a.mode == HONE_BAG_MEAN ? (float)length : sqrtf((float)length);
 }
 
 /* The row of dy that token t gets its gradient from. */
@@ -153,7 +154,7 @@ template <typename S> HONE_KERNEL(BAG_THREADS) bag_norm_k(bag_args<S> a, hone_st
 template <typename S> static bag_args<S> args_of(const hone_launch *l, int token, int offset, int dy)
 {
     bag_args<S> a = {
-        (const int32_t *)l->in[token], (const int32_t *)l->in[offset], NULL, 0, 0, 0, l->node->attr.bag.mean, false};
+        (const int32_t *)l->in[token], (const int32_t *)l->in[offset], NULL, 0, 0, 0, l->node->attr.bag.mode, false};
     a.each = l->node->op == HONE_OP_embedding_dw || l->node->op == HONE_OP_embedding_rows;
     a.B = l->in_desc[offset]->dim[0] - 1;
     a.T = l->in_desc[token]->dim[0];

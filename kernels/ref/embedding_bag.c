@@ -5,13 +5,15 @@
  * include_last_offset=True: a text without tokens gives zeros, and has no part in the gradient. */
 #include "ref.h"
 
-/* What text n adds to the gradient of each of its tokens' rows is dy[n] / length. For an embedding each token is a text
+/* What text n adds to the gradient of each of its tokens' rows is dy[n] / share. For an embedding each token is a text
  * of its own, and offset is NULL in this file's helpers. */
 static double share(const hone_launch *l, const int32_t *offset, int64_t n)
 {
     if (!offset) return 1;
     int32_t length = offset[n + 1] - offset[n];
-    return attrs(l)->bag.mean && length > 0 ? (double)length : 1;
+    int32_t mode = attrs(l)->bag.mode;
+    if (length < 1 || mode == HONE_BAG_SUM) return 1;
+    return mode == HONE_BAG_MEAN ? (double)length : sqrt((double)length);
 }
 
 /* Where text n begins. */
@@ -65,7 +67,7 @@ static int64_t place_of(const int32_t *row, int64_t count, int32_t id)
     return low;
 }
 
-/* First the ids by insertion, then their gradients: drow[u] = sum of dy / length over the occurrences. */
+/* First the ids by insertion, then their gradients: drow[u] = sum of dy / share over the occurrences. */
 static void make_rows(const hone_launch *l, const int32_t *offset, int64_t B)
 {
     const int32_t *token = l->in[0]; /* (T) */

@@ -97,7 +97,7 @@ static const hone_arg pool_args[] = {{"kind", HONE_ARG_WORD, AT(form), "mean", "
 /* Stored as (rows, dim): the rows come from the tokenizer. mode's words are in the order of emit_text.c. */
 static const hone_arg embedding_bag_args[] = {
     {"dim", HONE_ARG_COUNT_, AT(dim), NULL, NULL},
-    {"mode", HONE_ARG_WORD, AT(form), "mean", "mean|sum"},
+    {"mode", HONE_ARG_WORD, AT(form), "mean", "mean|sum|sqrt"},
     {"sparse", HONE_ARG_BOOL, AT(sparse), "true", NULL},
     INIT_ARG,
 };

@@ -49,9 +49,10 @@ hone_status hone_lower_bag(hone_lower *l, const hone_node *n)
     const char *rows = hone_onnx_binary(m, "Gather", hone_lower_param(l, n->in[0]), "input_ids"); /* (T,C) */
     hone_onnx_attr_int(m, "axis", 0);
     const char *y = hone_onnx_binary(m, "MatMul", member, rows);
-    if (!n->attr.bag.mean || l->opts->fault == HONE_ONNX_FAULT_MEAN) return hone_lower_out(l, n, y);
+    if (n->attr.bag.mode == HONE_BAG_SUM || l->opts->fault == HONE_ONNX_FAULT_MEAN) return hone_lower_out(l, n, y);
     const char *length = hone_onnx_unary(m, "Cast", hone_onnx_binary(m, "Sub", end, begin)); /* (N,1) */
     hone_onnx_attr_int(m, "to", HONE_ONNX_FLOAT);
     length = hone_onnx_binary(m, "Max", length, hone_onnx_scalar(m, 1));
+    if (n->attr.bag.mode == HONE_BAG_SQRT) length = hone_onnx_unary(m, "Sqrt", length);
     return hone_lower_out(l, n, hone_onnx_binary(m, "Div", y, length));
 }

@@ -6,11 +6,13 @@ usage: compare_text.py --hone build/release/hone --fasttext PROGRAM [--data data
 
 PROGRAM is any fastText: Debian's package `fasttext`, or its source built with -O3 -march=native. Installs nothing.
 Both get the same words (lower-cased) in the same shuffled order of rows (fastText does not shuffle, and a table sorted
-by name costs it 15 points), 2-grams, 2,000,000 buckets, words from count 1.
+by name costs it 15 points), 2-grams, 2,000,000 buckets, words from count 1. hone's bag is that of configs/sections-bag.yaml
+(the sum over the root of the number of n-grams, label smoothing 0.05).
 
 Training is timed by CPU seconds (user and system) of whole processes: a run of few epochs is taken from one of many,
 so that reading, first values and saving cancel, and other work on the machine hits neither. Words are those between
-white space, times epochs. Accuracy: of the run at --epochs. Prediction: whole processes, start included, LINES lines
+white space, times epochs. Accuracy: on the test part, of the
+run at --epochs whose rate is the best of four on the validation part, for each of the two. Prediction: whole processes, start included, LINES lines
 of the test part on stdin; wall and CPU seconds. Scratch should be a memory file system. Prints markdown tables.
 """
 import argparse
@@ -39,7 +41,7 @@ def timed(command, stdin=None):
 def prepare(data, scratch):
     """The same rows in both formats; returns the words of the training part."""
     words = 0
-    for part in ("train", "test"):
+    for part in ("train", "val", "test"):
         rows = (data / f"{part}.tsv").read_text(encoding="utf8").rstrip("\n").split("\n")[1:]
         rows = [r.split("\t", 1) for r in rows]
         random.Random(1).shuffle(rows)
@@ -57,22 +59,45 @@ def train_fasttext(a, dim, epochs, lr):
     return cpu
 
 
-def train_hone(a, dim, epochs, lr):
+def train_hone(a, dim, epochs, lr, part="test"):
     shutil.rmtree(a.scratch / "run", ignore_errors=True)
     _, cpu, _ = timed([a.hone, "train", a.root / "configs/sections-bag.yaml", "--threads", "1", "--quiet", "--out", a.scratch / "run",
-                       "data={train: %s, test: %s, val_fraction: 0}" % (a.scratch / "train.tsv", a.scratch / "test.tsv"),
-                       "model.with={dim: %d}" % dim, f"train.epochs={epochs}", "checkpoint.every=1000 epoch",
+                       "data={train: %s, test: %s, val_fraction: 0}" % (a.scratch / "train.tsv", a.scratch / f"{part}.tsv"),
+                       f"model.with.dim={dim}", f"train.epochs={epochs}", "checkpoint.every=1000 epoch",
                        "train.optimizer={name: sgd, lr: %g, momentum: 0, weight_decay: 0}" % lr])
     return cpu
 
 
-def accuracy_fasttext(a):
-    _, _, out = timed([a.fasttext, "test", a.scratch / "ft.bin", a.scratch / "test.txt"])
+def accuracy_fasttext(a, part="test"):
+    _, _, out = timed([a.fasttext, "test", a.scratch / "ft.bin", a.scratch / f"{part}.txt"])
     return float([line.split()[1] for line in out.decode().splitlines() if line.startswith("P@1")][0])
 
 
 def accuracy_hone(a):
     return json.loads((a.scratch / "run/eval/report.json").read_text())["accuracy"]
+
+
+# Rates of a text, and of a batch's mean with the sum over the root: what lies around the best of each.
+RATES_FASTTEXT, RATES_HONE = (0.25, 0.5, 0.75, 1.0), (6, 8, 12, 16)
+
+
+def best_fasttext(a, dim):
+    """(rate, test accuracy), the rate chosen on the validation part."""
+    def validation(lr):
+        train_fasttext(a, dim, a.epochs, lr)
+        return accuracy_fasttext(a, "val")
+    lr = max(RATES_FASTTEXT, key=validation)
+    train_fasttext(a, dim, a.epochs, lr)
+    return lr, accuracy_fasttext(a)
+
+
+def best_hone(a, dim):
+    def validation(lr):
+        train_hone(a, dim, a.epochs, lr, "val")
+        return accuracy_hone(a)
+    lr = max(RATES_HONE, key=validation)
+    train_hone(a, dim, a.epochs, lr)
+    return lr, accuracy_hone(a)
 
 
 def cell(values, digits=2):
@@ -83,14 +108,13 @@ def race_training(a, words, dim):
     few, many = a.few, a.many
     rate = {"fastText": [], "hone": []}
     for _ in range(a.rounds):
-        for name, train, lr in (("fastText", train_fasttext, a.lr), ("hone", train_hone, a.lr * 32)):
+        for name, train, lr in (("fastText", train_fasttext, 0.5), ("hone", train_hone, 8)):
             short = train(a, dim, few, lr)
             rate[name].append(words * (many - few) / (train(a, dim, many, lr) - short) / 1e6)
-    train_fasttext(a, dim, a.epochs, a.lr)
-    train_hone(a, dim, a.epochs, a.lr * 32)
+    (ft_lr, ft), (hone_lr, hone) = best_fasttext(a, dim), best_hone(a, dim)
     f, h = statistics.median(rate["fastText"]), statistics.median(rate["hone"])
-    print(f"| {dim} | {cell(rate['hone'])} | {cell(rate['fastText'])} | **{h / f:.1f}** | {accuracy_hone(a):.4f} | "
-          f"{accuracy_fasttext(a):.4f} |", flush=True)
+    print(f"| {dim} | {cell(rate['hone'])} | {cell(rate['fastText'])} | **{h / f:.1f}** | {hone:.4f} (lr {hone_lr}) | "
+          f"{ft:.4f} (lr {ft_lr}) |", flush=True)
 
 
 def race_prediction(a, dim):
@@ -120,7 +144,6 @@ def main():
     p.add_argument("--epochs", default=5, type=int)
     p.add_argument("--few", default=1, type=int)
     p.add_argument("--many", default=21, type=int)
-    p.add_argument("--lr", default=0.5, type=float, help="a text; hone's is that times its batch of 32")
     p.add_argument("--predict", default=200000, type=int)
     p.add_argument("--scratch", default="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     a = p.parse_args()
