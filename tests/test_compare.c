@@ -113,7 +113,7 @@ static void test_verdicts_and_differences(void **state)
     assert_non_null(strstr(html, "d&lt;e&gt;"));
     assert_null(strstr(html, "<e>"));
     free(html);
-    text = hone_compare_json(c);
+    assert_int_equal(hone_compare_json(c, &text), HONE_OK);
     json_t *o = json_loads(text, 0, NULL);
     assert_non_null(o);
     assert_true(json_is_null(json_object_get(json_array_get(json_object_get(o, "runs"), 3), "accuracy")));

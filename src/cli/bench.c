@@ -165,12 +165,7 @@ static hone_status print_result(const hone_cli *cli, const hone_bench_result *r)
         hone_bench_print(r);
         return HONE_OK;
     }
-    json_t *o = hone_bench_json(r);
-    if (!o) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
-    json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    putchar('\n');
-    json_decref(o);
-    return HONE_OK;
+    return hone_cli_print_json(hone_bench_json(r), JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 }
 
 /* No validation: its programs and data are not part of a training step. */

@@ -139,8 +139,8 @@ static json_t *ops_json(const hone_bench_result *r)
             json_pack("{s:s, s:s, s:i, s:f, s:f, s:f}", "op", hone_op_name(o->op), "phase", hone_phase_name(o->phase),
                       "count", o->count, "ms", 1e3 * o->seconds, "gflop_per_second", rate(o->flop, o->seconds),
                       "gb_per_second", rate(o->bytes, o->seconds));
-        json_object_set_new(row, "roof_share", r->flop_per_second > 0 ? json_real(roof_share(o)) : json_null());
-        json_array_append_new(list, row);
+        row = hone_json_with(row, "roof_share", r->flop_per_second > 0 ? hone_json_real(roof_share(o)) : json_null());
+        list = hone_json_added(list, row);
     }
     return list;
 }
@@ -150,24 +150,23 @@ json_t *hone_bench_json(const hone_bench_result *r)
 {
     totals step = step_totals(r);
     json_t *o =
-        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "config", r->path, "device", r->device,
-                  "precision", r->precision, "threads", r->threads, "batch", r->batch, "steps", r->steps,
-                  "samples_per_second", samples_per_second(r), "step_ms", 1e3 * r->step_median, "step_ms_p10",
+        json_pack("{s:o, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "config", hone_json_string(r->path),
+                  "device", r->device, "precision", r->precision, "threads", r->threads, "batch", r->batch, "steps",
+                  r->steps, "samples_per_second", samples_per_second(r), "step_ms", 1e3 * r->step_median, "step_ms_p10",
                   1e3 * r->step_low, "step_ms_p90", 1e3 * r->step_high, "step_ms_min", 1e3 * r->step_least);
-    if (!o) return NULL;
-    json_object_set_new(o, "first_step_seconds", json_real(r->first_step_seconds));
-    json_object_set_new(o, "data_wait", json_real(r->data_wait));
-    if (r->tokens > 0) json_object_set_new(o, "tokens_per_step", json_real(r->tokens));
-    json_object_set_new(o, "loss", json_real(r->loss)); /* NULL for NaN: left out */
-    json_object_set_new(o, "peak_memory_bytes", json_integer((json_int_t)r->peak_bytes));
-    json_object_set_new(o, "program_bytes", json_integer((json_int_t)r->program_bytes));
-    json_object_set_new(o, "flop_per_step", json_real(step.flop));
-    json_object_set_new(o, "bytes_per_step", json_real(step.bytes)); /* each operand of each node once */
-    json_object_set_new(o, "kernels_per_step", r->kernels > 0 ? json_integer((json_int_t)r->kernels) : json_null());
-    json_object_set_new(o, "roof",
-                        r->flop_per_second > 0 ? json_pack("{s:f,s:f}", "gflop_per_second", 1e-9 * r->flop_per_second,
-                                                           "gb_per_second", 1e-9 * r->bytes_per_second)
-                                               : json_null());
-    json_object_set_new(o, "ops", ops_json(r));
+    o = hone_json_with(o, "first_step_seconds", hone_json_real(r->first_step_seconds));
+    o = hone_json_with(o, "data_wait", hone_json_real(r->data_wait));
+    if (r->tokens > 0) o = hone_json_with(o, "tokens_per_step", hone_json_real(r->tokens));
+    o = hone_json_with(o, "loss", hone_json_real(r->loss));
+    o = hone_json_with(o, "peak_memory_bytes", json_integer((json_int_t)r->peak_bytes));
+    o = hone_json_with(o, "program_bytes", json_integer((json_int_t)r->program_bytes));
+    o = hone_json_with(o, "flop_per_step", hone_json_real(step.flop));
+    o = hone_json_with(o, "bytes_per_step", hone_json_real(step.bytes)); /* each operand of each node once */
+    o = hone_json_with(o, "kernels_per_step", r->kernels > 0 ? json_integer((json_int_t)r->kernels) : json_null());
+    o = hone_json_with(o, "roof",
+                       r->flop_per_second > 0 ? json_pack("{s:f,s:f}", "gflop_per_second", 1e-9 * r->flop_per_second,
+                                                          "gb_per_second", 1e-9 * r->bytes_per_second)
+                                              : json_null());
+    o = hone_json_with(o, "ops", ops_json(r));
     return o;
 }

@@ -41,7 +41,8 @@ static int finish_stdout(int status)
     bool failed = fflush(stdout) != 0 || ferror(stdout);
     if (!failed || errno == EPIPE) return status;
     if (status == HONE_OK || status == HONE_INTERRUPTED)
-        fprintf(stderr, "stdout: the result could not be written: %s\n", strerror(errno ? errno : EIO));
+        fprintf(stderr, "stdout: the result could not be written: %s\n  fix: send it to a place that has room\n",
+                strerror(errno ? errno : EIO));
     return status == HONE_OK ? HONE_ERR_RUNTIME : status;
 }
 
@@ -81,6 +82,7 @@ int hone_cli_main(int argc, char **argv)
 {
     hold_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a write to a closed pipe returns EPIPE instead */
+    signal(SIGXFSZ, SIG_IGN); /* and one beyond `ulimit -f` EFBIG: an error with a name, not a death in mid-save */
     hone_cli cli = {.argc = argc, .argv = argv, .device = "auto"};
     cli.log_format = isatty(STDERR_FILENO) ? HONE_LOG_TTY : HONE_LOG_PLAIN;
     cli.arg = calloc((size_t)argc + 1, sizeof *cli.arg);
@@ -92,6 +94,15 @@ int hone_cli_main(int argc, char **argv)
     int status = dispatch(&cli);
     free(cli.arg);
     return finish_stdout(status);
+}
+
+hone_status hone_cli_print_json(json_t *root, size_t flags)
+{
+    char *text;
+    HONE_TRY(hone_json_print(root, flags, "the report", &text));
+    puts(text); /* whether it arrived is seen at the end: finish_stdout */
+    free(text);
+    return HONE_OK;
 }
 
 /* A word that a shell would take apart stands in single quotes. */

@@ -22,9 +22,10 @@ static int run(const hone_cli *cli)
     hone_comparison *c = NULL;
     hone_status status = hone_compare_open(cli->arg, cli->arg_count, &c);
     if (status != HONE_OK) return (int)status;
-    char *text = cli->json ? hone_compare_json(c) : hone_compare_text(c);
-    if (text) printf("%s%s", text, cli->json ? "\n" : "");
-    else status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the comparison");
+    char *text = NULL;
+    if (cli->json) status = hone_compare_json(c, &text);
+    else if (!(text = hone_compare_text(c))) status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the comparison");
+    if (status == HONE_OK) printf("%s%s", text, cli->json ? "\n" : "");
     free(text);
     if (status == HONE_OK) status = write_page(c, hone_cli_value(cli, "--report"));
     hone_compare_free(c);

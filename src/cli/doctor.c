@@ -1,6 +1,5 @@
 /* doctor.c - `hone doctor`: what this machine offers and what is missing, so that a report of trouble
  * starts with facts. Asks each device to open and says why one can't; must not fail because of it. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -11,8 +10,8 @@
 #include "core/thread.h"
 #include "hone/hone.h"
 
-/* Adds {"name", "available", "detail"} of one device. */
-static void add_device(json_t *list, const char *name, int threads)
+/* `list` and {"name", "available", "detail"} of one device. */
+static json_t *with_device(json_t *list, const char *name, int threads)
 {
     char text[512];
     hone_backend *b = NULL;
@@ -22,9 +21,8 @@ static void add_device(json_t *list, const char *name, int threads)
     snprintf(text, sizeof text, "%s%s%s", open ? hone_backend_describe(b, (char[256]){0}, 256) : hone_error_message(),
              *fix ? "; fix: " : "", fix);
     hone_backend_close(b);
-    json_t *device = json_pack("{s:s,s:b,s:s}", "name", name, "available", open, "detail", text);
-    json_array_append_new(list,
-                          device ? device : json_pack("{s:s,s:b,s:s}", "name", name, "available", open, "detail", "?"));
+    return hone_json_added(
+        list, json_pack("{s:s,s:b,s:o}", "name", name, "available", open, "detail", hone_json_string(text)));
 }
 
 /* All facts as one object: both forms of the report are made from it. */
@@ -34,12 +32,13 @@ static json_t *examine(const hone_cli *cli)
     char cpu[128], features[256], plugin[1024];
     json_t *devices = json_array();
     if (uname(&os) != 0) memset(&os, 0, sizeof os);
-    add_device(devices, "cpu", cli->threads);
-    add_device(devices, "ref", cli->threads);
-    add_device(devices, "cuda", cli->threads);
+    devices = with_device(devices, "cpu", cli->threads);
+    devices = with_device(devices, "ref", cli->threads);
+    devices = with_device(devices, "cuda", cli->threads);
     hone_machine_cpu(cpu, sizeof cpu, features, sizeof features);
     json_t *libraries = hone_machine_libraries();
-    json_object_set_new(libraries, "cuda plugin", json_string(hone_backend_libraries("cuda", plugin, sizeof plugin)));
+    libraries = hone_json_with(libraries, "cuda plugin",
+                               hone_json_string(hone_backend_libraries("cuda", plugin, sizeof plugin)));
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:o}", "version", HONE_VERSION, "system", os.release,
                      "cpu", cpu, "features", features, "threads", cli->threads ? cli->threads : hone_cpu_count(),
                      "memory_bytes", (json_int_t)hone_machine_memory(), "memory_free_bytes",
@@ -79,9 +78,8 @@ static int doctor_run(const hone_cli *cli)
 {
     json_t *report = examine(cli);
     if (!report) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
-    if (cli->json) json_dumpf(report, stdout, JSON_INDENT(2));
-    else print_report(report);
-    if (cli->json) putchar('\n');
+    if (cli->json) return hone_cli_print_json(report, JSON_INDENT(2));
+    print_report(report);
     json_decref(report);
     return HONE_OK;
 }

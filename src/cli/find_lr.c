@@ -1,7 +1,6 @@
 /* find_lr.c - see find_lr.h: flags, the table for people, JSON. What is swept and judged is train/find_lr.c's. */
 #include "cli/find_lr.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,27 +24,21 @@ hone_status hone_cli_find_lr_check(const hone_cli *cli)
     return HONE_OK;
 }
 
-/* A figure that JSON can hold: null where it is none. */
-static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
-
 /* Keys are a contract with scripts: add, never rename. */
-static char *make_json(const hone_config *c, const hone_lr_sweep *s)
+static hone_status make_json(const hone_config *c, const hone_lr_sweep *s, char **out)
 {
     /* every point: a plot of one's own is what the file is for */
     json_t *points = json_array();
     for (int k = 0; k < s->count; k++)
-        json_array_append_new(points, json_pack("{s:o,s:o,s:o}", "lr", number(s->point[k].lr), "loss",
-                                                number(s->point[k].loss), "smooth", number(s->point[k].smooth)));
-    json_t *o =
-        json_pack("{s:s,s:o,s:o,s:o,s:b,s:o}", "optimizer", c->train.optimizer.name, "suggestion",
-                  s->suggestion > 0 ? number(s->suggestion) : json_null(), "steepest",
-                  s->suggestion > 0 ? number(s->steepest) : json_null(), "minimum",
-                  s->suggestion > 0 ? number(s->minimum) : json_null(), "diverged", s->diverged, "points", points);
-    /* a point that memory failed is a hole in the curve */
-    bool whole = o && json_array_size(points) == (size_t)s->count;
-    char *text = whole ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(o);
-    return text;
+        points = hone_json_added(points, json_pack("{s:o,s:o,s:o}", "lr", hone_json_real(s->point[k].lr), "loss",
+                                                   hone_json_real(s->point[k].loss), "smooth",
+                                                   hone_json_real(s->point[k].smooth)));
+    /* no fall, no rates */
+    double found = s->suggestion > 0 ? 1 : NAN;
+    json_t *o = json_pack("{s:s,s:o,s:o,s:o,s:b,s:o}", "optimizer", c->train.optimizer.name, "suggestion",
+                          hone_json_real(found * s->suggestion), "steepest", hone_json_real(found * s->steepest),
+                          "minimum", hone_json_real(found * s->minimum), "diverged", s->diverged, "points", points);
+    return hone_json_print(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9), "the report", out);
 }
 
 /* About twenty points of the curve; bars from the least to the first smoothed loss, so that a dip is seen. */
@@ -110,8 +103,8 @@ hone_status hone_cli_find_lr(const hone_cli *cli, const hone_config *c)
     hone_cli_progress_close(&progress);
     HONE_TRY(status);
     const char *file = hone_cli_value(cli, "-o");
-    char *json = make_json(c, &s);
-    if (!json) status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
+    char *json;
+    status = make_json(c, &s, &json);
     if (status == HONE_OK && file) status = hone_cli_save_new(file, json);
     if (status == HONE_OK && cli->json) printf("%s\n", json);
     else if (status == HONE_OK) print_table(c, &s);

@@ -1,5 +1,4 @@
 /* import.c - `hone import`: weights of torchvision or timm as a model folder, and a list of what matched. */
-#include <jansson.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
@@ -8,16 +7,12 @@
 /* Machine-readable: the same facts as the lines for people. */
 static hone_status print_json(const hone_import *r, const char *out)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:b, s:i, s:i, s:i, s:s, s:s}", "path", out, "file", r->file,
-                          "architecture", r->architecture, "classes", r->classes, "class_names", r->named, "matched",
-                          r->weights.loaded, "parameters", r->weights.params, "left", r->weights.unused,
-                          "weights_notes", r->weights.notes, "notes", r->notes);
-    char *text = o ? json_dumps(o, 0) : NULL;
-    json_decref(o);
-    if (!text) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    puts(text);
-    free(text);
-    return HONE_OK;
+    json_t *o =
+        json_pack("{s:o, s:o, s:s, s:i, s:b, s:i, s:i, s:i, s:o, s:o}", "path", hone_json_string(out), "file",
+                  hone_json_string(r->file), "architecture", r->architecture, "classes", r->classes, "class_names",
+                  r->named, "matched", r->weights.loaded, "parameters", r->weights.params, "left", r->weights.unused,
+                  "weights_notes", hone_json_string(r->weights.notes), "notes", hone_json_string(r->notes));
+    return hone_cli_print_json(o, 0);
 }
 
 /* Without -o there is no good place: FOLDER is somebody else's, and runs/ may not be where one stands. */

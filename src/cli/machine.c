@@ -11,6 +11,7 @@
 #include <yaml.h>
 #include <zlib.h>
 
+#include "core/json.h"
 #include "data/image.h"
 #include "hone/backend.h"
 
@@ -109,10 +110,10 @@ json_t *hone_machine_libraries(void)
     char xxhash[32];
     unsigned version = XXH_versionNumber(); /* 802 is 0.8.2 */
     snprintf(xxhash, sizeof xxhash, "%u.%u.%u", version / 10000, version / 100 % 100, version % 100);
-    json_object_set_new(list, "JPEG", json_string(hone_jpeg_library()));
-    json_object_set_new(list, "libyaml", json_string(yaml_get_version_string()));
-    json_object_set_new(list, "jansson", json_string(jansson_version_str()));
-    json_object_set_new(list, "zlib", json_string(zlibVersion()));
-    json_object_set_new(list, "xxhash", json_string(xxhash));
+    list = hone_json_with(list, "JPEG", hone_json_string(hone_jpeg_library()));
+    list = hone_json_with(list, "libyaml", hone_json_string(yaml_get_version_string()));
+    list = hone_json_with(list, "jansson", hone_json_string(jansson_version_str()));
+    list = hone_json_with(list, "zlib", hone_json_string(zlibVersion()));
+    list = hone_json_with(list, "xxhash", hone_json_string(xxhash));
     return list;
 }

@@ -1,8 +1,6 @@
 /* plan_report.c - the plan as text and as JSON. Bytes are exact; MiB stand beside them to be read. */
 #include "cli/plan.h"
 
-#include <jansson.h>
-
 #include "graph/graph_print.h"
 
 /* What reuse leaves of the activations, in percent. */
@@ -59,31 +57,28 @@ static json_t *mode_json(const hone_plan_mode *m)
 {
     json_t *arenas = json_object();
     for (int k = 0; k < HONE_ROLE_COUNT; k++)
-        json_object_set_new(arenas, hone_role_name((hone_role)k), json_integer((json_int_t)m->planned.role_bytes[k]));
+        arenas =
+            hone_json_with(arenas, hone_role_name((hone_role)k), json_integer((json_int_t)m->planned.role_bytes[k]));
     json_t *stored = json_object();
     for (int k = 0; k < HONE_DTYPE_COUNT; k++)
         if (m->stored[k] > 0)
-            json_object_set_new(stored, hone_dtype_name((hone_dtype)k), json_integer((json_int_t)m->stored[k]));
+            stored = hone_json_with(stored, hone_dtype_name((hone_dtype)k), json_integer((json_int_t)m->stored[k]));
     json_t *o =
         json_pack("{s:o, s:o, s:I, s:I, s:I}", "arenas", arenas, "activation_bytes_by_type", stored, "total_bytes",
                   (json_int_t)m->planned.total, "activation_bytes", (json_int_t)m->planned.role_bytes[HONE_ROLE_ACT],
                   "activation_bytes_no_reuse", (json_int_t)m->planned.act_no_reuse);
-    if (o && m->was_allocated) json_object_set_new(o, "allocated_bytes", json_integer((json_int_t)m->allocated.total));
+    if (m->was_allocated) o = hone_json_with(o, "allocated_bytes", json_integer((json_int_t)m->allocated.total));
     return o;
 }
 
 /* The layer table stays text: it is a picture, the figures beside it are for programs. */
 hone_status hone_plan_print_json(const hone_plan_result *r)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:o, s:s}", "config", r->path, "device",
-                          r->device, "precision", r->precision, "threads", r->threads, "batch", r->batch, "classes",
-                          r->classes, "parameters", (json_int_t)r->parameters, "free_bytes", (json_int_t)r->free_bytes,
-                          "largest_batch", (json_int_t)r->largest_batch, "training", mode_json(&r->train), "inference",
-                          mode_json(&r->infer), "layers", r->layers);
-    if (!o) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the report");
-    if (r->nodes) json_object_set_new(o, "nodes", json_string(r->nodes));
-    json_dumpf(o, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(o);
-    return HONE_OK;
+    json_t *o = json_pack("{s:o, s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:o, s:s}", "config",
+                          hone_json_string(r->path), "device", r->device, "precision", r->precision, "threads",
+                          r->threads, "batch", r->batch, "classes", r->classes, "parameters", (json_int_t)r->parameters,
+                          "free_bytes", (json_int_t)r->free_bytes, "largest_batch", (json_int_t)r->largest_batch,
+                          "training", mode_json(&r->train), "inference", mode_json(&r->infer), "layers", r->layers);
+    if (r->nodes) o = hone_json_with(o, "nodes", json_string(r->nodes));
+    return hone_cli_print_json(o, JSON_INDENT(2));
 }

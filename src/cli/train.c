@@ -12,13 +12,17 @@
 #include "train/evaluate.h"
 
 /* To stdout: the table, where things are, what to do next. */
-static void print_result(const hone_cli *cli, const hone_config *config, const char *out, const hone_evaluation *e)
+static hone_status print_result(const hone_cli *cli, const hone_config *config, const char *out,
+                                const hone_evaluation *e)
 {
     if (cli->json) {
         char *text = hone_evaluation_json(e);
-        if (text) printf("%s\n", text);
+        if (!text)
+            return hone_fail(HONE_ERR_MEMORY, "the same is in eval/report.json of the run",
+                             "the run is finished and saved, but there is no memory to print its figures");
+        printf("%s\n", text);
         free(text);
-        return;
+        return HONE_OK;
     }
     /* 0: neither a test nor a validation split */
     if (e->n > 0) {
@@ -29,6 +33,7 @@ static void print_result(const hone_cli *cli, const hone_config *config, const c
     if (e->n > 0) printf("evaluation     %s/eval/report.json, confusion.csv, worst.csv\n", out);
     if (e->n > 0) printf("page           %s/report.html\n", out);
     printf("next           hone predict %s %s\n", out, config->task == HONE_TASK_TEXT ? "TEXT..." : "IMAGE...");
+    return HONE_OK;
 }
 
 /* Folders, and files with an ending that data have; any other file is a page, whatever its name. */
@@ -64,7 +69,7 @@ static int run(const hone_cli *cli)
     /* stderr only: stdout is the result's, so that --json can be piped */
     hone_cli_progress progress = {.format = cli->log_format, .quiet = cli->quiet};
     char *command = hone_cli_line(cli);
-    hone_status status = hone_cli_find_lr_check(cli);
+    hone_status status = command ? hone_cli_find_lr_check(cli) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     if (status == HONE_OK) status = read_page(cli, &config);
     if (status == HONE_OK && hone_cli_value(cli, "--find-lr")) {
         status = hone_cli_find_lr(cli, config);
@@ -79,7 +84,7 @@ static int run(const hone_cli *cli)
                              .progress_arg = &progress};
         status = hone_train(config, &o, &result);
         hone_cli_progress_close(&progress);
-        if (status == HONE_OK) print_result(cli, config, out ? out : config->out, &result);
+        if (status == HONE_OK) status = print_result(cli, config, out ? out : config->out, &result);
     }
     hone_evaluation_free(&result);
     hone_config_free(config);

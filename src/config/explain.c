@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "config/schema.h"
+#include "core/json.h"
 
 /* --- explain -------------------------------------------------------------------------------------------- */
 /* One line a row: the default, and the choice for which it holds. */
@@ -77,7 +78,7 @@ static json_t *json_of(const hone_yaml *n)
     bool truth;
     if (n->kind == HONE_YAML_SEQ) {
         json_t *list = json_array();
-        for (int k = 0; k < n->count; k++) json_array_append_new(list, json_of(n->item[k]));
+        for (int k = 0; k < n->count; k++) list = hone_json_added(list, json_of(n->item[k]));
         return list;
     }
     if (hone_yaml_null(n)) return json_null();
@@ -88,17 +89,19 @@ static json_t *json_of(const hone_yaml *n)
 }
 
 /* A key with one row has a default; one with several has it per choice, which the help then says. */
-static void add_default(json_t *schema, const hone_row *row)
+static json_t *with_default(json_t *schema, const hone_row *row)
 {
     hone_yaml *value = NULL;
     /* Editors fill defaults in, so an ambiguous one must not be there. */
     bool first = hone_schema_find(row->key) == row, last = true;
     for (const hone_row *r = row + 1; r < hone_schema + hone_schema_count; r++)
         last = last && strcmp(r->key, row->key) != 0;
-    if (!first || !last || !row->fallback) return;
-    if (hone_yaml_read_text("default", row->fallback, strlen(row->fallback), &value) == HONE_OK)
-        json_object_set_new(schema, "default", json_of(value));
+    if (!first || !last || !row->fallback) return schema;
+    /* the table's own text: only memory can fail */
+    bool read = hone_yaml_read_text("default", row->fallback, strlen(row->fallback), &value) == HONE_OK;
+    schema = hone_json_with(schema, "default", read ? json_of(value) : NULL);
     hone_yaml_free(value);
+    return schema;
 }
 
 /* The layer language is not in the table: its keys are checked by src/model, so layers stay open here. */
@@ -113,14 +116,10 @@ static json_t *model_schema(void)
 static json_t *schema_of(const hone_row *row)
 {
     json_t *schema = row->type == HONE_TYPE_TREE ? model_schema() : hone_type_table[row->type].schema(row);
-    json_object_set_new(schema, "description", json_string(row->help));
-    if (row->type == HONE_TYPE_GROUP) {
-        json_object_set_new(schema, "properties", json_object());
-        json_object_set_new(schema, "additionalProperties", json_false());
-    } else {
-        add_default(schema, row);
-    }
-    return schema;
+    schema = hone_json_with(schema, "description", json_string(row->help));
+    if (row->type != HONE_TYPE_GROUP) return with_default(schema, row);
+    schema = hone_json_with(schema, "properties", json_object());
+    return hone_json_with(schema, "additionalProperties", json_false());
 }
 
 /* The properties object that a key belongs to: `root`'s, or that of the group above (which stands
@@ -136,9 +135,10 @@ static json_t *properties_above(json_t *root, const char *key)
     return at;
 }
 
-/* Groups with a short form take its words too. Done at the end, when their properties are complete. */
-static void add_short_forms(json_t *root)
+/* Groups with a short form take its words too. Done at the end, when their properties are complete. False: memory. */
+static bool add_short_forms(json_t *root)
 {
+    bool all = true;
     for (int k = hone_schema_count - 1; k >= 0; k--) { /* inner groups first */
         const hone_row *row = &hone_schema[k];
         if (row->type != HONE_TYPE_GROUP || !row->choices) continue;
@@ -146,8 +146,9 @@ static void add_short_forms(json_t *root)
         json_t *above = properties_above(root, row->key), *group = json_object_get(above, leaf);
         /* json_pack takes a reference of its own (O), the old entry is released by the set. */
         json_t *word = json_object_get(json_object_get(group, "properties"), row->choices);
-        json_object_set_new(above, leaf, json_pack("{s:[O,O]}", "anyOf", word, group));
+        all = json_object_set_new(above, leaf, json_pack("{s:[O,O]}", "anyOf", word, group)) == 0 && all;
     }
+    return all;
 }
 
 char *hone_config_schema_json(void)
@@ -155,14 +156,14 @@ char *hone_config_schema_json(void)
     json_t *root = json_pack("{s:s,s:s,s:s,s:{},s:b,s:[ss]}", "$schema", "https://json-schema.org/draft/2020-12/schema",
                              "title", "hone config", "type", "object", "properties", "additionalProperties", 0,
                              "required", "data", "model");
-    for (int k = 0; root && k < hone_schema_count; k++) {
+    bool all = root != NULL;
+    for (int k = 0; all && k < hone_schema_count; k++) {
         const hone_row *row = &hone_schema[k];
         const char *dot = strrchr(row->key, '.');
         if (hone_schema_find(row->key) == row)
-            json_object_set_new(properties_above(root, row->key), dot ? dot + 1 : row->key, schema_of(row));
+            all = json_object_set_new(properties_above(root, row->key), dot ? dot + 1 : row->key, schema_of(row)) == 0;
     }
-    if (root) add_short_forms(root);
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    char *text = all && add_short_forms(root) ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     return text;
 }

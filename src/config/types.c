@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/types.h"
+#include "core/json.h"
 
 /* --- messages --------------------------------------------------------------------------------------- */
 /* The fix, where the value itself tells it. */
@@ -65,8 +66,8 @@ json_t *hone_schema_range(const hone_row *row, const char *type)
     bool whole = strcmp(type, "integer") == 0;
     json_t *low = whole ? json_integer((json_int_t)row->min) : json_real(row->min);
     json_t *high = whole ? json_integer((json_int_t)row->max) : json_real(row->max);
-    json_object_set_new(s, row->flags & HONE_ROW_ABOVE_MIN ? "exclusiveMinimum" : "minimum", low);
-    json_object_set_new(s, row->flags & HONE_ROW_BELOW_MAX ? "exclusiveMaximum" : "maximum", high);
+    s = hone_json_with(s, row->flags & HONE_ROW_ABOVE_MIN ? "exclusiveMinimum" : "minimum", low);
+    s = hone_json_with(s, row->flags & HONE_ROW_BELOW_MAX ? "exclusiveMaximum" : "maximum", high);
     return s;
 }
 
@@ -163,7 +164,7 @@ static json_t *schema_choice(const hone_row *row)
     const char *choice[16];
     int count = hone_choice_list(row->choices, storage, sizeof storage, choice);
     json_t *list = json_array();
-    for (int k = 0; k < count; k++) json_array_append_new(list, json_string(choice[k]));
+    for (int k = 0; k < count; k++) list = hone_json_added(list, json_string(choice[k]));
     return json_pack("{s:o}", "enum", list);
 }
 
@@ -260,8 +261,8 @@ static json_t *schema_integer(const hone_row *row)
     if (row->choices) { /* the choices of an integer are integers */
         json_t *list = json_array();
         for (const char *s = row->choices; s; s = strchr(s, '|') ? strchr(s, '|') + 1 : NULL)
-            json_array_append_new(list, json_integer(strtol(s, NULL, 10)));
-        if (row->flags & HONE_ROW_OPTIONAL) json_array_append_new(list, json_null());
+            list = hone_json_added(list, json_integer(strtol(s, NULL, 10)));
+        if (row->flags & HONE_ROW_OPTIONAL) list = hone_json_added(list, json_null());
         return json_pack("{s:o}", "enum", list);
     }
     return hone_schema_range(row, "integer");

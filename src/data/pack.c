@@ -2,13 +2,13 @@
 #define XXH_INLINE_ALL
 #include "data/pack.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "config/resize.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "core/thread.h"
 #include "data/dataset.h"
@@ -20,7 +20,7 @@ typedef struct packing {
     const hone_pack_opts *o;
     hone_out out;
     json_t *splits;
-    bool incomplete; /* memory failed a member of the header */
+    json_t *entry; /* of the split under way; NULL from the first failure on (core/json.h) */
     hone_pack_result *result;
 } packing;
 
@@ -43,11 +43,8 @@ static hone_status decode_one(void *arg, int64_t k)
     return s == HONE_ERR_DATA && c->d->on_error == HONE_ON_ERROR_SKIP ? HONE_OK : s;
 }
 
-/* Takes `value`. A failure shows when the header is written: what it says of the file would not be all. */
-static void put_member(packing *p, json_t *where, const char *key, json_t *value)
-{
-    if (json_object_set_new(where, key, value) != 0) p->incomplete = true;
-}
+/* Takes `value`; a failure shows when the split is written. */
+static void put_member(packing *p, const char *key, json_t *value) { p->entry = hone_json_with(p->entry, key, value); }
 
 /* Zeros up to a multiple of a page, so that everything can be mapped where it lies. */
 static hone_status align(hone_out *out)
@@ -90,19 +87,19 @@ static hone_status put(packing *p, XXH3_state_t *hash, const void *data, size_t 
     return hone_out_write(&p->out, data, bytes);
 }
 
-/* Labels, weights and names of the good ones, each behind a page's begin; offsets into `where`. */
-static hone_status write_columns(packing *p, const hone_dataset *d, const bool *good, XXH3_state_t *hash, json_t *where)
+/* Labels, weights and names of the good ones, each behind a page's begin; offsets into the entry. */
+static hone_status write_columns(packing *p, const hone_dataset *d, const bool *good, XXH3_state_t *hash)
 {
     char name[1024];
     HONE_TRY(align(&p->out));
     /* indexes into the one class list of the header, as val and test were mapped by name */
-    put_member(p, where, "labels", json_integer((json_int_t)p->out.bytes));
+    put_member(p, "labels", json_integer((json_int_t)p->out.bytes));
     for (int64_t i = 0; i < d->count; i++)
         if (good[i]) HONE_TRY(put(p, hash, &d->label[i], sizeof *d->label));
     HONE_TRY(align(&p->out));
     /* all 1 is the absence of the column */
     if (d->weight) {
-        put_member(p, where, "weights", json_integer((json_int_t)p->out.bytes));
+        put_member(p, "weights", json_integer((json_int_t)p->out.bytes));
         for (int64_t i = 0; i < d->count; i++)
             if (good[i]) HONE_TRY(put(p, hash, &d->weight[i], sizeof *d->weight));
         HONE_TRY(align(&p->out));
@@ -114,17 +111,17 @@ static hone_status write_columns(packing *p, const hone_dataset *d, const bool *
         hone_dataset_source(d, i, name, sizeof name);
         HONE_TRY(put(p, hash, name, strlen(name) + 1));
     }
-    put_member(p, where, "names", json_integer((json_int_t)begin));
-    put_member(p, where, "names_bytes", json_integer((json_int_t)(p->out.bytes - begin)));
+    put_member(p, "names", json_integer((json_int_t)begin));
+    put_member(p, "names_bytes", json_integer((json_int_t)(p->out.bytes - begin)));
     return align(&p->out);
 }
 
 /* The digest so far as 16 hex digits of a header's entry. */
-static void set_hash(packing *p, json_t *where, const char *key, XXH3_state_t *hash)
+static void set_hash(packing *p, const char *key, XXH3_state_t *hash)
 {
     char text[24];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)XXH3_64bits_digest(hash));
-    put_member(p, where, key, json_string(text));
+    put_member(p, key, json_string(text));
     /* ready for the next group */
     XXH3_64bits_reset(hash);
 }
@@ -135,26 +132,28 @@ static hone_status write_split(packing *p, const hone_dataset *d, hone_split spl
     /* one chunk more than samples, as the pointer steps by chunks */
     bool *good = calloc((size_t)d->count + HONE_PACK_CHUNK, sizeof *good);
     XXH3_state_t *hash = XXH3_createState();
-    json_t *where = json_object();
-    hone_status s = good && hash && where ? HONE_OK : hone_no_memory("a pack", (size_t)d->count);
+    p->entry = json_object();
+    hone_status s = good && hash ? HONE_OK : hone_no_memory("a pack", (size_t)d->count);
     int64_t count = 0;
     /* pixels first: their number is known only when they are decoded */
     if (s == HONE_OK) {
         XXH3_64bits_reset(hash);
-        put_member(p, where, "pixels", json_integer((json_int_t)p->out.bytes));
+        put_member(p, "pixels", json_integer((json_int_t)p->out.bytes));
         s = write_pixels(p, d, good, hash);
     }
     for (int64_t i = 0; s == HONE_OK && i < d->count; i++) count += good[i];
-    if (s == HONE_OK) set_hash(p, where, "pixels_xxh3", hash);
-    if (s == HONE_OK) s = write_columns(p, d, good, hash, where);
+    if (s == HONE_OK) set_hash(p, "pixels_xxh3", hash);
+    if (s == HONE_OK) s = write_columns(p, d, good, hash);
     if (s == HONE_OK) {
-        set_hash(p, where, "columns_xxh3", hash);
-        put_member(p, where, "name", json_string(hone_split_name(split)));
-        put_member(p, where, "count", json_integer(count));
+        set_hash(p, "columns_xxh3", hash);
+        put_member(p, "name", json_string(hone_split_name(split)));
+        put_member(p, "count", json_integer(count));
         p->result->count[split] = count;
-        if (json_array_append(p->splits, where) != 0) s = hone_no_memory("a pack", 0);
+        p->splits = hone_json_added(p->splits, p->entry);
+        p->entry = NULL;
+        if (!p->splits) s = hone_no_memory("a pack", 0);
     }
-    json_decref(where);
+    json_decref(p->entry);
     XXH3_freeState(hash);
     free(good);
     return s;
@@ -166,21 +165,19 @@ static hone_status write_header(packing *p)
     const hone_data *d = p->d;
     /* JSON and not a struct: fields may be added, and the file can be looked into */
     json_t *classes = json_array();
-    bool whole = true;
     for (int k = 0; k < d->classes; k++) {
         if (!hone_text_is_utf8(d->class_name[k])) {
             json_decref(classes);
             return hone_fail(HONE_ERR_DATA, "rename it: class names must be UTF-8", "class %d: \"%s\" is not UTF-8", k,
                              hone_shown(d->class_name[k]));
         }
-        whole = json_array_append_new(classes, json_string(d->class_name[k])) == 0 && whole;
+        classes = hone_json_added(classes, json_string(d->class_name[k]));
     }
     json_t *o = json_pack("{s:i,s:i,s:i,s:i,s:s,s:o,s:O}", "version", HONE_PACK_VERSION, "height", d->height, "width",
                           d->width, "channels", d->channels, "resize", hone_resize_name(p->o->resize), "classes",
                           classes, "splits", p->splits);
-    char *text = o && whole && !p->incomplete ? json_dumps(o, JSON_COMPACT) : NULL;
-    json_decref(o);
-    if (!text) return hone_no_memory("the header of a pack", 0);
+    char *text;
+    HONE_TRY(hone_json_print(o, JSON_COMPACT, "the header of a pack", &text));
     hone_pack_tail tail = {.offset = p->out.bytes, .bytes = strlen(text), .hash = XXH3_64bits(text, strlen(text))};
     memcpy(tail.magic, HONE_PACK_MAGIC, sizeof tail.magic);
     hone_status s = hone_out_write(&p->out, text, strlen(text));

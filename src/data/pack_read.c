@@ -2,7 +2,6 @@
  * it, every label within the class list, every name must end. The mapping is the source's and goes with it. */
 #define XXH_INLINE_ALL
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,10 +9,10 @@
 #include <xxhash.h>
 
 #include "config/resize.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "data/pack.h"
 #include "data/pack_format.h"
-#include "io/json.h"
 
 enum { HASH_BYTES_MAX = 256 << 20, HEADER_BYTES_MAX = 256 << 20 };
 
@@ -205,10 +204,10 @@ static hone_status read_split(reader *r)
 static hone_status take_hash(reader *r)
 {
     hone_source *s = r->source;
-    char *text = json_dumps(r->header, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text;
+    HONE_TRY(hone_json_print(json_incref(r->header), JSON_COMPACT | JSON_SORT_KEYS, "the hash of a pack", &text));
     uint64_t h = XXH3_64bits(s->label, (size_t)s->count * sizeof *s->label);
     if (s->weight) h = XXH3_64bits_withSeed(s->weight, (size_t)s->count * sizeof *s->weight, h);
-    if (!text) return hone_no_memory("a hash", 0);
     s->hash = XXH3_64bits_withSeed(text, strlen(text), h);
     free(text);
     return HONE_OK;

@@ -18,7 +18,7 @@
 #include "data/shard_list.h"
 #include "data/source_hash.h"
 #include "data/tar.h"
-#include "io/json.h"
+#include "core/json.h"
 
 /* In this order of preference. A label is small; a number of classes beyond this is no number of a class. */
 enum {

@@ -2,22 +2,12 @@
  *
  * Figures are those of the run (eval/report.json, run.json); what a run does not hold is not said. The licence is the
  * user's to choose, so there is none. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/text.h"
 #include "export/export.h"
-#include "io/file.h"
-
-/* A small JSON file of the run; NULL where there is none or it can't be read: the card then says less. */
-static json_t *read_page(const char *run_dir, const char *name)
-{
-    char *path = hone_io_join(run_dir, name);
-    json_t *root = path ? json_load_file(path, 0, NULL) : NULL;
-    free(path);
-    return root;
-}
+#include "io/json_file.h"
 
 /* "| accuracy | 0.9335 |" */
 static void add_figure(hone_text *t, const json_t *report, const char *key, const char *name)
@@ -131,7 +121,9 @@ static void add_input(hone_text *t, const hone_preprocess *pre)
 /* The YAML in front is what model hubs read; a card without a run around it has fewer sections. */
 hone_status hone_export_card(const hone_saved *s, const hone_architecture *a, const hone_encoder *e, const char *folder)
 {
-    json_t *run = read_page(s->run_dir, "run.json"), *report = read_page(s->run_dir, "eval/report.json");
+    json_t *run = NULL, *report = NULL;
+    HONE_TRY(hone_json_file(s->run_dir, "run.json", &run));
+    hone_status status = hone_json_file(s->run_dir, "eval/report.json", &report);
     const hone_preprocess *pre = hone_model_preprocess(s->model);
     int classes = hone_model_classes(s->model);
     hone_text t = {0};
@@ -156,7 +148,7 @@ hone_status hone_export_card(const hone_saved *s, const hone_architecture *a, co
     json_decref(run);
     json_decref(report);
     char *text = hone_text_take(&t);
-    hone_status status = hone_export_file(folder, "README.md", text);
+    if (status == HONE_OK) status = hone_export_file(folder, "README.md", text);
     free(text);
     return status;
 }

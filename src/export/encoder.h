@@ -6,8 +6,7 @@
 #ifndef HONE_EXPORT_ENCODER_H
 #define HONE_EXPORT_ENCODER_H
 
-#include <jansson.h>
-
+#include "core/json.h"
 #include "hone/model.h"
 #include "train/saved.h"
 
@@ -22,7 +21,7 @@ typedef struct hone_encoder {
 /* False where the model is neither. Errors: MEMORY. */
 hone_status hone_encoder_find(const hone_model *m, bool *found, hone_encoder *out) HONE_MUST_USE;
 /* Keys of transformers' config.json. */
-void hone_encoder_config(const hone_encoder *e, json_t *root);
+json_t *hone_encoder_config(const hone_encoder *e, json_t *root) HONE_MUST_USE;
 /* FOLDER/tokenizer_config.json and special_tokens_map.json, with which AutoTokenizer reads the tokenizer.json beside
  * them; nothing where that is of a kind which transformers has not. */
 hone_status hone_encoder_tokenizer(const hone_saved *s, const hone_encoder *e, const char *folder) HONE_MUST_USE;

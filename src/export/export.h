@@ -26,6 +26,8 @@ hone_status hone_export_labels(const hone_model *m, const char *folder) HONE_MUS
 hone_status hone_export_tokenizer(const hone_saved *s, const char *folder, bool replace) HONE_MUST_USE;
 /* FOLDER/name with `text`; "" is a file too. NULL text: out of memory. */
 hone_status hone_export_file(const char *folder, const char *name, const char *text) HONE_MUST_USE;
+/* Takes `root`, NULL of which is a lack of memory (core/json.h). */
+hone_status hone_export_json(const char *folder, const char *name, json_t *root) HONE_MUST_USE;
 /* A file of the run into the folder. */
 hone_status hone_export_copy(const char *run_dir, const char *folder, const char *name) HONE_MUST_USE;
 

@@ -19,6 +19,15 @@ hone_status hone_export_file(const char *folder, const char *name, const char *t
     return status;
 }
 
+hone_status hone_export_json(const char *folder, const char *name, json_t *root)
+{
+    char *text;
+    HONE_TRY(hone_json_print(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER, name, &text));
+    hone_status status = hone_export_file(folder, name, text);
+    free(text);
+    return status;
+}
+
 /* Byte for byte: the reader of the copy must see what the run's reader sees. */
 hone_status hone_export_copy(const char *run_dir, const char *folder, const char *name)
 {

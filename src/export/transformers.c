@@ -18,39 +18,37 @@ static const char *word_of(hone_op act)
     }
 }
 
-static void put_int(json_t *root, const char *key, int64_t value)
+/* Both as hone_json_with. */
+static json_t *with_int(json_t *root, const char *key, int64_t value)
 {
-    json_object_set_new(root, key, json_integer((json_int_t)value));
+    return hone_json_with(root, key, json_integer((json_int_t)value));
 }
 
-static void put_text(json_t *root, const char *key, const char *value)
+static json_t *with_text(json_t *root, const char *key, const char *value)
 {
-    json_object_set_new(root, key, json_string(value));
+    return hone_json_with(root, key, hone_json_string(value));
 }
 
 /* Rates of dropout are of training elsewhere and the library's own; an answer does not depend on them. */
-void hone_encoder_config(const hone_encoder *e, json_t *root)
+json_t *hone_encoder_config(const hone_encoder *e, json_t *root)
 {
     const char *class = e->distil ? "DistilBertForSequenceClassification" : "BertForSequenceClassification";
-    json_object_set_new(root, "architectures", json_pack("[s]", class));
-    put_text(root, "model_type", e->distil ? "distilbert" : "bert");
-    put_text(root, "problem_type", "single_label_classification");
-    put_int(root, "vocab_size", e->vocab);
-    put_int(root, "max_position_embeddings", e->length);
-    put_int(root, e->distil ? "dim" : "hidden_size", e->width);
-    put_int(root, e->distil ? "n_layers" : "num_hidden_layers", e->layers);
-    put_int(root, e->distil ? "n_heads" : "num_attention_heads", e->heads);
-    put_int(root, e->distil ? "hidden_dim" : "intermediate_size", e->inner);
-    put_text(root, e->distil ? "activation" : "hidden_act", word_of(e->act));
-    if (e->distil) {
-        json_object_set_new(root, "sinusoidal_pos_embds", json_false());
-        return;
-    }
+    root = hone_json_with(root, "architectures", json_pack("[s]", class));
+    root = with_text(root, "model_type", e->distil ? "distilbert" : "bert");
+    root = with_text(root, "problem_type", "single_label_classification");
+    root = with_int(root, "vocab_size", e->vocab);
+    root = with_int(root, "max_position_embeddings", e->length);
+    root = with_int(root, e->distil ? "dim" : "hidden_size", e->width);
+    root = with_int(root, e->distil ? "n_layers" : "num_hidden_layers", e->layers);
+    root = with_int(root, e->distil ? "n_heads" : "num_attention_heads", e->heads);
+    root = with_int(root, e->distil ? "hidden_dim" : "intermediate_size", e->inner);
+    root = with_text(root, e->distil ? "activation" : "hidden_act", word_of(e->act));
+    if (e->distil) return hone_json_with(root, "sinusoidal_pos_embds", json_false());
     char eps[32]; /* the float's own double has other digits than what people wrote: 1e-12 is 9.99999996e-13 */
     snprintf(eps, sizeof eps, "%.7g", e->eps);
-    put_int(root, "type_vocab_size", e->types);
-    json_object_set_new(root, "layer_norm_eps", json_real(strtod(eps, NULL)));
-    put_text(root, "position_embedding_type", "absolute");
+    root = with_int(root, "type_vocab_size", e->types);
+    root = hone_json_with(root, "layer_norm_eps", json_real(strtod(eps, NULL)));
+    return with_text(root, "position_embedding_type", "absolute");
 }
 
 /* The special tokens that the vocabulary has, under the names of their parts. */
@@ -68,18 +66,9 @@ static json_t *special_tokens(const hone_tokenizer *t)
     json_t *map = json_object();
     char token[256];
     for (size_t k = 0; k < sizeof part / sizeof *part; k++)
-        if (part[k].id >= 0) put_text(map, part[k].key, hone_tokenizer_token(t, part[k].id, token, sizeof token));
+        if (part[k].id >= 0)
+            map = with_text(map, part[k].key, hone_tokenizer_token(t, part[k].id, token, sizeof token));
     return map;
-}
-
-/* Takes `root` over. */
-static hone_status write(const char *folder, const char *name, json_t *root)
-{
-    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
-    hone_status status = hone_export_file(folder, name, text);
-    free(text);
-    json_decref(root);
-    return status;
 }
 
 /* The general class: it does what tokenizer.json says and nothing besides. */
@@ -92,13 +81,13 @@ hone_status hone_encoder_tokenizer(const hone_saved *s, const hone_encoder *e, c
     hone_status status = HONE_OK;
     if (kind == HONE_TOKENIZER_WORDPIECE || kind == HONE_TOKENIZER_BPE) {
         json_t *root = special_tokens(side->tokenizer);
-        status = write(folder, "special_tokens_map.json", json_incref(root));
-        put_text(root, "tokenizer_class", "PreTrainedTokenizerFast");
-        put_int(root, "model_max_length", pre->max_length > 0 ? pre->max_length : e->length);
-        json_object_set_new(root, "model_input_names",
-                            e->distil ? json_pack("[s,s]", "input_ids", "attention_mask")
-                                      : json_pack("[s,s,s]", "input_ids", "token_type_ids", "attention_mask"));
-        if (status == HONE_OK) status = write(folder, "tokenizer_config.json", root);
+        status = hone_export_json(folder, "special_tokens_map.json", json_incref(root));
+        root = with_text(root, "tokenizer_class", "PreTrainedTokenizerFast");
+        root = with_int(root, "model_max_length", pre->max_length > 0 ? pre->max_length : e->length);
+        root = hone_json_with(root, "model_input_names",
+                              e->distil ? json_pack("[s,s]", "input_ids", "attention_mask")
+                                        : json_pack("[s,s,s]", "input_ids", "token_type_ids", "attention_mask"));
+        if (status == HONE_OK) status = hone_export_json(folder, "tokenizer_config.json", root);
         else json_decref(root);
     }
     hone_text_close(side);

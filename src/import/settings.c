@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "io/file.h"
-#include "io/json.h"
+#include "core/json.h"
 
 enum { CONFIG_LIMIT_BYTES = 64 << 20, SIDE_MAX = 4096 };
 

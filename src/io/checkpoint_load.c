@@ -14,7 +14,7 @@
 #include "core/text.h"
 #include "io/checkpoint.h"
 #include "io/file.h"
-#include "io/json.h"
+#include "core/json.h"
 #include "io/safetensors.h"
 
 /* The one place that knows how a step becomes a folder name. */

@@ -90,6 +90,24 @@ static int switched_unlink(const char *path, bool folder)
     return r;
 }
 
+/* What a user can do about it; a full disk has words of its own below. */
+static const char *way_out(int e)
+{
+    switch (e) {
+    case EACCES:
+    case EPERM:
+    case EROFS: return "check the permissions of that folder, or give another --out";
+    case EFBIG: return "raise the limit on the size of files (ulimit -f)";
+    case EIO: return "the disk reports a fault: see the system's log, and give an --out elsewhere";
+    case ENOENT:
+    case ENOTDIR:
+    case EEXIST: return "each part of the path but the last must be a folder";
+    case EMFILE:
+    case ENFILE: return "raise the limit on open files (ulimit -n)";
+    default: return "check the path, or give another --out";
+    }
+}
+
 /* "cannot VERB PATH: reason", with what the disk lacks where that is the reason. */
 static hone_status fail_path(const char *verb, const char *path, uint64_t need_bytes)
 {
@@ -107,10 +125,7 @@ static hone_status fail_path(const char *verb, const char *path, uint64_t need_b
     else if (full)
         hone_fail(status, "free some space on that disk or give another --out; what was saved before is intact",
                   "cannot %s %s: %s (%llu bytes free)", verb, path, strerror(e), room);
-    else
-        hone_fail(status,
-                  e == EACCES || e == EROFS ? "check the permissions of that folder, or give another --out" : NULL,
-                  "cannot %s %s: %s", verb, path, strerror(e));
+    else hone_fail(status, way_out(e), "cannot %s %s: %s", verb, path, strerror(e));
     free(dir);
     return status;
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "core/text.h"
-#include "io/json.h"
+#include "core/json.h"
 
 enum { HEADER_LIMIT_BYTES = 100000000, COMMA_LIMIT = 4000000, RANK_LIMIT = 8 };
 

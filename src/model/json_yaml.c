@@ -16,7 +16,7 @@ static json_t *kernels_json(const hone_layer_args *a)
 {
     if (a->kernels == 0) return json_integer((json_int_t)a->sizes[0]);
     json_t *list = json_array();
-    for (int64_t k = 0; k < a->kernels; k++) json_array_append_new(list, json_integer((json_int_t)a->sizes[k]));
+    for (int64_t k = 0; k < a->kernels; k++) list = hone_json_added(list, json_integer((json_int_t)a->sizes[k]));
     return list;
 }
 
@@ -65,8 +65,7 @@ static json_t *arg_json(const hone_layer *l, const hone_arg *a)
     return a->type == HONE_ARG_SHORTCUT && list->count == 0 ? json_string("identity") : hone_layers_to_json(list);
 }
 
-/* A failed allocation inside leaves a NULL that jansson refuses to store; the missing key is then found
- * when the file is read, and a NULL list fails the caller's pack. */
+/* NULL without memory, as everything of core/json.h. */
 json_t *hone_layers_to_json(const hone_layer_list *list)
 {
     json_t *array = json_array();
@@ -74,11 +73,11 @@ json_t *hone_layers_to_json(const hone_layer_list *list)
         const hone_layer *l = list->item[k];
         json_t *args = json_object(), *layer = json_object();
         /* names are always written, so unnamed layers keep the numbers they were given */
-        json_object_set_new(args, "name", l->name[0] ? json_string(l->name) : json_null());
+        args = hone_json_with(args, "name", l->name[0] ? json_string(l->name) : json_null());
         for (int i = 0; i < l->type->arg_count; i++)
-            json_object_set_new(args, l->type->arg[i].name, arg_json(l, &l->type->arg[i]));
-        json_object_set_new(layer, l->type->name, args);
-        json_array_append_new(array, layer);
+            args = hone_json_with(args, l->type->arg[i].name, arg_json(l, &l->type->arg[i]));
+        layer = hone_json_with(layer, l->type->name, args);
+        array = hone_json_added(array, layer);
     }
     return array;
 }

@@ -2,7 +2,7 @@
 #ifndef HONE_MODEL_JSON_YAML_H
 #define HONE_MODEL_JSON_YAML_H
 
-#include <jansson.h>
+#include "core/json.h"
 
 #include "model/layers.h"
 

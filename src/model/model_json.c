@@ -18,37 +18,13 @@
 #include "config/resize.h"
 #include "core/text.h"
 #include "hone/io.h"
-#include "io/json.h"
+#include "core/json.h"
 #include "model/json_yaml.h"
 #include "model/model_private.h"
 
 enum { FILE_MAX_BYTES = 64 << 20, IMAGE_MAX = 1 << 14, CLASSES_MAX = 1 << 20, POISON_MAX = 1 << 16 };
 
 /* --- writing ----------------------------------------------------------------------------------------------- */
-
-/* Both take `value`. NULL, and what there was is freed, where memory failed: a list that is one short must not be saved.
- * jansson passes NULL through, so that a failure shows at the end. */
-static json_t *added(json_t *list, json_t *value)
-{
-    if (json_array_append_new(list, value) == 0) return list;
-    json_decref(list);
-    return NULL;
-}
-
-static json_t *with(json_t *map, const char *key, json_t *value)
-{
-    if (json_object_set_new(map, key, value) == 0) return map;
-    json_decref(map);
-    return NULL;
-}
-
-/* float -> double -> text with 17 digits -> the same float. */
-static json_t *floats(const float *x, int count)
-{
-    json_t *list = json_array();
-    for (int k = 0; k < count; k++) list = added(list, json_real((double)x[k]));
-    return list;
-}
 
 /* Part of the model: a picture that is prepared differently is another input. */
 static json_t *preprocess_json(const hone_preprocess *p)
@@ -57,8 +33,8 @@ static json_t *preprocess_json(const hone_preprocess *p)
         return json_pack("{s:I, s:i, s:b, s:s}", "vocab", (json_int_t)p->vocab, "max_length", p->max_length, "pairs",
                          p->pairs, "tokenizer", "tokenizer.json");
     return json_pack("{s:i, s:i, s:i, s:s, s:o, s:o}", "height", p->height, "width", p->width, "channels", p->channels,
-                     "resize", hone_resize_name(p->resize), "mean", floats(p->mean, p->channels), "std",
-                     floats(p->std, p->channels));
+                     "resize", hone_resize_name(p->resize), "mean", hone_json_floats(p->mean, p->channels), "std",
+                     hone_json_floats(p->std, p->channels));
 }
 
 /* Redundant by design: it is what the layers of the file are checked against. */
@@ -68,8 +44,8 @@ static json_t *parameters_json(const hone_model *m)
     for (int k = 0; k < m->params.count; k++) {
         const hone_param *p = &m->params.item[k];
         json_t *shape = json_array();
-        for (int d = 0; d < p->rank; d++) shape = added(shape, json_integer((json_int_t)p->dim[d]));
-        map = with(map, p->name, shape);
+        for (int d = 0; d < p->rank; d++) shape = hone_json_added(shape, json_integer((json_int_t)p->dim[d]));
+        map = hone_json_with(map, p->name, shape);
     }
     return map;
 }
@@ -82,15 +58,13 @@ hone_status hone_model_json(const hone_model *m, const char *path, char **out)
             return hone_fail(HONE_ERR_DATA, "rename the class: names must be UTF-8", "%s: a class name is not UTF-8",
                              path);
     json_t *names = json_array();
-    for (int k = 0; k < m->classes; k++) names = added(names, json_string(m->class_name[k]));
+    for (int k = 0; k < m->classes; k++) names = hone_json_added(names, json_string(m->class_name[k]));
     json_t *root =
         json_pack("{s:s, s:i, s:s, s:o, s:o, s:o, s:o}", "format", "hone-model", "version", 1, "task",
                   m->pre.vocab > 0 ? "text" : "image", "classes", names, "preprocess", preprocess_json(&m->pre),
                   "layers", hone_layers_to_json(&m->tree.top), "parameters", parameters_json(m));
     /* an object for people too: one space of indent, keys in the order above */
-    *out = root ? json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
-    json_decref(root);
-    return *out ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "%s: memory exhausted", path);
+    return hone_json_print(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER, path, out);
 }
 
 /* Replaced atomically, like all small files of a run. */
@@ -181,7 +155,8 @@ static hone_status read_classes(const char *path, const json_t *list, const char
         name[k] = json_string_value(json_array_get(list, k));
         if (!name[k] || !name[k][0] || json_object_get(seen, name[k]))
             status = bad(path, "classes", "different names that are not empty");
-        else json_object_set_new(seen, name[k], json_true());
+        else if (!(seen = hone_json_with(seen, name[k], json_true())))
+            status = hone_fail(HONE_ERR_MEMORY, NULL, "%s: memory exhausted", path);
     }
     json_decref(seen);
     if (status != HONE_OK) {

@@ -1,32 +1,18 @@
 /* describe.c - metadata_props of an exported file: what a server needs besides the graph, as text (export.h). */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/resize.h"
 #include "hone/hone.h"
-#include "io/file.h"
+#include "io/json_file.h"
 #include "onnx/export.h"
-
-/* 9 digits name the float; its double would print 17. */
-static json_t *floats(const float *x, int count)
-{
-    json_t *list = json_array();
-    char text[32];
-    for (int k = 0; k < count; k++) {
-        snprintf(text, sizeof text, "%.9g", (double)x[k]);
-        json_array_append_new(list, json_real(strtod(text, NULL)));
-    }
-    return list;
-}
 
 /* Takes the object over; JSON text as the value of `key`. */
 static hone_status put_json(hone_onnx *m, const char *key, json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(value);
-    if (!text) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for metadata");
+    char *text;
+    HONE_TRY(hone_json_print(value, JSON_COMPACT | JSON_REAL_PRECISION(9), "metadata", &text));
     hone_onnx_meta(m, key, text);
     free(text);
     return HONE_OK;
@@ -41,7 +27,8 @@ static json_t *preprocess_json(const hone_preprocess *p, bool inside)
                          p->pairs, "tokenizer", "tokenizer.json");
     return json_pack("{s:b, s:i, s:i, s:i, s:s, s:s, s:o, s:o}", "in_graph", inside, "height", p->height, "width",
                      p->width, "channels", p->channels, "resize", hone_resize_name(p->resize), "interpolation",
-                     "bilinear, antialiased", "mean", floats(p->mean, p->channels), "std", floats(p->std, p->channels));
+                     "bilinear, antialiased", "mean", hone_json_floats(p->mean, p->channels), "std",
+                     hone_json_floats(p->std, p->channels));
 }
 
 /* What run.json says of the data and the figures; a model without a run has no such lines. */
@@ -49,9 +36,8 @@ static hone_status put_run(const hone_saved *s, hone_onnx *m)
 {
     /* keys of run.json; a model file outside a run has none of them */
     static const char *const key[] = {"data_fingerprint", "best_metric", "best", "best_step", "started"};
-    char *path = hone_io_join(s->run_dir, "run.json");
-    json_t *run = path ? json_load_file(path, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    free(path);
+    json_t *run;
+    HONE_TRY(hone_json_file(s->run_dir, "run.json", &run));
     for (size_t k = 0; k < sizeof key / sizeof key[0]; k++) {
         json_t *value = json_object_get(run, key[k]);
         if (json_is_string(value)) hone_onnx_meta(m, key[k], json_string_value(value));
@@ -74,7 +60,7 @@ hone_status hone_onnx_describe(const hone_saved *s, const hone_onnx_export_opts 
     m->producer_version = HONE_VERSION;
     m->graph_name = pre->vocab > 0 ? "text classifier" : "image classifier";
     for (int k = 0; k < hone_model_classes(s->model); k++)
-        json_array_append_new(labels, json_string(hone_model_class_name(s->model, k)));
+        labels = hone_json_added(labels, hone_json_string(hone_model_class_name(s->model, k)));
     hone_onnx_meta(m, "task", pre->vocab > 0 ? "text-classification" : "image-classification");
     HONE_TRY(put_json(m, "labels", labels));
     HONE_TRY(put_json(m, "preprocess", preprocess_json(pre, o->lower.preprocess)));

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "core/interval.h"
+#include "core/json.h"
+#include "io/json_file.h"
 #include "report/report.h"
 #include "report/run_files.h"
 
@@ -31,11 +33,11 @@ static hone_status open_one(const char *dir, hone_compared *r)
 {
     r->path = hone_strdup(dir);
     if (!r->path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    HONE_TRY(hone_run_json(dir, "run.json", &r->run));
+    HONE_TRY(hone_json_file(dir, "run.json", &r->run));
     if (!r->run)
         return hone_fail(HONE_ERR_USAGE, "name the directories that `hone train` wrote",
                          "%s holds no run (no run.json)", dir);
-    HONE_TRY(hone_run_json(dir, "eval/report.json", &r->report));
+    HONE_TRY(hone_json_file(dir, "eval/report.json", &r->report));
     HONE_TRY(hone_run_text(dir, "metrics.jsonl", &r->metrics));
     HONE_TRY(hone_run_text(dir, "resolved.yaml", &r->resolved));
     take_figures(r);
@@ -161,48 +163,43 @@ char *hone_compare_text(const hone_comparison *c)
 
 /* --- for programs ---------------------------------------------------------------------------------------------- */
 
-/* JSON has no NaN. */
-static json_t *real_or_null(double v) { return isfinite(v) ? json_real(v) : json_null(); }
-
 /* Keys as in `hone eval --json`, where they mean the same. */
 static json_t *run_object(const hone_comparison *c, int k)
 {
     const hone_compared *r = &c->run[k];
     json_t *o = json_object();
-    json_object_set_new(o, "run", json_string(r->path));
-    json_object_set_new(o, "accuracy", real_or_null(r->accuracy));
-    json_object_set_new(o, "accuracy_95", json_pack("[o,o]", real_or_null(r->low), real_or_null(r->high)));
-    json_object_set_new(o, "n", json_integer(r->n));
-    json_object_set_new(o, "loss", real_or_null(r->loss));
-    json_object_set_new(o, "f1_macro", real_or_null(r->f1));
-    json_object_set_new(o, "seconds", real_or_null(r->seconds));
-    json_object_set_new(o, "step", json_integer(r->step));
-    json_object_set_new(o, "behind_95", json_pack("[o,o]", real_or_null(r->behind_low), real_or_null(r->behind_high)));
-    json_object_set_new(o, "verdict", json_string(verdict(c, k)));
+    o = hone_json_with(o, "run", hone_json_string(r->path));
+    o = hone_json_with(o, "accuracy", hone_json_real(r->accuracy));
+    o = hone_json_with(o, "accuracy_95", json_pack("[o,o]", hone_json_real(r->low), hone_json_real(r->high)));
+    o = hone_json_with(o, "n", json_integer(r->n));
+    o = hone_json_with(o, "loss", hone_json_real(r->loss));
+    o = hone_json_with(o, "f1_macro", hone_json_real(r->f1));
+    o = hone_json_with(o, "seconds", hone_json_real(r->seconds));
+    o = hone_json_with(o, "step", json_integer(r->step));
+    o = hone_json_with(o, "behind_95",
+                       json_pack("[o,o]", hone_json_real(r->behind_low), hone_json_real(r->behind_high)));
+    o = hone_json_with(o, "verdict", json_string(verdict(c, k)));
     return o;
 }
 
 /* A difference is a list in the order of the runs; null: the run does not have the key. */
-char *hone_compare_json(const hone_comparison *c)
+hone_status hone_compare_json(const hone_comparison *c, char **out)
 {
     hone_difference *d;
     int count;
-    if (hone_differences(c, &d, &count) != HONE_OK) return NULL;
+    HONE_TRY(hone_differences(c, &d, &count));
     json_t *o = json_object(), *runs = json_array(), *differences = json_object();
-    for (int k = 0; k < c->count; k++) json_array_append_new(runs, run_object(c, k));
+    for (int k = 0; k < c->count; k++) runs = hone_json_added(runs, run_object(c, k));
     for (int k = 0; k < count; k++) {
         json_t *values = json_array();
-        for (int r = 0; r < c->count; r++)
-            json_array_append_new(values, d[k].value[r] ? json_string(d[k].value[r]) : json_null());
-        json_object_set_new(differences, d[k].key, values);
+        for (int r = 0; r < c->count; r++) values = hone_json_added(values, hone_json_string(d[k].value[r]));
+        differences = hone_json_with(differences, d[k].key, values);
     }
-    json_object_set_new(o, "runs", runs);
-    json_object_set_new(o, "same_data", json_boolean(c->same_samples));
-    json_object_set_new(o, "differences", differences);
-    char *text = json_dumps(o, JSON_REAL_PRECISION(9));
-    json_decref(o);
+    o = hone_json_with(o, "runs", runs);
+    o = hone_json_with(o, "same_data", json_boolean(c->same_samples));
+    o = hone_json_with(o, "differences", differences);
     hone_differences_free(d, count, c->count);
-    return text;
+    return hone_json_print(o, JSON_REAL_PRECISION(9), "the comparison", out);
 }
 
 /* --- the page -------------------------------------------------------------------------------------------------- */

@@ -32,9 +32,9 @@ typedef struct hone_comparison {
 /* Errors: DATA, USAGE naming the folder that holds no run; MEMORY. */
 hone_status hone_compare_open(const char *const *dir, int count, hone_comparison **out) HONE_MUST_USE;
 void hone_compare_free(hone_comparison *c);
-/* Tables for people, one JSON object, a page; free(); NULL: memory. */
+/* A table for people (NULL: memory), one JSON object, a page; free(). Errors: MEMORY. */
 char *hone_compare_text(const hone_comparison *c);
-char *hone_compare_json(const hone_comparison *c);
+hone_status hone_compare_json(const hone_comparison *c, char **out) HONE_MUST_USE;
 hone_status hone_compare_html(const hone_comparison *c, char **html) HONE_MUST_USE;
 
 /* --- differences.c: values of resolved.yaml that are not the same in all runs --- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/json_file.h"
 #include "report/report.h"
 #include "report/run_files.h"
 
@@ -27,9 +28,10 @@ static void close_sources(sources *s)
 
 static hone_status open_sources(const hone_report_input *in, sources *s)
 {
-    if (in->evaluation && !(s->report = json_loads(in->evaluation, 0, NULL)))
-        return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the evaluation of %s", in->run_dir);
-    HONE_TRY(hone_run_json(in->run_dir, "run.json", &s->run));
+    if (in->evaluation) HONE_TRY(hone_json_parse(in->evaluation, strlen(in->evaluation), 0, &s->report, NULL));
+    if (in->evaluation && !s->report)
+        return hone_fail(HONE_ERR_DATA, "hone eval --json makes it", "the evaluation of %s is no JSON", in->run_dir);
+    HONE_TRY(hone_json_file(in->run_dir, "run.json", &s->run));
     HONE_TRY(hone_run_text(in->run_dir, "metrics.jsonl", &s->metrics));
     return hone_run_text(in->run_dir, "resolved.yaml", &s->resolved);
 }

@@ -3,10 +3,8 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "io/file.h"
-#include "io/json.h"
 
 enum { LIMIT = 512 << 20 }; /* metrics.jsonl of a million lines is a fifth of that */
 
@@ -16,23 +14,11 @@ hone_status hone_run_text(const char *run_dir, const char *name, char **text)
     char *path = hone_io_join(run_dir, name);
     *text = NULL;
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    if (hone_file_read(path, LIMIT, text, &bytes) != HONE_OK) hone_error_clear();
+    hone_status status = hone_file_read(path, LIMIT, text, &bytes);
     free(path);
+    if (status == HONE_ERR_MEMORY) return status;
+    if (status != HONE_OK) hone_error_clear();
     return HONE_OK;
-}
-
-hone_status hone_run_json(const char *run_dir, const char *name, json_t **out)
-{
-    json_error_t why;
-    char *text;
-    *out = NULL;
-    HONE_TRY(hone_run_text(run_dir, name, &text));
-    if (!text) return HONE_OK;
-    hone_status status = hone_json_parse(text, strlen(text), 0, out, &why);
-    free(text);
-    if (status != HONE_OK || *out) return status;
-    return hone_fail(HONE_ERR_DATA, "train or evaluate again: it is written anew", "%s/%s:%d: %s", run_dir, name,
-                     why.line, why.text);
 }
 
 const char *hone_run_string(const json_t *o, const char *key)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "report/report.h"
 
 /* null and missing keys are gaps. */
@@ -39,14 +40,17 @@ hone_status hone_series_read(const char *metrics, const char *split, hone_series
     *out = (hone_series){0};
     for (const char *at = metrics, *end; *at; at = *end ? end + 1 : end) {
         end = at + strcspn(at, "\n");
-        json_t *line = json_loadb(at, (size_t)(end - at), 0, NULL);
+        json_t *line;
+        hone_status status = hone_json_parse(at, (size_t)(end - at), 0, &line, NULL); /* a torn last line is a gap */
         const char *name = json_string_value(json_object_get(line, "split"));
-        if (name && strcmp(name, split) == 0) {
-            if (!grow(out)) {
-                json_decref(line);
-                hone_series_free(out);
-                return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the curves of a report");
-            }
+        bool mine = name && strcmp(name, split) == 0;
+        if (mine && !grow(out)) status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the curves of a report");
+        if (status != HONE_OK) {
+            json_decref(line);
+            hone_series_free(out);
+            return status;
+        }
+        if (mine) {
             for (int k = 0; k < COLUMNS; k++) (*column(out, k))[out->count] = number(line, keys[k]);
             out->count++;
         }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "text/json_parts.h"
-#include "io/json.h"
+#include "core/json.h"
 
 #define READS "hone reads WordPiece and byte-level BPE; `hone tokenizer train` makes one from your texts"
 

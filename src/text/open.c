@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "io/file.h"
-#include "io/json.h"
+#include "core/json.h"
 #include "text/json_parts.h"
 
 enum { FILE_LIMIT = 512 << 20 };

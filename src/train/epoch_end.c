@@ -242,7 +242,8 @@ hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out)
         HONE_TRY(use_average(t, false));
     }
     status = hone_evaluation_run(t->data->test ? &pass : &t->val, t->opts->stop, out);
-    if (status == HONE_OK) out->mistakes = hone_evaluation_mistakes(out, set, HONE_MISTAKES);
+    if (status == HONE_OK && !(out->mistakes = hone_evaluation_mistakes(out, set, HONE_MISTAKES)))
+        status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the worst mistakes");
     if (status == HONE_OK) status = write_reports(t, out, set);
     hone_pass_close(&pass);
     if (status != HONE_OK) hone_evaluation_free(out);

@@ -204,7 +204,8 @@ hone_status hone_evaluate_saved(hone_saved *saved, const hone_eval_opts *o, hone
               done);
     HONE_GOTO(status, hone_model_upload(saved->model, pass.full.program), done);
     status = hone_evaluation_run(&pass, o->stop, out);
-    if (status == HONE_OK) out->mistakes = hone_evaluation_mistakes(out, data.set, HONE_MISTAKES);
+    if (status == HONE_OK && !(out->mistakes = hone_evaluation_mistakes(out, data.set, HONE_MISTAKES)))
+        status = hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the worst mistakes");
     if (status == HONE_OK && o->report) {
         status = hone_evaluation_page(out, data.set, saved->model, saved->run_dir, o->data ? o->data : data.split,
                                       o->report);

@@ -1,31 +1,37 @@
 /* identity.c - which experiment a run directory holds. A resumed run must end with the bytes of one
  * that was never stopped, so whatever steers those bytes is listed here and compared by key. How long
  * the run lasts, where it writes and what it logs may change. */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "train/text.h"
-#include "io/json.h"
 #include "train/trainer.h"
 
-/* Absent texts compare equal to the word none. */
-static void put_text(json_t *o, const char *key, const char *value)
+/* *o is NULL from the first failure on (core/json.h). Absent texts compare equal to the word none. */
+static void put_text(json_t **o, const char *key, const char *value)
 {
-    json_object_set_new(o, key, json_string(value ? value : "none"));
+    *o = hone_json_with(*o, key, hone_json_string(value ? value : "none"));
 }
 
 /* 17 digits: two doubles are equal exactly when their texts are. */
-static void put_number(json_t *o, const char *key, double value)
+static void put_number(json_t **o, const char *key, double value)
 {
     char text[40];
     snprintf(text, sizeof text, "%.17g", value);
-    json_object_set_new(o, key, json_string(text));
+    put_text(o, key, text);
+}
+
+/* Takes `text`, which memory failed where it is NULL: half an identity would refuse its own run. */
+static void put_made(json_t **o, const char *key, char *text)
+{
+    *o = hone_json_with(*o, key, text ? hone_json_string(text) : NULL);
+    free(text);
 }
 
 /* What is off is left out, so that runs from before these keys resume. */
-static void put_augment(json_t *o, const hone_config *c)
+static void put_augment(json_t **o, const hone_config *c)
 {
     const struct {
         const char *key;
@@ -51,17 +57,17 @@ static void put_augment(json_t *o, const hone_config *c)
 }
 
 /* The data themselves, their classes, and how pixels are prepared and augmented. */
-static void put_data(json_t *o, const hone_trainer *t)
+static void put_data(json_t **o, const hone_trainer *t)
 {
     const hone_config *c = t->config;
     char text[24];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)t->data->fingerprint);
     json_t *classes = json_array();
-    for (int k = 0; k < t->data->classes; k++) json_array_append_new(classes, json_string(t->data->class_name[k]));
-    char *names = json_dumps(classes, JSON_COMPACT);
-    put_text(o, "the class list", names);
-    free(names);
-    json_decref(classes);
+    for (int k = 0; k < t->data->classes; k++)
+        classes = hone_json_added(classes, hone_json_string(t->data->class_name[k]));
+    char *names = NULL;
+    if (hone_json_print(classes, JSON_COMPACT, "the class list", &names) != HONE_OK) names = NULL;
+    put_made(o, "the class list", names);
     put_text(o, "the content of the data", text);
     put_number(o, "the number of training samples", (double)hone_dataset_count(t->data->train));
     /* the split, and with it which samples train, follows from the fraction and the seed */
@@ -95,7 +101,7 @@ static void put_data(json_t *o, const hone_trainer *t)
 }
 
 /* Every constant of the update and of the learning rate. */
-static void put_optimizer(json_t *o, const hone_config *c)
+static void put_optimizer(json_t **o, const hone_config *c)
 {
     put_text(o, "train.optimizer.name", c->train.optimizer.name);
     put_number(o, "train.optimizer.lr", c->train.optimizer.lr);
@@ -117,7 +123,7 @@ static void put_optimizer(json_t *o, const hone_config *c)
 }
 
 /* Batches, seed, loss, what is frozen. */
-static void put_training(json_t *o, const hone_config *c)
+static void put_training(json_t **o, const hone_config *c)
 {
     char key[300];
     put_number(o, "train.batch", c->train.batch);
@@ -150,7 +156,7 @@ static void put_training(json_t *o, const hone_config *c)
 
 /* Names and shapes of all parameters stand for the layers: the tree may be written in many ways. The
  * order of layers without parameters is told apart by the layer tree of the page. */
-static void put_model(json_t *o, const hone_trainer *t)
+static void put_model(json_t **o, const hone_trainer *t)
 {
     hone_text text = {0};
     for (int k = 0; k < hone_model_param_count(t->model); k++) {
@@ -159,33 +165,27 @@ static void put_model(json_t *o, const hone_trainer *t)
         for (int d = 0; d < p->rank; d++) hone_text_add(&text, " %lld", (long long)p->dim[d]);
         hone_text_add(&text, ";");
     }
-    char *params = hone_text_take(&text),
-         *tree = t->config->model.tree ? hone_yaml_write(t->config->model.tree, 2) : NULL;
-    put_text(o, "model (its parameters)", params);
-    put_text(o, "model (its page)", tree);
-    free(params);
-    free(tree);
+    put_made(o, "model (its parameters)", hone_text_take(&text));
+    if (t->config->model.tree) put_made(o, "model (its page)", hone_yaml_write(t->config->model.tree, 2));
+    else put_text(o, "model (its page)", NULL);
 }
 
 /* Key -> text, in the order in which differences are worth naming. */
 static json_t *identity(const hone_trainer *t)
 {
     json_t *o = json_object();
-    if (!o) return NULL;
-    put_training(o, t->config); /* first what is named by a key: the seed also changes the data's split */
-    put_optimizer(o, t->config);
-    put_data(o, t);
-    put_model(o, t);
+    put_training(&o, t->config); /* first what is named by a key: the seed also changes the data's split */
+    put_optimizer(&o, t->config);
+    put_data(&o, t);
+    put_model(&o, t);
     return o;
 }
 
 /* Stored in each checkpoint's state; free() it. NULL: memory. */
 char *hone_identity_json(const hone_trainer *t)
 {
-    json_t *o = identity(t);
-    char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
-    json_decref(o);
-    return text;
+    char *text;
+    return hone_json_print(identity(t), JSON_INDENT(1), "the identity of the run", &text) == HONE_OK ? text : NULL;
 }
 
 /* Long values (parameter lists, pages) are not worth reading in a message. */

@@ -2,26 +2,16 @@
  *
  * What matched and what did not is said line by line, and so is a folder whose pictures were prepared otherwise than the
  * page's: such weights see another input than they were made for. */
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "io/json_file.h"
 #include "train/saved.h"
 #include "train/setup.h"
 
 /* --- how the folder's pictures were prepared --------------------------------------------------------------------- */
-
-/* The object with mean and std of a page of the folder; NULL where there is none. The caller owns *root. */
-static const json_t *preprocess_of(const char *folder, const char *page, const char *key, json_t **root)
-{
-    hone_text path = {0};
-    hone_text_add(&path, "%s/%s", folder, page);
-    *root = path.failed ? NULL : json_load_file(path.data, JSON_REJECT_DUPLICATES, NULL);
-    hone_text_free(&path);
-    return json_object_get(*root, key);
-}
 
 /* Unlike in any channel by more than a rounding; what is not there is not unlike. */
 static bool unlike(const json_t *list, const float *mine, int channels)
@@ -33,27 +23,41 @@ static bool unlike(const json_t *list, const float *mine, int channels)
     return other;
 }
 
+/* Compares one page of the folder; *its: it has such an object. */
+static hone_status compare_page(hone_trainer *t, const char *folder, const char *page, const char *key, bool *its)
+{
+    static const char *const field[] = {"mean", "std"};
+    const hone_preprocess *pre = hone_model_preprocess(t->model);
+    json_t *root;
+    hone_status status = hone_json_file(folder, page, &root);
+    if (status == HONE_ERR_DATA) { /* somebody else's page, of which the weights have no need */
+        hone_trainer_say(t, "warn", "init: %s", hone_error_message());
+        hone_error_clear();
+        status = HONE_OK;
+    }
+    const json_t *object = json_object_get(root, key);
+    *its = object != NULL;
+    for (int f = 0; f < 2 && object && status == HONE_OK; f++) {
+        json_t *list = json_object_get(object, field[f]);
+        char *text = NULL;
+        if (!unlike(list, f ? pre->std : pre->mean, pre->channels)) continue;
+        status = hone_json_print(json_incref(list), JSON_REAL_PRECISION(6), page, &text);
+        if (status == HONE_OK)
+            hone_trainer_say(t, "warn", "init: %s/%s has image.%s %s, this page another: set it, or train longer",
+                             folder, page, field[f], text);
+        free(text);
+    }
+    json_decref(root);
+    return status;
+}
+
 /* A warning and no error: the page is the user's word. */
-static void say_preprocess(hone_trainer *t, const char *folder)
+static hone_status say_preprocess(hone_trainer *t, const char *folder)
 {
     static const char *const page[] = {"model.json", "config.json"}, *const key[] = {"preprocess", "pretrained_cfg"};
-    const hone_preprocess *pre = hone_model_preprocess(t->model);
-    static const char *const field[] = {"mean", "std"};
-    for (int k = 0; k < 2; k++) {
-        json_t *root;
-        const json_t *its = preprocess_of(folder, page[k], key[k], &root);
-        for (int f = 0; f < 2 && its; f++) {
-            const json_t *list = json_object_get(its, field[f]);
-            char *text =
-                unlike(list, f ? pre->std : pre->mean, pre->channels) ? json_dumps(list, JSON_REAL_PRECISION(6)) : NULL;
-            if (text)
-                hone_trainer_say(t, "warn", "init: %s/%s has image.%s %s, this page another: set it, or train longer",
-                                 folder, page[k], field[f], text);
-            free(text);
-        }
-        json_decref(root);
-        if (its) return; /* hone's own page first: it is about these very weights */
-    }
+    bool its = false; /* hone's own page first: it is about these very weights */
+    for (int k = 0; k < 2 && !its; k++) HONE_TRY(compare_page(t, folder, page[k], key[k], &its));
+    return HONE_OK;
 }
 
 /* --- the weights ---------------------------------------------------------------------------------------------------- */
@@ -111,7 +115,7 @@ hone_status hone_init_load(hone_trainer *t, const char *path)
     if (status == HONE_OK) status = hone_weights_load(t->model, found ? checkpoint.model : file, shown, false, &report);
     if (status == HONE_OK) say_init(t, shown, &report);
     else hone_error_context("train.init");
-    if (status == HONE_OK && strcmp(shown, path) != 0) say_preprocess(t, path);
+    if (status == HONE_OK && strcmp(shown, path) != 0) status = say_preprocess(t, path);
     free(report.notes);
     hone_text_free(&name);
     hone_safetensors_close(file);

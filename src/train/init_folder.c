@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "io/file.h"
-#include "io/json.h"
+#include "core/json.h"
 #include "train/setup.h"
 
 /* True when folder/name exists; *path is it then, else NULL. */

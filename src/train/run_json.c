@@ -1,39 +1,37 @@
 /* run_json.c - the pages of a run directory that say what was run: run.json, config.yaml as given,
  * resolved.yaml, model.json. All are replaced atomically. */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "hone/hone.h"
 #include "io/file.h"
 #include "train/text.h"
 #include "train/trainer.h"
 
-/* NULL becomes null, not a missing key. */
-static json_t *text_or_null(const char *s) { return s ? json_string(s) : json_null(); }
-
-/* What the run is made of and how far it has come. */
-static void put_figures(json_t *o, const hone_trainer *t)
+/* What the run is made of and how far it has come; takes `o` and gives it back (core/json.h). */
+static json_t *with_figures(json_t *o, const hone_trainer *t)
 {
     char text[24];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)t->data->fingerprint);
     /* hexadecimal: JSON's numbers are doubles to most readers, which 64 bits do not fit */
-    json_object_set_new(o, "data_fingerprint", json_string(text));
-    json_object_set_new(o, "classes", json_integer(t->data->classes));
-    json_object_set_new(o, "train_samples", json_integer(hone_dataset_count(t->data->train)));
-    json_object_set_new(o, "val_samples", json_integer(t->data->val ? hone_dataset_count(t->data->val) : 0));
-    json_object_set_new(o, "test_samples", json_integer(t->data->test ? hone_dataset_count(t->data->test) : 0));
-    json_object_set_new(o, "step", json_integer(t->s.step));
-    json_object_set_new(o, "steps_total", json_integer(t->steps_total));
-    json_object_set_new(o, "steps_per_epoch", json_integer(t->steps_per_epoch));
-    json_object_set_new(o, "best_step", json_integer(t->s.best_step));
-    if (t->s.have_best) json_object_set_new(o, "best", json_real(t->s.best));
-    json_object_set_new(o, "best_metric", text_or_null(t->config->train.early_stop.metric));
+    o = hone_json_with(o, "data_fingerprint", json_string(text));
+    o = hone_json_with(o, "classes", json_integer(t->data->classes));
+    o = hone_json_with(o, "train_samples", json_integer(hone_dataset_count(t->data->train)));
+    o = hone_json_with(o, "val_samples", json_integer(t->data->val ? hone_dataset_count(t->data->val) : 0));
+    o = hone_json_with(o, "test_samples", json_integer(t->data->test ? hone_dataset_count(t->data->test) : 0));
+    o = hone_json_with(o, "step", json_integer(t->s.step));
+    o = hone_json_with(o, "steps_total", json_integer(t->steps_total));
+    o = hone_json_with(o, "steps_per_epoch", json_integer(t->steps_per_epoch));
+    o = hone_json_with(o, "best_step", json_integer(t->s.best_step));
+    if (t->s.have_best) o = hone_json_with(o, "best", hone_json_real(t->s.best));
+    o = hone_json_with(o, "best_metric", hone_json_string(t->config->train.early_stop.metric));
     /* steps whose gradients were not finite */
-    json_object_set_new(o, "skipped_updates", json_integer(t->s.warned_bad));
-    json_object_set_new(o, "seconds", json_real(hone_trainer_seconds(t)));
-    json_object_set_new(o, "memory_bytes", json_integer((json_int_t)t->memory_bytes));
+    o = hone_json_with(o, "skipped_updates", json_integer(t->s.warned_bad));
+    o = hone_json_with(o, "seconds", hone_json_real(hone_trainer_seconds(t)));
+    o = hone_json_with(o, "memory_bytes", json_integer((json_int_t)t->memory_bytes));
+    return o;
 }
 
 /* Rewritten whole at every change of status; readers never see half of it. */
@@ -41,41 +39,41 @@ hone_status hone_trainer_write_run_json(hone_trainer *t, const char *status)
 {
     char now[24], device[512];
     json_t *o = json_object();
-    if (!o) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    json_object_set_new(o, "status", json_string(status));
-    json_object_set_new(o, "command", text_or_null(t->opts->command));
-    json_object_set_new(o, "hone", json_string(HONE_VERSION));
-    json_object_set_new(o, "compiler", json_string(__VERSION__));
-    json_object_set_new(o, "device", json_string(t->backend->name));
-    json_object_set_new(o, "device_text", json_string(hone_backend_describe(t->backend, device, sizeof device)));
-    json_object_set_new(o, "precision",
-                        t->train.full.program
-                            ? json_string(hone_precision_name(hone_program_precision(t->train.full.program)))
-                            : json_null());
-    json_object_set_new(o, "threads", json_integer(t->backend->threads));
-    json_object_set_new(o, "seed", json_integer(t->config->train.seed));
-    json_object_set_new(o, "started", text_or_null(t->started_text));
-    json_object_set_new(o, "updated", json_string(hone_time_text(now)));
-    put_figures(o, t);
-    char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    json_decref(o);
-    if (!text) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for run.json");
+    o = hone_json_with(o, "status", json_string(status));
+    o = hone_json_with(o, "command", hone_json_string(t->opts->command));
+    o = hone_json_with(o, "hone", json_string(HONE_VERSION));
+    o = hone_json_with(o, "compiler", json_string(__VERSION__));
+    o = hone_json_with(o, "device", json_string(t->backend->name));
+    o = hone_json_with(o, "device_text", hone_json_string(hone_backend_describe(t->backend, device, sizeof device)));
+    o = hone_json_with(o, "precision",
+                       t->train.full.program
+                           ? json_string(hone_precision_name(hone_program_precision(t->train.full.program)))
+                           : json_null());
+    o = hone_json_with(o, "threads", json_integer(t->backend->threads));
+    o = hone_json_with(o, "seed", json_integer(t->config->train.seed));
+    o = hone_json_with(o, "started", hone_json_string(t->started_text));
+    o = hone_json_with(o, "updated", json_string(hone_time_text(now)));
+    char *text;
+    HONE_TRY(hone_json_print(with_figures(o, t), JSON_INDENT(2) | JSON_REAL_PRECISION(9), "run.json", &text));
     hone_status written = hone_run_dir_write(&t->run, "run.json", text);
     free(text);
     return written;
 }
 
-/* Any trouble reads as no status: the checkpoints decide what is there. */
-void hone_trainer_read_status(const hone_trainer *t, char *status, size_t bytes)
+/* Any trouble but memory reads as no status: the checkpoints decide what is there. */
+hone_status hone_trainer_read_status(const hone_trainer *t, char *status, size_t bytes)
 {
     char *text = NULL;
+    json_t *o = NULL;
     snprintf(status, bytes, "%s", "");
-    if (!hone_run_dir_has(&t->run, "run.json") || hone_run_dir_read(&t->run, "run.json", &text) != HONE_OK) return;
-    json_t *o = json_loads(text, 0, NULL);
+    if (!hone_run_dir_has(&t->run, "run.json")) return HONE_OK;
+    hone_status read = hone_run_dir_read(&t->run, "run.json", &text);
+    if (read == HONE_OK) read = hone_json_parse(text, strlen(text), 0, &o, NULL);
     const char *s = json_string_value(json_object_get(o, "status"));
     if (s) snprintf(status, bytes, "%s", s);
     json_decref(o);
     free(text);
+    return read == HONE_ERR_MEMORY ? read : HONE_OK;
 }
 
 /* The bytes as given, comments included. */
@@ -85,10 +83,11 @@ static hone_status write_config(hone_trainer *t)
     size_t bytes;
     /* a page that can't be read again (a pipe, text) is written from its tree */
     if (!t->config->file || hone_file_read(t->config->file, 16 << 20, &text, &bytes) != HONE_OK) {
-        text = t->config->page ? hone_yaml_write(t->config->page, 3) : NULL;
+        if (!t->config->page) return HONE_OK; /* built by a program: resolved.yaml says it all */
+        text = hone_yaml_write(t->config->page, 3);
         bytes = text ? strlen(text) : 0;
     }
-    if (!text) return HONE_OK; /* built by a program: resolved.yaml says it all */
+    if (!text) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for config.yaml");
     path = hone_io_join(t->run.path, "config.yaml");
     hone_status status = path ? hone_file_write(path, text, bytes) : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     free(path);

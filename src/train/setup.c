@@ -40,7 +40,13 @@ static hone_status open_data(hone_trainer *t)
     const hone_config *c = t->config;
     hone_image_spec spec = {c->image.height, c->image.width, c->image.channels, c->image.resize};
     HONE_TRY(hone_data_open(c, &spec, &t->data));
-    if (c->task == HONE_TASK_TEXT) return hone_text_open(t, decode_threads(t));
+    /* legal, but seldom meant: one class, no validation, names that look alike */
+    for (int k = 0; k < t->data->note_count; k++) hone_trainer_say(t, "note", "%s", t->data->note[k]);
+    if (c->task == HONE_TASK_TEXT) {
+        report_skipped(t, t->data->train, "train");
+        if (t->data->val) report_skipped(t, t->data->val, "val");
+        return hone_text_open(t, decode_threads(t));
+    }
     HONE_TRY(hone_dataset_load(t->data->train, decode_threads(t), t->opts->stop));
     report_skipped(t, t->data->train, "train");
     if (!t->data->val) return HONE_OK;
@@ -79,6 +85,9 @@ static hone_status make_preprocess(hone_trainer *t, hone_preprocess *pre)
                     c->image.std_auto ? pre->channels : c->image.std_count, pre->channels, pre->std));
     for (int k = 0; k < pre->channels; k++)
         if (!(pre->std[k] > 0)) pre->std[k] = 1; /* a channel of one value: nothing to scale; or NaN */
+    for (int k = 0; k < pre->channels && c->image.std_auto; k++)
+        if (std[k] <= 1.0f / 255) /* what hone_dataset_moments gives for a constant */
+            hone_trainer_say(t, "warn", "image.std: auto: all pixels of train have one value (channel %d)", k);
     return HONE_OK;
 }
 

@@ -3,12 +3,12 @@
  * A row is worth what it did in training: its length times the root of the number of texts' n-grams that met it. Rows
  * that training never met hold first values, which is noise, and go. If all others fit with 8 bits a number, they stay;
  * else numbers take 4 bits and the worthiest rows stay: more rows tell more than finer ones. */
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/text.h"
 #include "hone/graph.h"
 #include "train/small.h"
@@ -216,16 +216,22 @@ static hone_status make_levels(small *s)
 static hone_status make_model_json(small *s, int64_t rows)
 {
     char *text = NULL;
+    json_t *root = NULL;
     HONE_TRY(hone_model_json(s->saved->model, s->saved->weights, &text));
-    json_t *root = json_loads(text, 0, NULL);
-    json_t *shape = json_object_get(json_object_get(root, "parameters"), s->table->name);
+    hone_status status = hone_json_parse(text, strlen(text), 0, &root, NULL);
     free(text);
+    HONE_TRY(status);
+    json_t *shape = json_object_get(json_object_get(root, "parameters"), s->table->name);
+    /* both are there, as hone_model_json has just written them: only memory can fail */
+    bool set = json_object_set_new(json_object_get(root, "preprocess"), "vocab", json_integer(rows)) == 0 &&
+               json_array_set_new(shape, 0, json_integer(rows)) == 0;
     free(s->model_json);
-    json_object_set_new(json_object_get(root, "preprocess"), "vocab", json_integer(rows));
-    json_array_set_new(shape, 0, json_integer(rows));
-    s->model_json = json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER);
-    json_decref(root);
-    return s->model_json ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    s->model_json = NULL;
+    if (!set) {
+        json_decref(root);
+        return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
+    }
+    return hone_json_print(root, JSON_COMPACT | JSON_PRESERVE_ORDER, "model.json", &s->model_json);
 }
 
 /* Arrays as small.h lists them; the table's own place is taken by its levels. */

@@ -14,7 +14,7 @@
 #include "core/text.h"
 #include "core/thread.h"
 #include "io/file.h"
-#include "io/json.h"
+#include "core/json.h"
 #include "train/saved.h"
 #include "train/trainer.h"
 
@@ -118,28 +118,24 @@ static bool field_from_json(const struct field *f, const json_t *v, hone_run_sta
     return text && end != text && *end == '\0';
 }
 
-/* `o`'s text with the identity as its last member: as text, since parsing it only to print it again would give memory
+/* Takes `o`: its text with the identity as its last member: as text, since parsing it only to print it again would give memory
  * one more chance to run out in a library. NULL: it did. */
-static char *with_identity(const json_t *o, const char *identity_json)
+static char *with_identity(json_t *o, const char *identity_json)
 {
     hone_text t = {0};
-    char *fields_text = json_dumps(o, JSON_INDENT(1));
-    size_t n = fields_text ? strlen(fields_text) : 0;
-    if (n > 2) hone_text_add(&t, "%.*s,\n \"identity\": %s\n}", (int)(n - 2), fields_text, identity_json);
+    char *fields_text;
+    if (hone_json_print(o, JSON_INDENT(1), "the state of the run", &fields_text) != HONE_OK) return NULL;
+    hone_text_add(&t, "%.*s,\n \"identity\": %s\n}", (int)(strlen(fields_text) - 2), fields_text, identity_json);
     free(fields_text);
-    return n > 2 ? hone_text_take(&t) : NULL;
+    return hone_text_take(&t);
 }
 
 /* Indented: a state is read by people when something went wrong. */
 char *hone_run_state_json(const hone_run_state *s, const char *identity_json)
 {
-    json_t *o = json_object();
-    bool all = json_object_set_new(o, "version", json_integer(STATE_VERSION)) == 0;
-    for (int k = 0; k < FIELD_COUNT; k++)
-        all = json_object_set_new(o, fields[k].name, field_to_json(&fields[k], s)) == 0 && all;
-    char *text = all ? with_identity(o, identity_json) : NULL;
-    json_decref(o);
-    return text;
+    json_t *o = hone_json_with(json_object(), "version", json_integer(STATE_VERSION));
+    for (int k = 0; k < FIELD_COUNT; k++) o = hone_json_with(o, fields[k].name, field_to_json(&fields[k], s));
+    return with_identity(o, identity_json);
 }
 
 /* Every field must be there: a default would be a silent difference. */
@@ -318,10 +314,17 @@ done:
     return status;
 }
 
-/* Callback of hone_checkpoint_latest. */
+/* For the callback of hone_checkpoint_latest. */
+typedef struct rejections {
+    hone_trainer *t;
+    int count;
+} rejections;
+
 static void rejected(void *arg, const char *text)
 {
-    hone_trainer_say(arg, "warn", "a checkpoint was passed over: %s", text);
+    rejections *r = arg;
+    r->count++;
+    hone_trainer_say(r->t, "warn", "a checkpoint was passed over: %s", text);
 }
 
 /* State, then identity, then weights: nothing of another experiment reaches a program. */
@@ -330,7 +333,14 @@ hone_status hone_trainer_restore(hone_trainer *t, bool *found)
     hone_checkpoint c;
     hone_weights_report report = {0};
     hone_status status;
-    HONE_TRY(hone_checkpoint_latest(t->run.path, rejected, t, found, &c));
+    rejections passed = {.t = t};
+    HONE_TRY(hone_checkpoint_latest(t->run.path, rejected, &passed, found, &c));
+    /* starting over would cut the logs of a run whose weights somebody may still rescue */
+    if (!*found && passed.count > 0)
+        return hone_fail(
+            HONE_ERR_DATA,
+            "bring them back from a copy; or remove its folder checkpoints, or give another --out, to start over",
+            "%s: none of its %d checkpoints is whole", t->run.path, passed.count);
     if (!*found) return HONE_OK;
     HONE_GOTO(status, hone_run_state_parse(c.state_json, &t->s), done);
     /* before the weights: a wrong --out must not leave a trace */

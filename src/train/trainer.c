@@ -34,12 +34,16 @@ void hone_trainer_say(hone_trainer *t, const char *what, const char *fmt, ...)
     va_start(args, fmt);
     hone_text_addv(&text, fmt, args);
     va_end(args);
-    char *sentence = hone_text_take(&text);
-    if (sentence) {
-        hone_progress p = {.what = what, .text = sentence, .val_loss = NAN, .val_accuracy = NAN, .eta_seconds = NAN};
-        hone_run_dir_note(&t->run, what, sentence);
-        hone_trainer_progress(t, &p);
+    char *sentence = hone_text_take(&text), cut[256] = "";
+    if (!sentence) { /* what memory failed may be what this is about: then its beginning */
+        va_start(args, fmt);
+        vsnprintf(cut, sizeof cut, fmt, args);
+        va_end(args);
     }
+    hone_progress p = {.what = what, .text = sentence ? sentence : cut, .val_loss = NAN};
+    p.val_accuracy = p.eta_seconds = NAN;
+    hone_run_dir_note(&t->run, what, p.text);
+    hone_trainer_progress(t, &p);
     free(sentence);
 }
 
@@ -101,12 +105,12 @@ static bool has_more_to_do(const hone_trainer *t)
 
 /* Whether run.json says that all was done, and nothing was added since. The newest checkpoint may stand
  * before the last evaluation, when that was interrupted: its step is what counts then. */
-static bool is_done(const hone_trainer *t)
+static hone_status is_done(const hone_trainer *t, bool *done)
 {
     char status[32];
-    hone_trainer_read_status(t, status, sizeof status);
-    if (strcmp(status, "finished") != 0) return false;
-    return t->s.finished ? !has_more_to_do(t) : t->s.step >= t->steps_total;
+    HONE_TRY(hone_trainer_read_status(t, status, sizeof status));
+    *done = strcmp(status, "finished") == 0 && (t->s.finished ? !has_more_to_do(t) : t->s.step >= t->steps_total);
+    return HONE_OK;
 }
 
 /* A run that goes on: logs are cut back to where the checkpoint stood. */
@@ -130,18 +134,20 @@ static hone_status go_on(hone_trainer *t)
     return hone_trainer_write_pages(t);
 }
 
-/* The last thing of a run, as it quotes run.json. A page is no reason to fail. */
-static void write_page(hone_trainer *t, const hone_evaluation *e)
+/* The last thing of a run, as it quotes run.json: a run that lacks nothing but its page is a finished one. */
+static hone_status write_page(hone_trainer *t, const hone_evaluation *e)
 {
     hone_dataset *data = t->data->test ? t->data->test : t->data->val;
-    if (!data) return;
+    if (!data) return HONE_OK;
     char *path = hone_io_join(t->run.path, "report.html");
     hone_status status =
         path ? hone_evaluation_page(e, data, t->model, t->run.path, data == t->data->test ? "test" : "val", path)
              : hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
-    if (status != HONE_OK) hone_trainer_say(t, "warn", "report.html was not written: %s", hone_error_message());
-    hone_error_clear();
+    if (status != HONE_OK)
+        hone_error_context(
+            "the run is finished and saved, but report.html was not written (hone eval %s --report PAGE)", t->run.path);
     free(path);
+    return status;
 }
 
 /* "finished" is written last: a kill before it means that the evaluation is done again. */
@@ -159,7 +165,8 @@ static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
     HONE_TRY(hone_trainer_final(t, final));
     hone_setup_save_tuning(t); /* with those of the final evaluation */
     HONE_TRY(hone_trainer_write_run_json(t, "finished"));
-    write_page(t, final);
+    t->finished = true;
+    HONE_TRY(write_page(t, final));
     hone_progress p = {.what = "done",
                        .text = t->run.path,
                        .val_loss = final->n ? final->loss : NAN,
@@ -172,10 +179,11 @@ static hone_status run_to_the_end(hone_trainer *t, hone_evaluation *final)
 /* Everything after the lock is taken. */
 static hone_status train_in(hone_trainer *t, hone_evaluation *final)
 {
-    bool found = false;
+    bool found = false, done = false;
     HONE_TRY(hone_setup_open(t));
     HONE_TRY(hone_trainer_restore(t, &found));
-    if (found && is_done(t)) { /* the logs are not touched */
+    if (found) HONE_TRY(is_done(t, &done));
+    if (done) { /* the logs are not touched */
         hone_trainer_say(t, "note",
                          "%s is finished (step %lld): nothing to do. Give another --out, or more train.epochs",
                          t->run.path, (long long)t->s.step);
@@ -192,7 +200,11 @@ static void record_end(hone_trainer *t, hone_status status)
     if (status == HONE_OK || !t->train.full.program || t->run.log.fd < 0) return;
     hone_error_save(&why, status);
     hone_run_dir_note(&t->run, status == HONE_INTERRUPTED ? "note" : "error", why.message);
-    const char *name = status == HONE_INTERRUPTED ? "interrupted" : status == HONE_ERR_DIVERGED ? "diverged" : "failed";
+    /* whatever came after that is about the page */
+    const char *name = t->finished                   ? "finished"
+                       : status == HONE_INTERRUPTED  ? "interrupted"
+                       : status == HONE_ERR_DIVERGED ? "diverged"
+                                                     : "failed";
     if (hone_trainer_write_run_json(t, name) != HONE_OK) hone_error_clear();
     hone_error_restore(&why);
 }
@@ -210,7 +222,8 @@ hone_status hone_train(const hone_config *c, const hone_train_opts *o, hone_eval
                          "there is no run directory to write to");
     HONE_TRY(hone_run_dir_open(out, &t.run));
     t.started_text = hone_strdup(hone_time_text(now));
-    hone_status status = train_in(&t, into);
+    hone_status status =
+        t.started_text ? train_in(&t, into) : hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the run's name");
     record_end(&t, status);
     hone_trainer_close(&t);
     if (!final) hone_evaluation_free(&ignored);

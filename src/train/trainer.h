@@ -48,7 +48,7 @@ typedef struct hone_trainer {
     int64_t vocab;               /* text: rows of its tables           */
     float *class_weight;         /* (C) or NULL */
     hone_run_state s;
-    bool resumed;
+    bool resumed, finished; /* finished: run.json says so */
     int64_t steps_per_epoch, steps_total;
     /* since this start, wall clock */
     double started, session_seconds_before, line_started, line_wait, tick_shown, last_save;
@@ -101,6 +101,6 @@ hone_status hone_identity_check(const hone_trainer *t, const char *text) HONE_MU
 hone_status hone_trainer_write_run_json(hone_trainer *t, const char *status) HONE_MUST_USE;
 hone_status hone_trainer_write_pages(hone_trainer *t) HONE_MUST_USE; /* config.yaml, resolved.yaml, model.json */
 /* "finished", "running", ... of run.json; "" if there is none. */
-void hone_trainer_read_status(const hone_trainer *t, char *status, size_t bytes);
+hone_status hone_trainer_read_status(const hone_trainer *t, char *status, size_t bytes) HONE_MUST_USE;
 
 #endif

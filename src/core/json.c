@@ -1,0 +1,64 @@
+/* json.c - building JSON (json.h): each step either succeeds or turns the whole into NULL. */
+#include "core/json.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/text.h"
+
+json_t *hone_json_with(json_t *map, const char *key, json_t *value)
+{
+    /* fails without memory, for a NULL map (and frees the value), for a NULL value */
+    if (json_object_set_new(map, key, value) == 0) return map;
+    json_decref(map);
+    return NULL;
+}
+
+json_t *hone_json_added(json_t *list, json_t *value)
+{
+    if (json_array_append_new(list, value) == 0) return list;
+    json_decref(list);
+    return NULL;
+}
+
+json_t *hone_json_string(const char *s)
+{
+    if (!s) return json_null();
+    if (hone_text_is_utf8(s)) return json_string(s);
+    hone_text t = {0};
+    while (*s) {
+        int n = hone_text_utf8_length((const unsigned char *)s, SIZE_MAX);
+        /* a byte at a time where they are malformed, as hone_text_json does */
+        hone_text_append(&t, n ? s : "\xEF\xBF\xBD", n ? (size_t)n : 3);
+        s += n ? n : 1;
+    }
+    char *repaired = hone_text_take(&t);
+    json_t *string = repaired ? json_string(repaired) : NULL;
+    free(repaired);
+    return string;
+}
+
+json_t *hone_json_real(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+json_t *hone_json_floats(const float *x, int count)
+{
+    json_t *list = json_array();
+    char text[32];
+    for (int k = 0; k < count; k++) {
+        /* back and forth in one locale, whichever it is */
+        snprintf(text, sizeof text, "%.9g", (double)x[k]);
+        list = hone_json_added(list, json_real(strtod(text, NULL)));
+    }
+    return list;
+}
+
+hone_status hone_json_print(json_t *root, size_t flags, const char *what, char **out)
+{
+    /* json_dumps gives NULL, not half a text, where its buffer can't grow */
+    *out = root ? json_dumps(root, flags) : NULL;
+    json_decref(root);
+    return *out ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %s", what);
+}
