@@ -244,8 +244,10 @@ void hone_config_free(hone_config *c)
     for (int k = 0; k < hone_schema_count; k++) {
         const hone_row *row = &hone_schema[k];
         void *field = (char *)c + row->offset;
-        if (k > 0 && hone_schema_find(row->key) != row) continue; /* a second row of the same field */
-        if (row->type == HONE_TYPE_STRING || row->type == HONE_TYPE_WORD) free(*(char **)field);
+        if (row->type == HONE_TYPE_STRING || row->type == HONE_TYPE_WORD) {
+            free(*(char **)field);
+            *(char **)field = NULL; /* a second row of the same field finds nothing */
+        }
         if (row->type == HONE_TYPE_STRINGS) hone_strings_free(field);
     }
     hone_strings_free(&c->train.loss.weight_class);

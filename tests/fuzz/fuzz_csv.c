@@ -1,6 +1,6 @@
 /* fuzz_csv.c - any bytes as CSV, TSV or fastText lines: refused with a place and a fix, or read whole.
  *
- * The first byte chooses format, data.on_error, and columns by name or number. What is accepted is
+ * The first byte chooses task, format, data.on_error, and columns by name or number. What is accepted is
  * written as CSV after RFC 4180 and must read back as the same rows. */
 #include "fuzz_text.h"
 
@@ -18,7 +18,7 @@ static void add_quoted(hone_text *t, const char *text, size_t bytes)
 
 static void read_back(const hone_text_sink *s)
 {
-    hone_config c = {0};
+    hone_config c = {.task = HONE_TASK_TEXT};
     hone_text_sink again;
     hone_text_job job;
     hone_text t = {0};
@@ -40,11 +40,11 @@ static void read_back(const hone_text_sink *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const hone_format format[] = {HONE_FORMAT_CSV, HONE_FORMAT_TSV, HONE_FORMAT_FASTTEXT, HONE_FORMAT_CSV};
-    hone_config c = {0};
     hone_text_sink s;
     hone_text_job job;
     if (size < 1 || size > 4096) return 0;
     uint8_t how = data[0];
+    hone_config c = {.task = how & 32 ? HONE_TASK_IMAGE : HONE_TASK_TEXT}; /* which names the columns have */
     if (how & 8) {
         c.data.columns.label = (char *)"1";
         c.data.columns.input = (char *)"2";

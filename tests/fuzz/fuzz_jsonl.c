@@ -1,6 +1,6 @@
 /* fuzz_jsonl.c - any bytes as JSONL: refused with a place and a fix, or read whole.
  *
- * The first byte chooses data.on_error and the second text. What is accepted is written by another hand
+ * The first byte chooses task, data.on_error and the second text. What is accepted is written by another hand
  * (hone_text_json) and must read back as the same rows. */
 #include "fuzz_text.h"
 
@@ -19,7 +19,7 @@ static void add_string(hone_text *t, const char *text, size_t bytes)
 
 static void read_back(const hone_text_sink *s)
 {
-    hone_config c = {0};
+    hone_config c = {.task = HONE_TASK_TEXT};
     hone_text_sink again;
     hone_text_job job;
     hone_text t = {0};
@@ -40,10 +40,10 @@ static void read_back(const hone_text_sink *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    hone_config c = {0};
     hone_text_sink s;
     hone_text_job job;
     if (size < 1 || size > 4096) return 0;
+    hone_config c = {.task = data[0] & 8 ? HONE_TASK_IMAGE : HONE_TASK_TEXT}; /* which names the members have */
     if (data[0] & 2) c.data.columns.second = (char *)"b";
     if (data[0] & 4) c.data.columns.split = (char *)"split";
     if (read_bytes(&c, HONE_FORMAT_JSONL, data[0] & 1, data + 1, size - 1, &s, &job)) read_back(&s);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes starting corpora for the fuzz targets: the files of tests/golden/images.bin, small IDX sets, tokenizer files, tar shards.
+"""Writes starting corpora for the fuzz targets: the files of tests/golden/images.bin, small sets of every format, models.
 
-usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_image/, fuzz_idx/, fuzz_safetensors/, fuzz_tokenizer/, fuzz_onnx/, fuzz_tar/
+usage: fuzz_seeds.py FOLDER        makes FOLDER/fuzz_NAME/ for the targets of `names` below
 """
 import gzip
 import io
@@ -12,8 +12,9 @@ import sys
 import tarfile
 
 root = pathlib.Path(sys.argv[1])
-for name in ("fuzz_image", "fuzz_idx", "fuzz_safetensors", "fuzz_tokenizer", "fuzz_onnx", "fuzz_tar"):
-    (root / name).mkdir(parents=True, exist_ok=True)
+names = ("image", "idx", "safetensors", "tokenizer", "onnx", "tar", "json", "cifar", "pack", "small", "config")
+for name in names:
+    (root / f"fuzz_{name}").mkdir(parents=True, exist_ok=True)
 data = (pathlib.Path(__file__).parent.parent / "golden" / "images.bin").read_bytes()
 at = 8
 for k in range(struct.unpack("<I", data[4:8])[0]):
@@ -93,3 +94,36 @@ for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
             data = out.getvalue().rstrip(b"\0")
             data += bytes(-len(data) % 512 + 1024)  # the end mark without the filling of a record
             (root / "fuzz_tar" / f"{form}-{kind}-{int(long)}").write_bytes(b"\0" + data)
+
+# JSON of every kind of value, by flags; packs whose hashes the target puts right; CIFAR records; the pages of the snapshots
+documents = ('{"a":[1,-2.5e3,true,false,null],"b":{"c":"\\u00e9\\ud83d\\ude00\\n"}}', '[[[["deep"]]],0.1,9223372036854775807]',
+             '{"format":"hone-model","classes":["x","y"],"mean":[0.5]}')
+for k, text in enumerate(documents):
+    (root / "fuzz_json" / str(k)).write_bytes(bytes([k]) + text.encode())
+for k, (weights, split) in enumerate(((False, "train"), (True, "train"), (False, "test"))):
+    entry = {"pixels": 4096, "pixels_xxh3": "####", "labels": 8192, "names": 12288, "names_bytes": 4, "columns_xxh3": "@@@@",
+             "name": split, "count": 2} | ({"weights": 16384} if weights else {})
+    header = {"version": 1, "height": 2, "width": 2, "channels": 1, "resize": "stretch", "classes": ["x", "y"], "splits": [entry]}
+    columns = b"a\0b\0" + bytes(28)
+    (root / "fuzz_pack" / str(k)).write_bytes(b"\1" + columns + json.dumps(header).encode() + (b" " if weights else b""))
+classes = "airplane automobile bird cat deer dog frog horse ship truck".replace(" ", "\n").encode() + b"\n"
+for k in (2, 3, 4, 10):
+    (root / "fuzz_cifar" / str(k)).write_bytes(bytes([k, 3]) + (classes if k % 2 == 0 else b"".join(b"c%d\n" % i for i in range(100))))
+for path in (pathlib.Path(__file__).parent.parent / "snapshots" / "config").glob("*.yaml"):
+    if path.stat().st_size < 2048:
+        (root / "fuzz_config" / path.stem).write_bytes(path.read_bytes())
+
+# a bag of four rows and two classes, as the header of fuzz_small's own making wants it
+bag = {"format": "hone-model", "version": 1, "task": "text", "classes": ["ham", "spam"],
+       "preprocess": {"vocab": 4, "max_length": 0, "pairs": False, "tokenizer": "tokenizer.json"},
+       "layers": [{"embedding_bag": {"name": "embedding_bag1", "dim": 3}}, {"linear": {"name": "linear1", "out": 2}}],
+       "parameters": {"embedding_bag1.weight": [4, 3], "linear1.weight": [2, 3], "linear1.bias": [2]}}
+net = {"format": "hone-model", "version": 1, "task": "image", "classes": ["x", "y"],
+       "preprocess": {"height": 6, "width": 6, "channels": 1, "resize": "stretch", "mean": [0.5], "std": [0.5]},
+       "layers": [{"conv": {"name": "conv1", "out": 2}}, {"batchnorm": {"name": "batchnorm1"}}, "relu",
+                  {"residual": {"name": "residual1", "layers": [{"conv": {"name": "conv1", "out": 2}}]}}, "flatten",
+                  {"linear": {"name": "linear1", "out": 2}}], "parameters": {}}
+for k, model in enumerate((bag, net)):
+    for bits in range(2):
+        sizes = bytes([4, 3, 2, bits, 8])
+        (root / "fuzz_small" / f"{k}-{bits}").write_bytes(b"\1" + sizes + json.dumps(model).encode() + b"\0" + b"{}      " + bytes(16))

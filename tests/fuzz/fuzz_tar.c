@@ -1,34 +1,14 @@
 /* fuzz_tar.c - any bytes as a tar shard: refused, or every sample readable to its last byte and labelled within the
  * class list. The first byte says what happens to samples that lack something. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "data/shards.h"
+#include "fuzz/fuzz_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char folder[64], path[80];
-
-/* Takes the file and its folder away when the fuzzer ends by itself. */
-static void clean(void)
-{
-    unlink(path);
-    rmdir(folder);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (!*folder) {
-        const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* memory: thousands of files a second */
-        snprintf(folder, sizeof folder, "%s/hone-fuzz-tar-XXXXXX", tmp);
-        if (!mkdtemp(folder) || atexit(clean) != 0) abort();
-        snprintf(path, sizeof path, "%s/x.tar", folder);
-    }
     if (size < 1) return 0;
-    FILE *f = fopen(path, "wb");
-    if (!f || fwrite(data + 1, 1, size - 1, f) != size - 1 || fclose(f) != 0) abort();
+    const char *path = fuzz_put("x.tar", data + 1, size - 1);
     hone_source *s = NULL;
     hone_on_error on_error = data[0] & 1 ? HONE_ON_ERROR_SKIP : HONE_ON_ERROR_STOP;
     if (hone_shards_open(path, HONE_SPLIT_TRAIN, true, on_error, 1, &s) == HONE_OK) {
