@@ -12,26 +12,7 @@
 
 #include "data/image.h"
 #include "hone/data.h"
-#include "support/scratch.h"
-
-/* The file of the golden record `name` (copied): see test_image_golden.c for the format. */
-static bytes golden_file(const char *name)
-{
-    uint8_t *data;
-    size_t count;
-    bytes found = {0};
-    assert_int_equal(hone_bytes_read(HONE_TESTS_DIR "/golden/images.bin", 1 << 24, &data, &count), HONE_OK);
-    for (const uint8_t *p = data + 8; p < data + count;) {
-        const uint8_t *text = p + 2, *file = text + p[1] + 4;
-        uint32_t n = file[-4] | (uint32_t)file[-3] << 8 | (uint32_t)file[-2] << 16 | (uint32_t)file[-1] << 24;
-        const uint8_t *shape = file + n;
-        if (strlen(name) == p[1] && memcmp(text, name, p[1]) == 0) bytes_add(&found, file, n);
-        p = shape + 5 + (size_t)(shape[0] | shape[1] << 8) * (size_t)(shape[2] | shape[3] << 8) * shape[4];
-    }
-    free(data);
-    if (!found.count) fail_msg("no golden is called %s", name);
-    return found;
-}
+#include "support/golden_image.h"
 
 static bytes copy(bytes b)
 {
@@ -103,7 +84,7 @@ static void test_not_images(void **state) /* I1 I2 I3 I28 I31 */
 static void test_content_not_name(void **state)
 {
     (void)state;
-    bytes png = some_png(), jpeg = golden_file("jpeg 4:4:4");
+    bytes png = some_png(), jpeg = golden_image("jpeg 4:4:4");
     assert_true(accepts(png.data, png.count)); /* under the name cats/7.jpg */
     assert_true(accepts(jpeg.data, jpeg.count));
     free(png.data);
@@ -118,7 +99,7 @@ static void test_cut_jpegs(void **state)
                            "jpeg restart markers",    "jpeg 1 x 1"};
     int tried = 0, refusals = 0;
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-        bytes b = golden_file(names[k]);
+        bytes b = golden_image(names[k]);
         assert_true(accepts(b.data, b.count));
         for (size_t n = 0; n < b.count; n += 1 + n / 60, tried++) refusals += !accepts(b.data, n);
         refusals += !accepts(b.data, b.count - 2) + !accepts(b.data, b.count - 1); /* I6: no EOI */
@@ -133,7 +114,7 @@ static void test_cut_jpegs(void **state)
 static void test_cut_jpeg_with_eoi(void **state)
 {
     (void)state;
-    bytes b = golden_file("jpeg EXIF orientation 1");
+    bytes b = golden_image("jpeg EXIF orientation 1");
     b.count = b.count * 3 / 4;
     bytes_add(&b, "\xFF\xD9", 2);
     bool turbo = strcmp(hone_jpeg_library(), "libjpeg-turbo") == 0;
@@ -273,12 +254,12 @@ static void test_huge_sizes(void **state)
     refused(png_of(0xFFFFFFFF, 0xFFFFFFFF, 16, 6, NULL, 0, raw, 64), "at most");
     refused(text("P5 99999 99999 255\n...."), "at most");
     refused(text("P5 9999999999999999999999 1 255\n...."), "width");
-    bytes jpeg = golden_file("jpeg 4:4:4");
+    bytes jpeg = golden_image("jpeg 4:4:4");
     for (size_t i = 2; i + 9 < jpeg.count; i++)
         if (jpeg.data[i] == 0xFF && jpeg.data[i + 1] == 0xC0)
             memset(jpeg.data + i + 5, 0xFF, 4); /* SOF: 65535 x 65535 */
     refused(jpeg, "at most");
-    jpeg = golden_file("jpeg 4:4:4");
+    jpeg = golden_image("jpeg 4:4:4");
     for (size_t i = 2; i + 9 < jpeg.count; i++)
         if (jpeg.data[i] == 0xFF && jpeg.data[i + 1] == 0xC0) memset(jpeg.data + i + 5, 0, 2); /* height by DNL */
     refused(jpeg, "x 0");
@@ -311,7 +292,7 @@ static void test_jpeg_structure(void **state) /* I7 I8 I11 I12 I13 */
 {
     (void)state;
     bool turbo = strcmp(hone_jpeg_library(), "libjpeg-turbo") == 0;
-    bytes b = golden_file("jpeg 4:4:4"), trailing = copy(b), filled = {0};
+    bytes b = golden_image("jpeg 4:4:4"), trailing = copy(b), filled = {0};
     bytes_add(&trailing, "garbage", 7);
     assert_true(accepts(trailing.data, trailing.count)); /* cameras append previews behind EOI */
     free(trailing.data);
@@ -339,12 +320,12 @@ static void test_jpeg_structure(void **state) /* I7 I8 I11 I12 I13 */
     c = copy(b);
     c.data[dqt + 1] = 0x01; /* a marker without length where a table stood */
     refused(c, "out of place");
-    bytes r = golden_file("jpeg restart markers");
+    bytes r = golden_image("jpeg restart markers");
     for (size_t i = find_marker(r, 0xDA); i + 1 < r.count; i++)
         if (r.data[i] == 0xFF && r.data[i + 1] == 0xD2) r.data[i + 1] = 0xD5; /* RST2 -> RST5 */
     if (turbo) refused(r, "JPEG");
     else free(r.data);
-    bytes cmyk = golden_file("jpeg CMYK");
+    bytes cmyk = golden_image("jpeg CMYK");
     assert_int_equal(accepts(cmyk.data, cmyk.count), turbo);
     free(cmyk.data);
     free(b.data);
@@ -355,7 +336,7 @@ static void test_many_scans(void **state)
 {
     (void)state;
     if (strcmp(hone_jpeg_library(), "libjpeg-turbo") != 0) skip();
-    bytes b = golden_file("jpeg progressive"), bomb = {0};
+    bytes b = golden_image("jpeg progressive"), bomb = {0};
     size_t sos = find_marker(b, 0xDA), end = sos + 2;
     while (!(b.data[end] == 0xFF && b.data[end + 1] != 0)) end++;
     bytes_add(&bomb, b.data, end);
@@ -369,7 +350,7 @@ static void test_many_scans(void **state)
 static void test_broken_exif(void **state)
 {
     (void)state;
-    bytes b = golden_file("jpeg EXIF orientation 6");
+    bytes b = golden_image("jpeg EXIF orientation 6");
     size_t app1 = find_marker(b, 0xE1), length = (size_t)(b.data[app1 + 2] << 8 | b.data[app1 + 3]);
     for (size_t i = app1 + 4; i < app1 + 2 + length; i++)
         for (int v = 0; v < 2; v++) {
@@ -397,7 +378,7 @@ static void put32(bytes *b, size_t at, uint32_t v)
 static void test_bmp(void **state) /* I26 */
 {
     (void)state;
-    bytes b = golden_file("bmp 24"), p = golden_file("bmp 8 palette"), c;
+    bytes b = golden_image("bmp 24"), p = golden_image("bmp 8 palette"), c;
     for (size_t n = 2; n < b.count; n++) assert_false(accepts(b.data, n));
     for (size_t n = 2; n < p.count; n += 3) assert_false(accepts(p.data, n));
     c = copy(b);
@@ -462,7 +443,7 @@ static void test_mutations(void **state)
     int png_accepted = 0;
     uint32_t random = 12345;
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-        bytes b = golden_file(names[k]);
+        bytes b = golden_image(names[k]);
         for (int n = 0; n < 400; n++) {
             random = random * 1664525u + 1013904223u;
             size_t at = (random >> 8) % b.count;

@@ -156,6 +156,17 @@ hone_status hone_data_note_class_twins(const hone_data *d, hone_names *notes)
     return s;
 }
 
+hone_status hone_data_note_one_label(const hone_data *d, hone_names *notes)
+{
+    const int32_t *label = hone_dataset_labels(d->train);
+    int64_t n = hone_dataset_count(d->train), same = 1;
+    if (d->classes == 1) return hone_names_add(notes, "the data has one class only: there is nothing to tell apart");
+    while (same < n && label[same] == label[0]) same++;
+    if (same < n) return HONE_OK; /* the usual case ends at the second class met */
+    return hone_names_addf(notes, "every training sample is of class \"%s\": there is nothing to tell apart",
+                           hone_shown(d->class_name[label[0]]));
+}
+
 /* Splits may share a source; the reference counts sort that out. */
 void hone_data_free(hone_data *d)
 {

@@ -42,6 +42,8 @@ size_t hone_dataset_sample_bytes(const hone_dataset *d);
 hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *out) HONE_MUST_USE;
 /* A note for each two class names that look alike: `Spam` and `spam `. */
 hone_status hone_data_note_class_twins(const hone_data *d, hone_names *notes) HONE_MUST_USE;
+/* A note where all of train has one label: such a net learns nothing. */
+hone_status hone_data_note_one_label(const hone_data *d, hone_names *notes) HONE_MUST_USE;
 /* Bytes that may still be taken without swapping, under a container's limit too. */
 int64_t hone_free_memory_bytes(void);
 /* True where pixels of the source are the samples: no resize, no channel change. */

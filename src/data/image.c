@@ -62,15 +62,25 @@ static hone_status refuse(const uint8_t *bytes, size_t count)
                      "not an image of a known format (begins with %02X %02X)", bytes[0], count > 1 ? bytes[1] : 0);
 }
 
+typedef hone_status (*decoder)(const uint8_t *bytes, size_t count, hone_image *out);
+
 /* By magic numbers alone: ImageNet itself has a PNG called .JPEG. P1 to P7 go to the PNM reader, which
- * names the ones that it refuses. */
-static hone_status decode_any(const uint8_t *b, size_t n, hone_image *out)
+ * names the ones that it refuses. NULL: none of ours. */
+static decoder decoder_of(const uint8_t *b, size_t n)
 {
-    if (n >= 8 && memcmp(b, "\x89PNG\r\n\x1A\n", 8) == 0) return hone_png_decode(b, n, out);
-    if (n >= 3 && memcmp(b, "\xFF\xD8\xFF", 3) == 0) return hone_jpeg_decode(b, n, out);
-    if (n >= 2 && memcmp(b, "BM", 2) == 0) return hone_bmp_decode(b, n, out);
-    if (n >= 2 && b[0] == 'P' && b[1] >= '1' && b[1] <= '7') return hone_pnm_decode(b, n, out);
-    return refuse(b, n);
+    if (n >= 8 && memcmp(b, "\x89PNG\r\n\x1A\n", 8) == 0) return hone_png_decode;
+    if (n >= 3 && memcmp(b, "\xFF\xD8\xFF", 3) == 0) return hone_jpeg_decode;
+    if (n >= 2 && memcmp(b, "BM", 2) == 0) return hone_bmp_decode;
+    if (n >= 2 && b[0] == 'P' && b[1] >= '1' && b[1] <= '7') return hone_pnm_decode;
+    return NULL;
+}
+
+hone_status hone_image_known(const char *name, const uint8_t *bytes, size_t count)
+{
+    if (decoder_of(bytes, count)) return HONE_OK;
+    hone_status s = refuse(bytes, count);
+    hone_error_context("%s", hone_shown(name));
+    return s;
 }
 
 /* White shows through: v' = (v*a + 255*(255-a)) / 255, rounded. Drops the alpha channel in place. */
@@ -90,7 +100,8 @@ static void compose_on_white(hone_image *image)
 hone_status hone_image_decode(const char *name, const uint8_t *bytes, size_t count, hone_image *out)
 {
     *out = (hone_image){0};
-    hone_status s = decode_any(bytes, count, out);
+    decoder decode = decoder_of(bytes, count);
+    hone_status s = decode ? decode(bytes, count, out) : refuse(bytes, count);
     if (s == HONE_OK && out->channels % 2 == 0) compose_on_white(out);
     if (s == HONE_OK) s = hone_image_orient(out);
     if (s != HONE_OK) {

@@ -18,6 +18,8 @@ typedef struct hone_image {
 
 /* Decodes, composes alpha on white, turns upright. `name` opens the message. Errors: DATA, MEMORY. */
 hone_status hone_image_decode(const char *name, const uint8_t *bytes, size_t count, hone_image *out) HONE_MUST_USE;
+/* Whether the first bytes of a file are those of a format that hone reads. Errors (DATA) say what they are. */
+hone_status hone_image_known(const char *name, const uint8_t *bytes, size_t count) HONE_MUST_USE;
 /* One item of a source in the size it has; free it with hone_image_drop. Thread-safe. */
 hone_status hone_source_picture(const hone_source *s, int64_t item, hone_image *out) HONE_MUST_USE;
 void hone_image_drop(hone_image *image); /* frees the pixels                                       */

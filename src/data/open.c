@@ -349,8 +349,7 @@ static hone_status take_notes(const opening *o, hone_data *d)
         for (int i = 0; s == HONE_OK && o->source[k] && i < o->source[k]->notes.count; i++)
             s = hone_names_add(&notes, o->source[k]->notes.item[i]);
     if (s == HONE_OK) s = hone_data_note_class_twins(d, &notes);
-    if (s == HONE_OK && d->classes == 1)
-        s = hone_names_add(&notes, "the data has one class only: there is nothing to tell apart");
+    if (s == HONE_OK) s = hone_data_note_one_label(d, &notes);
     if (s == HONE_OK && !d->val && !o->c->data.synthetic.given && o->c->data.val_fraction > 0) /* 0 was meant */
         s = hone_names_add(&notes,
                            "no validation split: the data has none, and data.val_fraction takes nothing from train");

@@ -45,6 +45,16 @@ typedef struct load_work {
     char **reason; /* (count) of broken samples, NULL of good ones */
 } load_work;
 
+/* The decoder's error with what can be done about it here, besides what its own hint says. */
+static hone_status with_way_out(hone_status s)
+{
+    hone_error e;
+    char hint[sizeof e.hint + 64];
+    hone_error_save(&e, s);
+    snprintf(hint, sizeof hint, "%s%sdata.on_error: skip leaves broken samples out", e.hint, *e.hint ? "; or: " : "");
+    return hone_fail(s, hint, "%s", e.message);
+}
+
 /* Polls `stop` a sample, so that Ctrl-C works while a large set loads. With skip, only broken data is
  * noted; running out of memory still ends the load. */
 static hone_status load_sample(load_work *w, int64_t i, uint8_t *scratch)
@@ -52,7 +62,8 @@ static hone_status load_sample(load_work *w, int64_t i, uint8_t *scratch)
     size_t bytes = hone_dataset_sample_bytes(w->d);
     if (w->stop && *w->stop) return hone_fail(HONE_INTERRUPTED, NULL, "stopped while loading data");
     hone_status s = hone_dataset_decode(w->d, i, w->pixels ? w->pixels + (size_t)i * bytes : scratch);
-    if (s != HONE_ERR_DATA || w->d->on_error != HONE_ON_ERROR_SKIP) return s;
+    if (s == HONE_ERR_DATA && w->d->on_error != HONE_ON_ERROR_SKIP) return with_way_out(s);
+    if (s != HONE_ERR_DATA) return s;
     w->reason[i] = strdup(hone_error_message());
     return w->reason[i] ? HONE_OK : hone_no_memory("a list of broken files", 0);
 }

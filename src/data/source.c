@@ -8,6 +8,9 @@
 #include <xxhash.h>
 
 #include "core/text.h"
+#include "data/image.h"
+
+enum { LARGE_BYTES = 64 << 20, MAGIC_BYTES = 16 };
 
 /* The names that users type and messages show. */
 const char *hone_split_name(hone_split split)
@@ -83,6 +86,19 @@ char *hone_source_path(const hone_source *s, int64_t item)
 }
 
 /* Read anew each time: the system's page cache is the only one between disk and decoder. */
+/* A gigabyte of something else is not read before it is called what it is. */
+static hone_status look_first(const hone_source *s, int64_t item, const char *path, int64_t offset, int64_t bytes)
+{
+    uint8_t *first;
+    if (bytes <= LARGE_BYTES) return HONE_OK;
+    HONE_TRY(hone_bytes_read_part(path, offset, MAGIC_BYTES, &first));
+    char *name = hone_source_path(s, item);
+    hone_status status = name ? hone_image_known(name, first, MAGIC_BYTES) : hone_no_memory("a path", 0);
+    free(name);
+    free(first);
+    return status;
+}
+
 hone_status hone_source_read(const hone_source *s, int64_t item, uint8_t **data, size_t *bytes)
 {
     *data = NULL;
@@ -92,12 +108,15 @@ hone_status hone_source_read(const hone_source *s, int64_t item, uint8_t **data,
         if (m->bytes > HONE_IMAGE_FILE_MAX)
             return hone_fail(HONE_ERR_DATA, "no picture is that large", "%s: %lld bytes, at most %d are read",
                              hone_shown(s->files.item[item]), (long long)m->bytes, HONE_IMAGE_FILE_MAX);
+        HONE_TRY(look_first(s, item, s->shards.item[m->shard], m->offset, m->bytes));
         *bytes = (size_t)m->bytes;
         return hone_bytes_read_part(s->shards.item[m->shard], m->offset, *bytes, data);
     }
     char *path = hone_source_path(s, item);
     if (!path) return hone_no_memory("a path", 0);
-    hone_status status = hone_bytes_read(path, HONE_IMAGE_FILE_MAX, data, bytes);
+    int64_t size = 0; /* of a file that can't be read: the reader says so */
+    hone_status status = hone_path_look(path, &size) == HONE_PATH_FILE ? look_first(s, item, path, 0, size) : HONE_OK;
+    if (status == HONE_OK) status = hone_bytes_read(path, HONE_IMAGE_FILE_MAX, data, bytes);
     free(path);
     return status;
 }

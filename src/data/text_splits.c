@@ -165,8 +165,7 @@ static hone_status note_classes(const hone_data *d, const hone_config *c, hone_n
     if (s == HONE_OK && rows >= 20 && d->classes > rows / 2)
         s = hone_names_addf(notes, "%d classes in %lld rows: is the label column the right one?", d->classes,
                             (long long)rows);
-    if (s == HONE_OK && d->classes == 1)
-        s = hone_names_add(notes, "the data has one class only: there is nothing to tell apart");
+    if (s == HONE_OK) s = hone_data_note_one_label(d, notes);
     if (s == HONE_OK && !d->val && c->data.val_fraction > 0) /* 0 was meant */
         s = hone_names_add(notes,
                            "no validation split: the data has none, and data.val_fraction takes nothing from train");
