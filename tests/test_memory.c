@@ -107,7 +107,8 @@ static const char *left_out(const outcome *good, const outcome *o, int good_entr
     int marks[2] = {0};
     for (int k = 0; k < 2; k++)
         for (const char *p = k ? o->out : good->out; *p; p++) marks[k] += strchr("\n{}:,", *p) != NULL;
-    if (strstr(o->err, "warn")) return "";
+    /* doctor's own answer: a device that memory was short for is one that can't be had */
+    if (strstr(o->err, "warn") || strstr(o->out, "no memory for")) return "";
     return marks[0] != marks[1]  ? "something is missing in what it printed"
            : good_entries != now ? "a file is missing in what it made"
                                  : "";

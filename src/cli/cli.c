@@ -77,12 +77,25 @@ static int dispatch(hone_cli *cli)
     return status;
 }
 
+/* Packs are mapped: reading beyond the end of one that is cut meanwhile is a signal and no error. Nothing but write and
+ * _exit may be called here; what a run has saved is whole at any moment. */
+static void mapped_file_gone(int number)
+{
+    static const char text[] =
+        "a file that is mapped into memory (a pack) was cut, or its disk failed, while it was read\n"
+        "  fix: make it anew (hone data pack) and run the same command again\n";
+    (void)number;
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(HONE_ERR_DATA);
+    _exit(HONE_ERR_DATA);
+}
+
 /* Allocates the one array, dispatches, flushes. */
 int hone_cli_main(int argc, char **argv)
 {
     hold_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a write to a closed pipe returns EPIPE instead */
     signal(SIGXFSZ, SIG_IGN); /* and one beyond `ulimit -f` EFBIG: an error with a name, not a death in mid-save */
+    signal(SIGBUS, mapped_file_gone);
     hone_cli cli = {.argc = argc, .argv = argv, .device = "auto"};
     cli.log_format = isatty(STDERR_FILENO) ? HONE_LOG_TTY : HONE_LOG_PLAIN;
     cli.arg = calloc((size_t)argc + 1, sizeof *cli.arg);

@@ -72,7 +72,7 @@ hone_status hone_cli_config(const hone_cli *cli, const char *path, int first, ho
 /* The same for a page in memory, called `name` in messages. */
 hone_status hone_cli_config_text(const hone_cli *cli, const char *name, const char *text, int first,
                                  hone_config **out) HONE_MUST_USE;
-/* Takes `root`: prints it by json_dumps' flags as a line of stdout. Errors: MEMORY (NULL among them). */
+/* Takes `root`: prints it by jansson's JSON_... flags as a line of stdout. Errors: MEMORY (NULL among them). */
 hone_status hone_cli_print_json(json_t *root, size_t flags) HONE_MUST_USE;
 /* The command line as typed, quoted for a shell, for run.json. NULL when memory is exhausted; free(). */
 char *hone_cli_line(const hone_cli *cli);

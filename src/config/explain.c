@@ -163,9 +163,10 @@ char *hone_config_schema_json(void)
         if (hone_schema_find(row->key) == row)
             all = json_object_set_new(properties_above(root, row->key), dot ? dot + 1 : row->key, schema_of(row)) == 0;
     }
-    char *text = all && add_short_forms(root) ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    json_decref(root);
-    return text;
+    all = all && add_short_forms(root);
+    char *text;
+    if (!all) json_decref(root);
+    return hone_json_print(all ? root : NULL, JSON_INDENT(2), "the schema", &text) == HONE_OK ? text : NULL;
 }
 
 /* Groups are no keys of their own. */

@@ -55,10 +55,22 @@ json_t *hone_json_floats(const float *x, int count)
     return list;
 }
 
+/* json_dump_callback's receiver. jansson looks past the failure of a key's text; ours is remembered by the text. */
+static int receive(const char *part, size_t bytes, void *text)
+{
+    hone_text_append(text, part, bytes);
+    return 0;
+}
+
 hone_status hone_json_print(json_t *root, size_t flags, const char *what, char **out)
 {
-    /* json_dumps gives NULL, not half a text, where its buffer can't grow */
-    *out = root ? json_dumps(root, flags) : NULL;
+    hone_text t = {0};
+    bool good = root && json_dump_callback(root, receive, &t, flags) == 0;
     json_decref(root);
+    *out = hone_text_take(&t);
+    if (!good) {
+        free(*out);
+        *out = NULL;
+    }
     return *out ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "no memory for %s", what);
 }

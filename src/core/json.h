@@ -1,7 +1,7 @@
 /* json.h - JSON when memory may run out: jansson's trees, read and built so that a lack of memory is told.
  *
  * jansson's own reader drops a character of a string whose buffer can't grow (and runs past the end of one whose closing
- * quote it dropped), and its builders leave a member out; a user would take a good file for a damaged one, or get one that
+ * quote it dropped), its builders leave a member out, and its printer part of a key; a user would take a good file for a damaged one, or get one that
  * is. So text is read by hone_json_parse alone, and trees are built by what is below: a failure turns the tree into NULL,
  * jansson passes NULL through, and hone_json_print says at the end what happened. */
 #ifndef HONE_CORE_JSON_H
@@ -27,7 +27,7 @@ json_t *hone_json_string(const char *s) HONE_MUST_USE;
 json_t *hone_json_real(double v) HONE_MUST_USE;
 /* (count) numbers; of floats the nine digits that name them, as the double would print seventeen. */
 json_t *hone_json_floats(const float *x, int count) HONE_MUST_USE;
-/* Takes `root`; its text by json_dumps' flags, to be freed. `what` is for the message. Errors: MEMORY. */
+/* Takes `root`; its text by jansson's JSON_... flags, to be freed. `what` is for the message. Errors: MEMORY. */
 hone_status hone_json_print(json_t *root, size_t flags, const char *what, char **out) HONE_MUST_USE;
 
 #endif

@@ -136,6 +136,21 @@ static void flipped_pack(const char *folder)
     if (fseek(f, 4096 + 70, SEEK_SET) != 0 || fputc(c ^ 1, f) == EOF || fclose(f) != 0) abort();
 }
 
+/* 600 pictures of 64 x 64 in a pack, of which a page that allows 1 MB keeps nothing in memory. */
+static void streamed_pack(const char *folder)
+{
+    char name[64];
+    for (int k = 0; k < 600; k++) {
+        snprintf(name, sizeof name, "set/train/%s/%d.png", k % 2 ? "dog" : "cat", k);
+        scratch_png(folder, name, k, 64, 64, 1);
+    }
+    scratch_text(folder, "page.yaml",
+                 "task: image\nout: run\ndata: {path: set, val_fraction: 0, memory_limit_mb: 1}\nimage: {size: 64, "
+                 "channels: 1}\n"
+                 "model: {layers: [flatten, linear: classes]}\ntrain: {epochs: 100000, batch: 4}\n");
+    bad_hone(folder, "data pack page.yaml -o x.pack --quiet", 0);
+}
+
 static void idx_labels_short(const char *folder)
 {
     scratch_idx(folder, "set/train", 30, 4, 4, 2, 0);
@@ -206,6 +221,14 @@ const bad_input bad_data[] = {
      2,
      {"another experiment", "the content of the data"},
      "run",
+     0},
+    {"M20",
+     "a pack that is cut while a training reads it",
+     streamed_pack,
+     "$HONE train page.yaml data.path=x.pack --quiet & sleep 2; truncate -s 5000 x.pack; wait $!",
+     3,
+     {"was cut"},
+     "run x.pack",
      0},
     {NULL, NULL, NULL, NULL, 0, {NULL}, NULL, 0},
 };
