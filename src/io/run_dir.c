@@ -195,12 +195,3 @@ hone_status hone_run_dir_read(const hone_run_dir *r, const char *name, char **te
     free(path);
     return status;
 }
-
-/* "Not there" and "can't be looked at" are the same to callers: both mean that it can't be used. */
-bool hone_run_dir_has(const hone_run_dir *r, const char *name)
-{
-    char *path = hone_io_join(r->path, name);
-    bool there = path && access(path, F_OK) == 0;
-    free(path);
-    return there;
-}

@@ -42,10 +42,9 @@ hone_status hone_log_sync(hone_log *log) HONE_MUST_USE;
  * without a run directory (zeroed) nothing is written. */
 void hone_run_dir_note(hone_run_dir *r, const char *kind, const char *text);
 
-/* Atomic replacement of RUN/name; reading it back (free() the text); whether it is there. */
+/* Atomic replacement of RUN/name; reading it back (free() the text). */
 hone_status hone_run_dir_write(const hone_run_dir *r, const char *name, const char *text) HONE_MUST_USE;
 hone_status hone_run_dir_read(const hone_run_dir *r, const char *name, char **text) HONE_MUST_USE;
-bool hone_run_dir_has(const hone_run_dir *r, const char *name);
 /* "2026-01-31T12:00:00Z" of now; returns `text`. */
 const char *hone_time_text(char text[24]);
 

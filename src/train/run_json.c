@@ -66,14 +66,15 @@ hone_status hone_trainer_read_status(const hone_trainer *t, char *status, size_t
     char *text = NULL;
     json_t *o = NULL;
     snprintf(status, bytes, "%s", "");
-    if (!hone_run_dir_has(&t->run, "run.json")) return HONE_OK;
     hone_status read = hone_run_dir_read(&t->run, "run.json", &text);
     if (read == HONE_OK) read = hone_json_parse(text, strlen(text), 0, &o, NULL);
     const char *s = json_string_value(json_object_get(o, "status"));
     if (s) snprintf(status, bytes, "%s", s);
     json_decref(o);
     free(text);
-    return read == HONE_ERR_MEMORY ? read : HONE_OK;
+    if (read == HONE_ERR_MEMORY) return read;
+    hone_error_clear();
+    return HONE_OK;
 }
 
 /* The bytes as given, comments included. */

@@ -122,7 +122,10 @@ net = {"format": "hone-model", "version": 1, "task": "image", "classes": ["x", "
        "preprocess": {"height": 6, "width": 6, "channels": 1, "resize": "stretch", "mean": [0.5], "std": [0.5]},
        "layers": [{"conv": {"name": "conv1", "out": 2}}, {"batchnorm": {"name": "batchnorm1"}}, "relu",
                   {"residual": {"name": "residual1", "layers": [{"conv": {"name": "conv1", "out": 2}}]}}, "flatten",
-                  {"linear": {"name": "linear1", "out": 2}}], "parameters": {}}
+                  {"linear": {"name": "linear1", "out": 2}}],
+       "parameters": {"conv1.weight": [2, 1, 3, 3], "conv1.bias": [2], "residual1.conv1.weight": [2, 2, 3, 3], "residual1.conv1.bias": [2],
+                      "linear1.weight": [2, 72], "linear1.bias": [2]}
+       | {f"batchnorm1.{name}": [2] for name in ("weight", "bias", "running_mean", "running_var")}}
 for k, model in enumerate((bag, net)):
     for bits in range(2):
         sizes = bytes([4, 3, 2, bits, 8])
