@@ -17,6 +17,7 @@ json_t *hone_json_with(json_t *map, const char *key, json_t *value)
     return NULL;
 }
 
+/* jansson's two functions mean the same by their results, so these two are one for lists and maps. */
 json_t *hone_json_added(json_t *list, json_t *value)
 {
     if (json_array_append_new(list, value) == 0) return list;
@@ -24,6 +25,7 @@ json_t *hone_json_added(json_t *list, json_t *value)
     return NULL;
 }
 
+/* jansson answers NULL to what is not UTF-8, as it does without memory; here only the second is a failure. */
 json_t *hone_json_string(const char *s)
 {
     if (!s) return json_null();
@@ -43,6 +45,7 @@ json_t *hone_json_string(const char *s)
 
 json_t *hone_json_real(double v) { return isfinite(v) ? json_real(v) : json_null(); }
 
+/* 0.286f is 0.28600001335144043 as a double; nine digits bring the same float back, and are what a page says. */
 json_t *hone_json_floats(const float *x, int count)
 {
     json_t *list = json_array();

@@ -19,10 +19,10 @@
 enum { DEPTH_MAX = 2048 };
 
 typedef struct reader {
-    const char *begin, *p, *end;
-    size_t flags;
-    int depth;
-    bool memory; /* it was memory that failed, not the text */
+    const char *begin, *p, *end; /* p: the next byte; *end is not there: a header in a mapping has no NUL behind it   */
+    size_t flags;                /* JSON_REJECT_DUPLICATES, JSON_ALLOW_NUL                                            */
+    int depth;                   /* of the value being read, itself included                                          */
+    bool memory;                 /* it was memory that failed, not the text */
     json_error_t *error;
 } reader;
 
@@ -31,8 +31,9 @@ static json_t *wrong(reader *r, const char *what)
 {
     json_error_t *e = r->error;
     const char *line = r->begin;
-    if (!e || e->text[0]) return NULL;
+    if (!e || e->text[0]) return NULL; /* what follows from the first is no news */
     e->line = 1;
+    /* counted only now: a good document pays nothing for its lines */
     for (const char *p = r->begin; p < r->p; p++)
         if (*p == '\n') {
             e->line++;
@@ -44,13 +45,14 @@ static json_t *wrong(reader *r, const char *what)
     return NULL;
 }
 
-/* NULL as well. */
+/* NULL as well. The error's text stays empty: the status says it, and a place would point at a good byte. */
 static void *no_memory(reader *r)
 {
     r->memory = true;
     return NULL;
 }
 
+/* RFC 8259, section 2: these four and no other; a byte order mark is none of them. */
 static void skip_space(reader *r)
 {
     while (r->p < r->end && (*r->p == ' ' || *r->p == '\t' || *r->p == '\n' || *r->p == '\r')) r->p++;
@@ -70,6 +72,7 @@ static bool take(reader *r, char c)
 static int hex4(const char *p, const char *end)
 {
     int v = 0;
+    /* not by strtol: it would take signs, blanks and 0x */
     if (end - p < 4) return -1;
     for (int k = 0; k < 4; k++) {
         static const char digits[] = "0123456789abcdefABCDEF";
@@ -109,10 +112,12 @@ static bool read_unicode(reader *r, char **to)
     if (code == 0 && !(r->flags & JSON_ALLOW_NUL)) return wrong(r, "\\u0000 is not allowed here"), false;
     if (code >= 0xDC00 && code < 0xE000) return wrong(r, "the second half of a surrogate pair alone"), false;
     r->p += 4;
+    /* the first half of a pair, which the second must follow at once */
     if (code >= 0xD800 && code < 0xDC00) {
         int low = r->end - r->p >= 6 && r->p[0] == '\\' && r->p[1] == 'u' ? hex4(r->p + 2, r->end) : -1;
         if (low < 0xDC00 || low >= 0xE000) return wrong(r, "the first half of a surrogate pair alone"), false;
         r->p += 6;
+        /* ten bits each */
         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
     }
     *to = put_utf8(*to, (unsigned)code);
@@ -123,8 +128,10 @@ static bool read_unicode(reader *r, char **to)
 static bool read_character(reader *r, char **to)
 {
     static const char from[] = "\"\\/bfnrt", means[] = "\"\\/\b\f\n\r\t";
+    /* the bytes themselves must be escaped, a tab too; 0x7F need not */
     if ((unsigned char)*r->p < 0x20) return wrong(r, "a control character in a string"), false;
     if (*r->p != '\\') {
+        /* checked here once, so that what comes out is UTF-8 for whoever shows or hashes it */
         int n = hone_text_utf8_length((const unsigned char *)r->p, (size_t)(r->end - r->p));
         if (n == 0) return wrong(r, "not UTF-8"), false;
         memcpy(*to, r->p, (size_t)n);
@@ -160,11 +167,12 @@ static char *read_text(reader *r, size_t *bytes)
             return NULL;
         }
     r->p = close + 1;
-    *to = '\0';
+    *to = '\0'; /* for keys; values go by their length, as \u0000 may stand in them */
     *bytes = (size_t)(to - text);
     return text;
 }
 
+/* One copy more than needed: jansson has no public way to hand a string over. */
 static json_t *read_string(reader *r)
 {
     size_t bytes;
@@ -177,6 +185,7 @@ static json_t *read_string(reader *r)
 
 /* --- numbers and words -------------------------------------------------------------------------------------------- */
 
+/* A run of digits; false where there is none. */
 static bool digits(reader *r)
 {
     const char *from = r->p;
@@ -192,18 +201,19 @@ static json_t *convert(reader *r, const char *from, bool real)
     if (n >= sizeof room && !(text = malloc(n + 1))) return no_memory(r);
     memcpy(text, from, n); /* strtod wants an end */
     text[n] = '\0';
-    errno = 0;
+    errno = 0; /* the only way to tell INT64_MAX from what is beyond it */
     double value = real ? strtod(text, NULL) : 0;
     long long whole = real ? 0 : strtoll(text, NULL, 10);
     bool range = real ? !isfinite(value) : errno == ERANGE; /* what is too small for a double is 0 */
     if (text != room) free(text);
+    /* a message points at the number's first digit, not behind it */
     r->p = range ? from : r->p;
     if (range) return wrong(r, real ? "a number beyond the range of double" : "an integer beyond 64 bits");
     json_t *j = real ? json_real(value) : json_integer(whole);
     return j ? j : no_memory(r);
 }
 
-/* RFC 8259, section 6. */
+/* RFC 8259, section 6. An integer stays one: offsets and counts are compared exactly, and 1.0 is told from 1. */
 static json_t *read_number(reader *r)
 {
     const char *from = r->p;
@@ -223,6 +233,7 @@ static json_t *read_number(reader *r)
     return convert(r, from, real);
 }
 
+/* The three words; NaN and Infinity are Python's. What follows a word is looked at by whoever asked for a value. */
 static json_t *read_word(reader *r)
 {
     static const char *const word[] = {"true", "false", "null"};
@@ -253,7 +264,7 @@ static bool read_member(reader *r, json_t *o)
                                                                                          : NULL;
     json_t *value = NULL;
     if (mistake) {
-        r->p = at;
+        r->p = at; /* at the key, not behind it */
         wrong(r, mistake);
     } else {
         skip_space(r);
@@ -275,7 +286,7 @@ static json_t *read_nested(reader *r)
     json_t *all = object ? json_object() : json_array();
     if (!all) return no_memory(r);
     skip_space(r);
-    if (take(r, close)) return all;
+    if (take(r, close)) return all; /* the only place where nothing may stand: [1,] is refused below */
     do {
         skip_space(r);
         if (object) {
@@ -298,6 +309,7 @@ static json_t *read_value(reader *r)
 {
     json_t *value;
     skip_space(r);
+    /* counted for scalars as well, as jansson does: the two refuse the same documents */
     if (++r->depth > DEPTH_MAX) return wrong(r, "nested too deeply");
     char c = r->p < r->end ? *r->p : '\0';
     if (c == '{' || c == '[') value = read_nested(r);
@@ -318,6 +330,7 @@ hone_status hone_json_parse(const char *text, size_t bytes, size_t flags, json_t
     if (!c) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory to parse %zu bytes of JSON", bytes);
     locale_t before = uselocale(c);
     skip_space(&r);
+    /* RFC 8259 allows a bare value at the top; no file that hone reads is one */
     if (r.p < r.end && (*r.p == '{' || *r.p == '[')) *out = read_value(&r);
     else wrong(&r, "an object or an array is wanted here");
     skip_space(&r);

@@ -7,6 +7,7 @@
 
 enum { LIMIT = 512 << 20 }; /* eval/report.json of ten thousand classes is nearly that */
 
+/* The place in the message is an editor's: file, line, column. */
 hone_status hone_json_file(const char *folder, const char *name, json_t **out)
 {
     json_error_t why;
@@ -16,7 +17,7 @@ hone_status hone_json_file(const char *folder, const char *name, json_t **out)
     if (!path) return hone_fail(HONE_ERR_MEMORY, NULL, "out of memory");
     hone_status status = hone_file_read(path, LIMIT, &text, &bytes);
     free(path);
-    if (status == HONE_ERR_MEMORY) return status;
+    if (status == HONE_ERR_MEMORY) return status; /* a file that is there must not pass for one that is not */
     if (status != HONE_OK) {
         hone_error_clear();
         return HONE_OK;
