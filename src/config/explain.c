@@ -99,7 +99,7 @@ static json_t *with_default(json_t *schema, const hone_row *row)
     if (!first || !last || !row->fallback) return schema;
     /* the table's own text: only memory can fail */
     bool read = hone_yaml_read_text("default", row->fallback, strlen(row->fallback), &value) == HONE_OK;
-    schema = hone_json_with(schema, "default", read ? json_of(value) : NULL);
+    schema = hone_json_with(schema, "default", read && value ? json_of(value) : NULL);
     hone_yaml_free(value);
     return schema;
 }
