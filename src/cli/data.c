@@ -1,10 +1,11 @@
-/* data.c - `hone data check|stats|pack|preview`: what is in a data set, what is likely to be wrong with it, pictures in
- * one file, and what of them the net sees. */
+/* data.c - `hone data check|stats|pack|preview|bench`: what is in a data set, what is likely to be wrong with it, pictures in
+ * one file, what of them the net sees, and how fast they come. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/open_data.h"
 #include "cli/pack.h"
+#include "cli/bench_data.h"
 #include "core/text.h"
 #include "data/check.h"
 #include "train/preview.h"
@@ -54,15 +55,17 @@ static hone_status preview(const hone_cli *cli)
 /* The verb is an argument, so flags may stand anywhere; one that this verb does not know would have no effect. */
 static hone_status check_verb(const hone_cli *cli, const char *what)
 {
-    static const char *const verb[] = {"check", "stats", "pack", "preview"};
-    static const char *const takes[] = {"", "", "-o", "-o --samples --epochs"};
+    enum { VERBS = 5 };
+    static const char *const verb[VERBS] = {"check", "stats", "pack", "preview", "bench"};
+    static const char *const takes[VERBS] = {"", "", "-o", "-o --samples --epochs", "--seconds"};
     int k = 0;
-    while (k < 4 && strcmp(what, verb[k]) != 0) k++;
-    if (k == 4) {
-        const char *near = hone_did_you_mean(what, verb, 4);
-        return hone_fail(HONE_ERR_USAGE, "hone data check DATA, stats DATA, pack DATA -o FILE, preview CONFIG",
-                         "data %.60s: expects check, stats, pack or preview%s%s%s", what, near ? " (did you mean " : "",
-                         near ? near : "", near ? "?)" : "");
+    while (k < VERBS && strcmp(what, verb[k]) != 0) k++;
+    if (k == VERBS) {
+        const char *near = hone_did_you_mean(what, verb, VERBS);
+        return hone_fail(HONE_ERR_USAGE,
+                         "hone data check DATA, stats DATA, pack DATA -o FILE, preview CONFIG, bench CONFIG",
+                         "data %.60s: expects check, stats, pack, preview or bench%s%s%s", what,
+                         near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
     }
     for (int f = 0; cli->command->flag[f].name; f++)
         if (cli->value[f] && !strstr(takes[k], cli->command->flag[f].name))
@@ -79,6 +82,7 @@ static int data_run(const hone_cli *cli)
     HONE_TRY(check_verb(cli, what));
     if (strcmp(what, "pack") == 0) return (int)hone_cli_pack(cli);
     if (strcmp(what, "preview") == 0) return (int)preview(cli);
+    if (strcmp(what, "bench") == 0) return (int)hone_cli_bench_data(cli);
     hone_cli_data d;
     hone_data_report r;
     /* broken data end here with 3; what follows is about data that can be read */
@@ -101,13 +105,14 @@ static const hone_cli_flag flags[] = {
      "of pack: the file that is written, never over an existing one; of preview: the page, default preview.html"},
     {"--samples", "N", "of preview: rows, default 12"},
     {"--epochs", "N", "of preview: columns behind the first, default 5"},
+    {"--seconds", "N", "of bench: least time that is measured, default 3"},
     {NULL, NULL, NULL},
 };
 
 const hone_cli_command hone_cli_data_command = {
     .name = "data",
     .run = data_run,
-    .arguments = "check|stats|pack|preview DATA|CONFIG [key.sub=value ...]",
+    .arguments = "check|stats|pack|preview|bench DATA|CONFIG [key.sub=value ...]",
     .summary = "what is in a data set, and what is likely to be wrong with it",
     .least = 2,
     .most = -1,
@@ -117,11 +122,15 @@ const hone_cli_command hone_cli_data_command = {
         "check    also copies within and across splits and copies with two classes; imbalance, empty and rare\n"
         "         classes, class names that are likely mistakes. Texts: copies to the byte, but for case and\n"
         "         spaces, nearly (0.8 of their 5-character shingles shared); empty and over-long ones. Pictures:\n"
-        "         copies by pixels, nearly (re-encoded, rescaled, brightened); broken, constant, very small ones\n"
+        "         copies by pixels, nearly (re-encoded, rescaled, brightened, cut or turned a little); broken, "
+        "constant,\n"
+        "         very small ones\n"
         "pack     decodes all pictures into one file that is mapped while training: for sets that do not fit in\n"
         "         memory. Their size, channels and resize rule are those of the config or of image.size=N and its "
         "like\n"
         "preview  pictures of training side by side, untouched and augmented, as one HTML page\n"
+        "bench    reads, decodes and resizes the training pictures, as training does when they do not fit in memory;\n"
+        "         pictures a second\n"
         "Findings leave the exit code 0; with data.check: strict in a config they stop training.\n"
         "Broken files exit with 3; broken pictures are all named first.",
     .examples = "hone data check datasets/debian-sections\n"
@@ -129,5 +138,6 @@ const hone_cli_command hone_cli_data_command = {
                 "hone data pack photos -o photos.pack image.size=128 image.resize=shorter\n"
                 "hone data stats mails.csv data.columns.input=body data.columns.label=kind\n"
                 "hone data check configs/spam-bag.yaml --json\n"
-                "hone data preview configs/cifar-resnet18.yaml -o page.html augment.mixup=0.2\n",
+                "hone data preview configs/cifar-resnet18.yaml -o page.html augment.mixup=0.2\n"
+                "hone data bench photos image.size=224 --threads 2\n",
 };

@@ -3,21 +3,14 @@
  * Two passes, one along each axis, each rounded to 8 bits. The triangle filter widens with the
  * shrink factor (so every source pixel counts), its weights are normalised in double and then held
  * as integers of 22 fractional bits: 8 bits of pixel and 2 of head-room are left of 32. The model
- * saw such pixels in training, so nothing here may be made "nearly the same" for speed. */
+ * saw such pixels in training, so nothing here may be made "nearly the same" for speed. The two passes
+ * themselves are in pixels.c and resize_avx2.c. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/image.h"
-
-enum { FRACTION_BITS = 32 - 8 - 2 };
-
-/* Weights of one axis: output i sums weight[i * taps + k] * in[first[i] + k] for k < used[i]. */
-typedef struct axis {
-    int taps;
-    int *first, *used; /* (out) */
-    int32_t *weight;   /* (out, taps) */
-} axis;
+#include "data/pixels.h"
 
 /* The bilinear kernel: 1 at 0, 0 from 1 on. */
 static double triangle(double x)
@@ -27,7 +20,7 @@ static double triangle(double x)
 }
 
 /* Weights of output `i`; `scale` = in / out, `widen` = max(scale, 1). */
-static void axis_fill(axis *a, double *w, int i, int in, double scale, double widen)
+static void axis_fill(hone_resize_axis *a, double *w, int i, int in, double scale, double widen)
 {
     double center = (i + 0.5) * scale, sum = 0.0;
     int first = (int)(center - widen + 0.5), end = (int)(center + widen + 0.5);
@@ -37,26 +30,28 @@ static void axis_fill(axis *a, double *w, int i, int in, double scale, double wi
     for (int k = 0; k < used; k++) sum += w[k] = triangle((k + first - center + 0.5) * (1.0 / widen));
     for (int k = 0; k < used; k++) {
         double v = sum != 0.0 ? w[k] / sum : w[k];
-        a->weight[(size_t)i * (size_t)a->taps + (size_t)k] = (int32_t)(0.5 + v * (1 << FRACTION_BITS)); /* v >= 0 */
+        a->weight[(size_t)i * (size_t)a->taps + (size_t)k] = (int32_t)(0.5 + v * (1 << HONE_RESIZE_BITS)); /* v >= 0 */
     }
     a->first[i] = first;
     a->used[i] = used;
 }
 
 /* Also of a half-made axis. */
-static void axis_free(axis *a)
+static void axis_free(hone_resize_axis *a)
 {
     free(a->first);
     free(a->used);
     free(a->weight);
-    *a = (axis){0};
+    free(a->spread);
+    *a = (hone_resize_axis){0};
 }
 
 /* taps bounds the pixels that a kernel of half-width `widen` can touch. The weights of one axis serve all
  * rows (or columns), so making them in double costs nothing. */
-static hone_status axis_make(int in, int out, axis *a)
+static hone_status axis_make(int in, int out, hone_resize_axis *a)
 {
     double scale = (double)in / out, widen = scale < 1.0 ? 1.0 : scale;
+    a->out = out;
     a->taps = (int)ceil(widen) * 2 + 1;
     a->first = malloc((size_t)out * sizeof *a->first);
     a->used = malloc((size_t)out * sizeof *a->used);
@@ -70,62 +65,48 @@ static hone_status axis_make(int in, int out, axis *a)
     return hone_no_memory("resize weights", (size_t)out * (size_t)a->taps * sizeof *a->weight);
 }
 
-/* Arithmetic shift; weights are >= 0 here, so only rounding can pass 255. */
-static inline uint8_t clip(int32_t sum)
+/* Weights two by two, in parts that fit 16 bits: resize_avx2.c has the products for them. */
+static hone_status axis_spread(hone_resize_axis *a)
 {
-    int32_t v = sum >> FRACTION_BITS;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-}
-
-/* in (h, w, c) -> out (h, ow, c); `c` is a constant at each call, so the inner loop unrolls. */
-static inline void pass_horizontal(const uint8_t *in, int h, int w, int c, uint8_t *out, int ow, const axis *a)
-{
-    for (int y = 0; y < h; y++, in += (size_t)w * c)
-        for (int x = 0; x < ow; x++, out += c) {
-            const int32_t *k = a->weight + (size_t)x * a->taps;
-            const uint8_t *p = in + (size_t)a->first[x] * c;
-            int32_t sum[4] = {1 << (FRACTION_BITS - 1), 1 << (FRACTION_BITS - 1), 1 << (FRACTION_BITS - 1)};
-            for (int t = 0; t < a->used[x]; t++, p += c)
-                for (int i = 0; i < c; i++) sum[i] += p[i] * k[t];
-            for (int i = 0; i < c; i++) out[i] = clip(sum[i]);
+    size_t pairs = ((size_t)a->taps + 1) / 2, taps = (size_t)a->taps, count = (size_t)a->out * pairs * 2;
+    a->spread = malloc(count * sizeof *a->spread);
+    if (!a->spread) return hone_no_memory("resize weights", count * sizeof *a->spread);
+    for (size_t i = 0; i < (size_t)a->out; i++)
+        for (size_t t = 0; t < pairs; t++) {
+            int32_t k = a->weight[i * taps + 2 * t], l = 2 * t + 1 < taps ? a->weight[i * taps + 2 * t + 1] : 0;
+            a->spread[(i * pairs + t) * 2] = k >> 11 | l >> 11 << 16;
+            a->spread[(i * pairs + t) * 2 + 1] = (k & 2047) | (l & 2047) << 16;
         }
-}
-
-/* in (h, n) -> out (oh, n), n = width * channels; `sum` (n) keeps whole rows in flight. */
-static void pass_vertical(const uint8_t *in, int n, uint8_t *out, int oh, const axis *a, int32_t *restrict sum)
-{
-    for (int y = 0; y < oh; y++, out += n) {
-        for (int i = 0; i < n; i++) sum[i] = 1 << (FRACTION_BITS - 1);
-        for (int t = 0; t < a->used[y]; t++) {
-            const uint8_t *restrict p = in + (size_t)(a->first[y] + t) * n;
-            int32_t k = a->weight[(size_t)y * a->taps + t];
-            for (int i = 0; i < n; i++) sum[i] += p[i] * k;
-        }
-        for (int i = 0; i < n; i++) out[i] = clip(sum[i]);
-    }
+    return HONE_OK;
 }
 
 /* in (h, w, c) -> out (h, ow, c) */
 static hone_status resize_width(const uint8_t *in, int h, int w, int c, uint8_t *out, int ow)
 {
-    axis a = {0};
+    hone_resize_axis a = {0};
+    const hone_resize_loops *loops = hone_resize_loops_pick();
+    uint8_t *line = NULL;
     HONE_TRY(axis_make(w, ow, &a));
-    if (c == 1) pass_horizontal(in, h, w, 1, out, ow, &a);
-    else pass_horizontal(in, h, w, 3, out, ow, &a);
+    hone_status s = HONE_OK;
+    if (c == 3) {
+        s = axis_spread(&a);
+        if (s == HONE_OK && !(line = calloc(3 * (size_t)w + 16, 2))) s = hone_no_memory("two rows", 6 * (size_t)w);
+        if (s == HONE_OK) loops->rgb(in, h, w, out, &a, line);
+    } else {
+        loops->grey(in, h, w, out, &a);
+    }
+    free(line);
     axis_free(&a);
-    return HONE_OK;
+    return s;
 }
 
 /* in (h, n) -> out (oh, n): columns and channels are alike to this pass. */
 static hone_status resize_height(const uint8_t *in, int h, int n, uint8_t *out, int oh)
 {
-    axis a = {0};
+    hone_resize_axis a = {0};
     HONE_TRY(axis_make(h, oh, &a));
-    int32_t *sum = malloc((size_t)n * sizeof *sum);
-    if (sum) pass_vertical(in, n, out, oh, &a, sum);
+    hone_resize_loops_pick()->down(in, n, out, &a);
     axis_free(&a);
-    if (!sum) return hone_no_memory("a resize row", (size_t)n * sizeof *sum);
-    free(sum);
     return HONE_OK;
 }
 
