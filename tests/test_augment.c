@@ -153,6 +153,56 @@ static void test_colours_are_pillows(void **state)
     }
 }
 
+/* Single pixels beside torchvision, within 2 of 255 (its floats are cut, not rounded); and a planted fault, another turn. */
+static void test_hue(void **state)
+{
+    (void)state;
+    int v[7], lines = 0, worst = 0, wrong = 0;
+    FILE *f = fopen(HONE_TESTS_DIR "/golden/hue.txt", "r");
+    assert_non_null(f);
+    while (fscanf(f, "%d %d %d %d %d %d %d", v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6) == 7) {
+        uint8_t pixel[3] = {(uint8_t)v[0], (uint8_t)v[1], (uint8_t)v[2]}, out[3], other[3];
+        hone_hue(pixel, 3, v[3], out);
+        hone_hue(pixel, 3, v[3] + 3277, other);
+        hone_hue(pixel, 3, v[3], pixel); /* in place */
+        assert_memory_equal(pixel, out, 3);
+        int far = 0;
+        for (int c = 0; c < 3; c++) {
+            if (abs(out[c] - v[4 + c]) > worst) worst = abs(out[c] - v[4 + c]);
+            if (abs(other[c] - v[4 + c]) > far) far = abs(other[c] - v[4 + c]);
+        }
+        wrong += far > 2;
+        lines++;
+    }
+    fclose(f);
+    assert_true(lines > 2000 && worst <= 2);
+    assert_true(wrong > lines / 2);
+}
+
+/* The step is done where it is drawn: pictures come out as their pixels one by one. */
+static void test_hue_step(void **state)
+{
+    (void)state;
+    static uint8_t x[SAMPLES * H * W * 3], y[SAMPLES * H * W * 3];
+    hone_augment_attr attr = {.jitter = {0, 0, 0, 32768}};
+    int changed = 0;
+    for (int C = 1; C <= 3; C += 2) {
+        adjust(attr, SAMPLES, C, x, y);
+        for (int n = 0; n < SAMPLES; n++) {
+            hone_adjust_step s;
+            assert_int_equal(hone_jitter_draw(&attr, SEED, n, EPOCH, &s), 1);
+            assert_int_equal(s.kind, HONE_ADJUST_HUE);
+            for (int i = n * H * W * C; i < (n + 1) * H * W * C; i += C) {
+                uint8_t want[3];
+                hone_hue(x + i, C, s.value, want);
+                assert_memory_equal(y + i, want, (size_t)C);
+                changed += memcmp(x + i, want, (size_t)C) != 0;
+            }
+        }
+    }
+    assert_true(changed > SAMPLES * H * W / 3);
+}
+
 /* --- geometry: doubles ------------------------------------------------------------------------------------------------ */
 /* Bilinear, borders repeated, black outside: what augment.h promises, in doubles. source (Hs, Ws, C). */
 static double sample_at(const uint8_t *source, int Hs, int Ws, int C, int c, double y, double x)
@@ -176,25 +226,31 @@ static bool at_border(int Hs, int Ws, double y, double x)
 }
 
 /* Where output pixel (h, w) looks: a plain function of the draw, by the test that knows it. */
-typedef void place_fn(const void *draw, int h, int w, double *y, double *x);
+typedef void place_fn(const void *draw, double h, double w, double *y, double *x);
 
-/* Largest difference of a picture from the reference; pixels at the border of the source are left out. */
+/* Largest difference of a picture from the reference; pixels at the border of the source are left out. `points`: 1, or 4
+ * that lie a quarter of a pixel beside the middle, whose mean counts. */
 static double worst_pixel(const uint8_t *got, int h_count, int w_count, const uint8_t *source, int Hs, int Ws, int C,
-                          place_fn *place, const void *draw)
+                          place_fn *place, const void *draw, int points)
 {
-    double worst = 0, y, x;
+    double worst = 0, y, x, off = points == 4 ? 0.25 : 0;
     for (int h = 0; h < h_count; h++)
         for (int w = 0; w < w_count; w++)
             for (int c = 0; c < C; c++) {
-                place(draw, h, w, &y, &x);
-                if (at_border(Hs, Ws, y, x)) continue;
-                double d = fabs(sample_at(source, Hs, Ws, C, c, y, x) - got[(h * w_count + w) * C + c]);
-                worst = d > worst ? d : worst;
+                double sum = 0;
+                bool border = false;
+                for (int k = 0; k < points; k++) {
+                    place(draw, h + (k & 2 ? off : -off), w + (k & 1 ? off : -off), &y, &x);
+                    border |= at_border(Hs, Ws, y, x);
+                    sum += sample_at(source, Hs, Ws, C, c, y, x);
+                }
+                double d = fabs(sum / points - got[(h * w_count + w) * C + c]);
+                if (!border && d > worst) worst = d;
             }
     return worst;
 }
 
-static void place_step(const void *draw, int h, int w, double *y, double *x)
+static void place_step(const void *draw, double h, double w, double *y, double *x)
 {
     const hone_adjust_step *s = draw;
     double u = w - (W - 1) / 2.0, v = h - (H - 1) / 2.0, slope = s->value / 65536.0, turn = slope * acos(-1) / 180;
@@ -223,12 +279,12 @@ static void test_randaugment_moves(void **state)
             hone_rand_draw(&attr, SEED, n, EPOCH, H, W, &s);
             if (!hone_adjust_moves(s.kind)) continue;
             const uint8_t *from = x + n * H * W * 3, *got = y + n * H * W * 3;
-            double worst = worst_pixel(got, H, W, from, H, W, 3, place_step, &s);
+            double worst = worst_pixel(got, H, W, from, H, W, 3, place_step, &s, 1);
             if (worst > 2) fail_msg("magnitude %d: %s %d differs by %g", m, step_name[s.kind], s.value, worst);
             moved += m > 0;
             /* the planted fault: another turn; patterns 2 and 3 are too even to show it */
             s.value += s.kind == HONE_ADJUST_SHIFT_X || s.kind == HONE_ADJUST_SHIFT_Y ? 1 : 6553;
-            if (n % PATTERNS < 2) assert_true(worst_pixel(got, H, W, from, H, W, 3, place_step, &s) > 2);
+            if (n % PATTERNS < 2) assert_true(worst_pixel(got, H, W, from, H, W, 3, place_step, &s, 1) > 2);
         }
     }
     assert_true(moved > 200);
@@ -241,7 +297,7 @@ typedef struct view_draw { /* all of it in doubles */
     int h_out, w_out;
 } view_draw;
 
-static void place_view(const void *draw, int h, int w, double *y, double *x)
+static void place_view(const void *draw, double h, double w, double *y, double *x)
 {
     const view_draw *d = draw;
     double u = w + 0.5 - d->w_out / 2.0, v = h + 0.5 - d->h_out / 2.0, turn = d->degrees * acos(-1) / 180;
@@ -278,6 +334,8 @@ static void test_views(void **state)
         {.height = 16, .width = 29, .flip = 0.5f, .crop = {{1342177, 16777216}, {-27200, 27200}}},
         {.height = H, .width = W, .flip = 0.5f, .rotate = 180 << 16},
         {.height = 30, .width = 14, .flip = 0.5f, .crop = {{1342177, 16777216}, {-27200, 27200}}, .rotate = 30 << 16},
+        /* kept larger than it comes out: the mean of four points */
+        {.height = 8, .width = 9, .flip = 0.5f, .crop = {{5033165, 16777216}, {-27200, 27200}}},
     };
     enum { N = 60 };
     static uint8_t pool[PATTERNS * H * W * 3], y[N * 30 * 30 * 3];
@@ -288,7 +346,7 @@ static void test_views(void **state)
     for (int n = 0; n < N; n++) row[n] = n % PATTERNS;
     for (size_t k = 0; k < sizeof attr / sizeof *attr; k++) {
         call c = {.op = HONE_OP_image_view, .attr = attr[k]};
-        int h = attr[k].height, w = attr[k].width, mirrored = 0;
+        int h = attr[k].height, w = attr[k].width, mirrored = 0, fours = 0;
         c.in[0] = tensor(HONE_U8, 4, PATTERNS, H, W, 3);
         c.in[1] = c.in[2] = tensor(HONE_I32, 1, N, 0, 0, 0);
         c.out[0] = tensor(HONE_U8, 4, N, h, w, 3);
@@ -297,13 +355,16 @@ static void test_views(void **state)
         for (int n = 0; n < N; n++) {
             view_draw d = plain_view(&attr[k], n, H, W);
             const uint8_t *source = pool + row[n] * H * W * 3, *got = y + n * h * w * 3;
-            double worst = worst_pixel(got, h, w, source, H, W, 3, place_view, &d);
+            int points = d.height > h || d.width > w ? 4 : 1;
+            fours += points == 4;
+            double worst = worst_pixel(got, h, w, source, H, W, 3, place_view, &d, points);
             if (worst > 2) fail_msg("setting %zu, sample %d differs by %g", k, n, worst);
             mirrored += d.mirror;
             d.mirror = !d.mirror; /* the planted fault */
-            if (row[n] < 2) assert_true(worst_pixel(got, h, w, source, H, W, 3, place_view, &d) > 2);
+            if (row[n] < 2) assert_true(worst_pixel(got, h, w, source, H, W, 3, place_view, &d, points) > 2);
         }
         assert_in_range(mirrored, N / 4, N * 3 / 4);
+        assert_true(k == 0 || k == 2 ? fours == 0 : fours > N / 4);
     }
 }
 
@@ -433,6 +494,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_colours_are_pillows),
+        cmocka_unit_test(test_hue),
+        cmocka_unit_test(test_hue_step),
         cmocka_unit_test(test_randaugment_moves),
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_erasing),

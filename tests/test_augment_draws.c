@@ -67,6 +67,38 @@ static void test_jitter_draws(void **state)
     for (int k = 0; k < 3; k++) assert_true(fabs(mean[k] - 1) < 5 * attr.jitter[k] / 65536.0 / sqrt(3.0 * DRAWS));
 }
 
+/* With hue all 24 orders of four come alike, turns lie in their reach about 0, and the other three stay as they are. */
+static void test_hue_draws(void **state)
+{
+    (void)state;
+    hone_augment_attr attr = {.jitter = {26214, 13107, 65536, 6554}}, plain = attr;
+    int order[256] = {0}, orders = 0;
+    double mean = 0;
+    enum { DRAWS = 12000 };
+    plain.jitter[3] = 0;
+    for (int n = 0; n < DRAWS; n++) {
+        hone_adjust_step s[4], t[3];
+        int code = 0, others = 0;
+        assert_int_equal(hone_jitter_draw(&attr, SEED, n, EPOCH, s), 4);
+        assert_int_equal(hone_jitter_draw(&plain, SEED, n, EPOCH, t), 3);
+        for (int k = 0; k < 4; k++) {
+            bool hue = s[k].kind == HONE_ADJUST_HUE;
+            code = 4 * code + (hue ? 3 : s[k].kind - HONE_ADJUST_BRIGHTNESS);
+            if (hue) mean += s[k].value / 65536.0 / DRAWS;
+            if (hue) assert_true(s[k].value >= -6554 && s[k].value <= 6554);
+            else assert_memory_equal(&s[k], &t[others++], sizeof *t);
+        }
+        order[code]++;
+    }
+    for (int k = 0; k < 256; k++) {
+        if (order[k] == 0) continue;
+        orders++;
+        assert_in_range(order[k], DRAWS / 24 - 110, DRAWS / 24 + 110); /* five standard deviations */
+    }
+    assert_int_equal(orders, 24);
+    assert_true(fabs(mean) < 5 * 0.1 / sqrt(3.0 * DRAWS));
+}
+
 /* Magnitudes of torchvision 0.29's RandAugment, from its source by hand: 0, 9 and 30 of 31 bins. */
 static void test_magnitudes(void **state)
 {
@@ -187,8 +219,11 @@ static void test_beta_quantiles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fixed_point),    cmocka_unit_test(test_jitter_draws),
-        cmocka_unit_test(test_magnitudes),     cmocka_unit_test(test_boxes_are_torchvisions),
+        cmocka_unit_test(test_fixed_point),
+        cmocka_unit_test(test_jitter_draws),
+        cmocka_unit_test(test_hue_draws),
+        cmocka_unit_test(test_magnitudes),
+        cmocka_unit_test(test_boxes_are_torchvisions),
         cmocka_unit_test(test_beta_quantiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/dataset.h"
 #include "hone/hone.h"
 #include "io/file.h"
 #include "support/scratch.h"
+#include "train/augment.h"
 #include "train/setup.h"
 
 /* Pictures are taken at 140 x 140, so that 60 of them pass a limit of 1 MiB and are streamed; the net is small. */
@@ -25,9 +27,9 @@ static const char page[] = "task: image\n"
                            "image: {size: 140, channels: 3, mean: [0.4, 0.5, 0.6], std: [0.2, 0.3, 0.4]}\n"
                            "augment:\n"
                            "  flip: 0.5\n"
-                           "  crop: {scale: [0.2, 1]}\n"
+                           "  crop: {scale: [0.2, 1], from: [170, 190]}\n"
                            "  rotate: 20\n"
-                           "  color: {brightness: 0.4, contrast: 0.4, saturation: 0.4}\n"
+                           "  color: {brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1}\n"
                            "  randaugment: {count: 2, magnitude: 9}\n"
                            "  erase: {probability: 0.5}\n"
                            "  mixup: 0.2\n"
@@ -106,13 +108,40 @@ static void test_threads_and_streams(void **state)
     }
     /* the planted faults: what must change the bytes does */
     const char *const seed[] = {"train.seed=2"}, *const mix[] = {"augment.mix=0.7"},
-                      *const erase[] = {"augment.erase.probability=0.4"};
-    const char *const *change[] = {seed, mix, erase};
-    for (int k = 0; k < 3; k++) {
+                      *const erase[] = {"augment.erase.probability=0.4"}, *const from[] = {"augment.crop.from=200"};
+    const char *const *change[] = {seed, mix, erase, from};
+    for (int k = 0; k < 4; k++) {
         char name[16];
         snprintf(name, sizeof name, "changed%d", k);
         assert_true(train(dir, name, change[k], 1, 0));
         assert_false(same_weights(dir, "one", name));
+    }
+}
+
+/* Training pictures are kept larger than they come out, by the page or by the rule; others are not. */
+static void test_kept_sizes(void **state)
+{
+    static const struct {
+        const char *size, *from;
+        int height, width; /* of the pictures kept: 20 x 20 in memory */
+    } row[] = {{"image.size=16", "augment.crop.from=24", 24, 24},
+               {"image.size=16", "augment.crop.from=~", 20, 20},
+               {"image.size=[12, 13]", "augment.crop.from=~", 18, 19},
+               {"image.size=40", "augment.crop.from=~", 40, 40},
+               {"image.size=16", "augment.crop.from=[30, 17]", 30, 17}};
+    for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
+        const char *const override[] = {row[k].size, row[k].from, "data.val_fraction=0.2"};
+        hone_config *config = config_of(*state, override, 3);
+        hone_image_spec spec = {config->image.height, config->image.width, config->image.channels, HONE_RESIZE_STRETCH};
+        hone_data *d;
+        assert_int_equal(hone_data_open(config, &spec, &d), HONE_OK);
+        assert_int_equal(hone_augment_keep(config, d), HONE_OK);
+        assert_int_equal(d->train->height, row[k].height);
+        assert_int_equal(d->train->width, row[k].width);
+        assert_int_equal(d->val->height, config->image.height);
+        assert_int_equal(d->val->width, config->image.width);
+        hone_data_free(d);
+        hone_config_free(config);
     }
 }
 
@@ -203,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_threads_and_streams, make, clean),
+        cmocka_unit_test_setup_teardown(test_kept_sizes, make, clean),
         cmocka_unit_test_setup_teardown(test_resume, make, clean),
         cmocka_unit_test_setup_teardown(test_dialects_see_the_same, make, clean),
     };

@@ -15,7 +15,7 @@
 enum {
     HONE_ONE_Q16 = 1 << 16, HONE_ONE_Q24 = 1 << 24, HONE_ONE_Q30 = 1 << 30,
     HONE_DRAW_TRIES = 10,    /* of a random box, as torchvision has it                            */
-    HONE_ADJUST_MOST = 16,   /* steps of image_adjust: 3 of jitter, the rest RandAugment           */
+    HONE_ADJUST_MOST = 17,   /* steps of image_adjust: 4 of jitter, the rest RandAugment           */
     HONE_MIX_TABLE = 513     /* quantiles of Beta(alpha, alpha) from 1/2 to 1, Q16: row of image_mix's table */
 };
 
@@ -34,7 +34,7 @@ typedef struct hone_augment_attr {
     int32_t       crop_pad;           /* shift by -pad..pad; as image_batch                           */
     hone_box_attr crop;               /* area[1] = 0: no resized crop                                 */
     int32_t       rotate;             /* greatest angle, degrees Q16                                  */
-    int32_t       jitter[3];          /* Q16 reach around 1: brightness, contrast, saturation         */
+    int32_t       jitter[4];          /* Q16 reach around 1: brightness, contrast, saturation; around 0: hue, turns */
     int32_t       rand_count, rand_magnitude; /* RandAugment: steps a picture, 0..30                  */
     int32_t       erase;              /* probability Q24                                              */
     hone_box_attr erase_box;
@@ -145,8 +145,10 @@ HONE_HOST_DEVICE static inline hone_box hone_box_middle(const hone_box_attr *a, 
 
 /* --- geometry: one affine map, one resampling ------------------------------------------------------------------- */
 /* Output pixel (h, w) of (H, W) lies at u = 2w + 1 - W, v = 2h + 1 - H half pixels from the middle; it shows the
- * source at x = x0 + xu u + xv v, y = y0 + yu u + yv v, Q24 pixels, where 0 is the middle of the first pixel. */
-typedef struct hone_view { int64_t x0, xu, xv, y0, yu, yv; } hone_view;
+ * source at x = x0 + xu u + xv v, y = y0 + yu u + yv v, Q24 pixels, where 0 is the middle of the first pixel. Where the
+ * source shrinks, it shows the mean of four such points, a quarter of an output pixel beside (u, v): one alone would pass
+ * over source pixels. */
+typedef struct hone_view { int64_t x0, xu, xv, y0, yu, yv; int32_t points; } hone_view;
 
 /* A box of the source, turned by `degrees` (Q16, counter-clockwise as seen) and mirrored, on H x W pixels. */
 HONE_HOST_DEVICE static inline hone_view hone_view_of(hone_box box, int32_t H, int32_t W, int32_t degrees, int mirror)
@@ -160,6 +162,7 @@ HONE_HOST_DEVICE static inline hone_view hone_view_of(hone_box box, int32_t H, i
     v.xv = hone_mul_q30(across, -s);
     v.yu = hone_mul_q30(down, mirror ? -s : s);
     v.yv = hone_mul_q30(down, c);
+    v.points = box.width > W || box.height > H ? 4 : 1;
     return v;
 }
 
@@ -185,12 +188,12 @@ HONE_HOST_DEVICE static inline hone_view hone_view_draw(const hone_augment_attr 
  * part of the source: such a pixel is black. At the border the neighbour outside is the border's own pixel. */
 typedef struct hone_point { int32_t inside, x[2], y[2], fx, fy; } hone_point;
 
-HONE_HOST_DEVICE static inline hone_point hone_view_point(const hone_view *v, int32_t h, int32_t w, int32_t H, int32_t W,
-                                                          int32_t Hs, int32_t Ws)
+/* The point at (u, v), both given as twice what they are. */
+HONE_HOST_DEVICE static inline hone_point hone_view_at(const hone_view *v, int64_t u, int64_t t, int32_t Hs, int32_t Ws)
 {
     hone_point p;
-    int64_t u = 2 * (int64_t)w + 1 - W, t = 2 * (int64_t)h + 1 - H, half = HONE_ONE_Q24 / 2;
-    int64_t x = v->x0 + v->xu * u + v->xv * t, y = v->y0 + v->yu * u + v->yv * t;
+    int64_t half = HONE_ONE_Q24 / 2;
+    int64_t x = v->x0 + ((v->xu * u + v->xv * t) >> 1), y = v->y0 + ((v->yu * u + v->yv * t) >> 1);
     p.inside = x >= -half && x < ((int64_t)Ws << 24) - half && y >= -half && y < ((int64_t)Hs << 24) - half;
     p.fx = (int32_t)(x >> 16 & 255);
     p.fy = (int32_t)(y >> 16 & 255);
@@ -202,15 +205,45 @@ HONE_HOST_DEVICE static inline hone_point hone_view_point(const hone_view *v, in
     return p;
 }
 
-/* Channel c of a point of `source` (Hs, Ws, C): bilinear, rounded to nearest. */
-HONE_HOST_DEVICE static inline uint8_t hone_view_pixel(const hone_point *p, const uint8_t *source, int32_t Ws, int32_t C,
-                                                       int32_t c)
+/* The middle of output pixel (h, w). */
+HONE_HOST_DEVICE static inline hone_point hone_view_point(const hone_view *v, int32_t h, int32_t w, int32_t H, int32_t W,
+                                                          int32_t Hs, int32_t Ws)
+{
+    return hone_view_at(v, 2 * (2 * (int64_t)w + 1 - W), 2 * (2 * (int64_t)h + 1 - H), Hs, Ws);
+}
+
+/* Channel c of a point of `source` (Hs, Ws, C): bilinear, times 2^16. */
+HONE_HOST_DEVICE static inline int32_t hone_view_sum(const hone_point *p, const uint8_t *source, int32_t Ws, int32_t C,
+                                                     int32_t c)
 {
     if (!p->inside) return 0;
     const uint8_t *top = source + (int64_t)p->y[0] * Ws * C + c, *low = source + (int64_t)p->y[1] * Ws * C + c;
     int64_t l = (int64_t)p->x[0] * C, r = (int64_t)p->x[1] * C;
     int32_t above = top[l] * (256 - p->fx) + top[r] * p->fx, below = low[l] * (256 - p->fx) + low[r] * p->fx;
-    return (uint8_t)((above * (256 - p->fy) + below * p->fy + 32768) >> 16);
+    return above * (256 - p->fy) + below * p->fy;
+}
+
+/* The same as a byte, rounded to nearest. */
+HONE_HOST_DEVICE static inline uint8_t hone_view_pixel(const hone_point *p, const uint8_t *source, int32_t Ws, int32_t C,
+                                                       int32_t c)
+{
+    return (uint8_t)((hone_view_sum(p, source, Ws, C, c) + 32768) >> 16);
+}
+
+/* All channels of output pixel (h, w) of (H, W), out (C). */
+HONE_HOST_DEVICE static inline void hone_view_show(const hone_view *v, int32_t h, int32_t w, int32_t H, int32_t W,
+                                                   const uint8_t *source, int32_t Hs, int32_t Ws, int32_t C, uint8_t *out)
+{
+    hone_point p[4];
+    int64_t u = 2 * (2 * (int64_t)w + 1 - W), t = 2 * (2 * (int64_t)h + 1 - H);
+    if (v->points == 1) p[0] = hone_view_at(v, u, t, Hs, Ws);
+    for (int k = 0; k < 4 && v->points == 4; k++)
+        p[k] = hone_view_at(v, u + (k & 1 ? 1 : -1), t + (k & 2 ? 1 : -1), Hs, Ws);
+    for (int32_t c = 0; c < C; c++) {
+        int32_t sum = 0;
+        for (int k = 0; k < v->points; k++) sum += hone_view_sum(&p[k], source, Ws, C, c);
+        out[c] = (uint8_t)(v->points == 1 ? (sum + 32768) >> 16 : (sum + 131072) >> 18);
+    }
 }
 
 /* --- colour: the steps of image_adjust --------------------------------------------------------------------------- */
@@ -219,13 +252,15 @@ typedef enum hone_adjust {
     HONE_ADJUST_NONE, HONE_ADJUST_BRIGHTNESS, HONE_ADJUST_CONTRAST, HONE_ADJUST_SATURATION, HONE_ADJUST_SHARPNESS,
     HONE_ADJUST_POSTERIZE, HONE_ADJUST_SOLARIZE, HONE_ADJUST_AUTOCONTRAST, HONE_ADJUST_EQUALIZE,
     HONE_ADJUST_SHEAR_X, HONE_ADJUST_SHEAR_Y, HONE_ADJUST_SHIFT_X, HONE_ADJUST_SHIFT_Y, HONE_ADJUST_ROTATE,
-    HONE_ADJUST_COUNT
+    HONE_ADJUST_COUNT,              /* those that RandAugment draws from                             */
+    HONE_ADJUST_HUE = HONE_ADJUST_COUNT /* of colour jitter alone                                    */
 } hone_adjust;
 
-/* value: a factor Q16 (1 leaves the picture as it is); bits kept; threshold; slope Q16; pixels; degrees Q16. */
+/* value: a factor Q16 (1 leaves the picture as it is); bits kept; threshold; slope Q16; pixels; degrees Q16; turns Q16. */
 typedef struct hone_adjust_step { int32_t kind, value; } hone_adjust_step;
 
-/* Colour jitter: three factors, uniform in 1 - reach .. 1 + reach, in a drawn order; at most 3 steps. */
+/* Colour jitter: three factors, uniform in 1 - reach .. 1 + reach, and a turn of the hue, uniform in -reach .. reach, in a
+ * drawn order; at most 4 steps. */
 HONE_HOST_DEVICE static inline int hone_jitter_draw(const hone_augment_attr *a, uint64_t seed, int32_t sample,
                                                     int32_t epoch, hone_adjust_step *step)
 {
@@ -240,7 +275,14 @@ HONE_HOST_DEVICE static inline int hone_jitter_draw(const hone_augment_attr *a, 
         step[count].kind = HONE_ADJUST_BRIGHTNESS + (int32_t)which;
         step[count++].value = hone_augment_between(r.v[which], low, HONE_ONE_Q16 + reach);
     }
-    return count;
+    if (a->jitter[3] <= 0) return count;
+    /* before, between or behind the others, each place as likely: so are all orders of the four */
+    hone_philox4 h = hone_augment_words(seed, HONE_STREAM_JITTER, sample, epoch, 1);
+    int at = (int)(((uint64_t)h.v[1] * (uint32_t)(count + 1)) >> 32);
+    for (int k = count; k > at; k--) step[k] = step[k - 1];
+    step[at].kind = HONE_ADJUST_HUE;
+    step[at].value = hone_augment_between(h.v[0], -a->jitter[3], a->jitter[3]);
+    return count + 1;
 }
 
 /* The strength that torchvision's table has for magnitude m of 0..30; `minus` turns the signed ones round. */
@@ -284,7 +326,10 @@ HONE_HOST_DEVICE static inline int hone_adjust_draw(const hone_augment_attr *a, 
 }
 
 /* Whether a step moves pixels; hone_adjust_view is then its map (shear about the middle). */
-HONE_HOST_DEVICE static inline int hone_adjust_moves(int32_t kind) { return kind >= HONE_ADJUST_SHEAR_X; }
+HONE_HOST_DEVICE static inline int hone_adjust_moves(int32_t kind)
+{
+    return kind >= HONE_ADJUST_SHEAR_X && kind < HONE_ADJUST_COUNT;
+}
 
 HONE_HOST_DEVICE static inline hone_view hone_adjust_view(hone_adjust_step step, int32_t H, int32_t W)
 {
@@ -308,6 +353,37 @@ HONE_HOST_DEVICE static inline uint8_t hone_blend(int32_t base, int32_t v, int32
 HONE_HOST_DEVICE static inline int32_t hone_grey(const uint8_t *pixel, int32_t C)
 {
     return C == 3 ? (19595 * pixel[0] + 38470 * pixel[1] + 7471 * pixel[2] + 32768) >> 16 : pixel[0];
+}
+
+/* Hue turned by `turn` (Q16 of a full turn) as HSV has it: of the three channels one stays the greatest and one the least,
+ * the third lies between them by the hue's share of a sixth. Rounded once. `out` (C) may be the pixel; grey stays. */
+HONE_HOST_DEVICE static inline void hone_hue(const uint8_t *pixel, int32_t C, int32_t turn, uint8_t *out)
+{
+    if (C != 3) {
+        for (int32_t c = 0; c < C; c++) out[c] = pixel[c];
+        return;
+    }
+    int32_t r = pixel[0], g = pixel[1], b = pixel[2];
+    int32_t high = r > g ? (r > b ? r : b) : (g > b ? g : b), low = r < g ? (r < b ? r : b) : (g < b ? g : b);
+    int32_t chroma = high - low, sixths = 0; /* Q16, from red over green and blue */
+    if (chroma > 0) {
+        if (r == high) sixths = (g - b) * HONE_ONE_Q16 / chroma;
+        else if (g == high) sixths = 2 * HONE_ONE_Q16 + (b - r) * HONE_ONE_Q16 / chroma;
+        else sixths = 4 * HONE_ONE_Q16 + (r - g) * HONE_ONE_Q16 / chroma;
+    }
+    sixths = (sixths + 6 * turn + 12 * HONE_ONE_Q16) % (6 * HONE_ONE_Q16);
+    int32_t part = (chroma * (sixths & 65535) + 32768) >> 16, up = low + part, down = high - part;
+    switch (sixths >> 16) {
+    case 0: r = high; g = up; b = low; break;
+    case 1: r = down; g = high; b = low; break;
+    case 2: r = low; g = high; b = up; break;
+    case 3: r = low; g = down; b = high; break;
+    case 4: r = up; g = low; b = high; break;
+    default: r = high; g = low; b = down;
+    }
+    out[0] = (uint8_t)r;
+    out[1] = (uint8_t)g;
+    out[2] = (uint8_t)b;
 }
 
 /* Steps that are a table of 256 bytes. `low`, `high`: AUTOCONTRAST's ends of the channel; CONTRAST's grey mean is `low`. */

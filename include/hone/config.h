@@ -96,9 +96,9 @@ typedef struct hone_config {
     struct {
         double flip;
         int crop_pad;                     /* crop: {pad: N}; 0 = off                               */
-        struct { bool given; double scale[2], ratio[2]; } crop; /* crop: {scale, ratio}: random resized crop */
+        struct { bool given; double scale[2], ratio[2]; int from_height, from_width; } crop; /* crop: {scale, ratio, from}: random resized crop; from 0: chosen */
         double rotate;                    /* degrees; 0 = off                                      */
-        struct { double brightness, contrast, saturation; } color; /* reach around 1; 0 = off      */
+        struct { double brightness, contrast, saturation, hue; } color; /* reach around 1, of hue around 0; 0 = off */
         struct { int count, magnitude; } randaugment;              /* count 0 = off                */
         struct { double probability, area[2], ratio[2]; } erase;   /* probability 0 = off          */
         double mixup, cutmix;             /* alpha of Beta(alpha, alpha); 0 = off                  */

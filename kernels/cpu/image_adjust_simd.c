@@ -64,11 +64,15 @@ static void by_table(const adjust_job *job, hone_adjust_step step, const uint8_t
             for (int32_t c = 0; c < 3; c++) to[3 * i + c] = table[c][from[3 * i + c]];
 }
 
-/* A pixel moves away from its own grey, or towards it; in place is fine, as the grey is read first. */
-static void saturate(const adjust_job *job, hone_adjust_step step, const uint8_t *from, uint8_t *to)
+/* A pixel moves away from its own grey, or towards it, or turns its hue; in place is fine, as all of it is read first. */
+static void recolour(const adjust_job *job, hone_adjust_step step, const uint8_t *from, uint8_t *to)
 {
     int64_t pixels = (int64_t)job->H * job->W;
     for (int64_t i = 0; i < pixels; i++) {
+        if (step.kind == HONE_ADJUST_HUE) {
+            hone_hue(from + i * job->C, job->C, step.value, to + i * job->C);
+            continue;
+        }
         int32_t grey = hone_grey(from + i * job->C, job->C);
         for (int32_t c = 0; c < job->C; c++) to[i * job->C + c] = hone_blend(grey, from[i * job->C + c], step.value);
     }
@@ -110,7 +114,8 @@ static void adjust_range(const void *arg, int64_t begin, int64_t end)
             uint8_t *to = moves && now == y ? scratch : y;
             if (step[k].kind == HONE_ADJUST_NONE) continue;
             if (moves) by_place(job, step[k], now, to);
-            else if (step[k].kind == HONE_ADJUST_SATURATION) saturate(job, step[k], now, to);
+            else if (step[k].kind == HONE_ADJUST_SATURATION || step[k].kind == HONE_ADJUST_HUE)
+                recolour(job, step[k], now, to);
             else by_table(job, step[k], now, to);
             now = to;
         }

@@ -21,7 +21,7 @@ typedef struct view_job {
 /* Whether the map takes whole pixels to whole pixels of the same row: no rotation, no change of size. */
 static bool copies(const hone_view *v)
 {
-    return (v->xu == 1 << 23 || v->xu == -(1 << 23)) && v->xv == 0 && v->yu == 0 && v->yv == 1 << 23;
+    return v->points == 1 && (v->xu == 1 << 23 || v->xu == -(1 << 23)) && v->xv == 0 && v->yu == 0 && v->yv == 1 << 23;
 }
 
 /* One row of a map that copies: pixels outside the source are black. */
@@ -70,6 +70,13 @@ static inline void blend_row(const view_job *job, const hone_view *v, const uint
     }
 }
 
+/* One row of a map that shrinks: four points a pixel, as the definition has them. */
+static void shrink_row(const view_job *job, const hone_view *v, const uint8_t *source, int32_t h, uint8_t *y)
+{
+    for (int32_t w = 0; w < job->W; w++, y += job->C)
+        hone_view_show(v, h, w, job->H, job->W, source, job->Hp, job->Wp, job->C, y);
+}
+
 /* Maps are drawn once a sample; the loop over channels has a constant count for the two usual ones. */
 static void view_range(const void *arg, int64_t begin, int64_t end)
 {
@@ -82,6 +89,7 @@ static void view_range(const void *arg, int64_t begin, int64_t end)
         for (int32_t h = 0; h < job->H; h++) {
             uint8_t *y = job->y + n * bytes + (int64_t)h * job->W * job->C;
             if (copy) copy_row(job, &v, source, h, y);
+            else if (v.points == 4) shrink_row(job, &v, source, h, y);
             else if (job->C == 3) blend_row(job, &v, source, h, 3, y);
             else if (job->C == 1) blend_row(job, &v, source, h, 1, y);
             else blend_row(job, &v, source, h, job->C, y);

@@ -69,7 +69,7 @@ __device__ static void one_step(const adjust_args &v, hone_adjust_step step, con
                                 adjust_shared *s)
 {
     const bool around = hone_adjust_moves(step.kind) || step.kind == HONE_ADJUST_SHARPNESS;
-    const bool table = !around && step.kind != HONE_ADJUST_SATURATION;
+    const bool table = !around && step.kind != HONE_ADJUST_SATURATION && step.kind != HONE_ADJUST_HUE;
     const bool grey = step.kind == HONE_ADJUST_CONTRAST;
     if (grey || step.kind == HONE_ADJUST_EQUALIZE || step.kind == HONE_ADJUST_AUTOCONTRAST) survey(v, from, grey, s);
     if (table) make_tables(v, step, s);
@@ -82,6 +82,10 @@ __device__ static void one_step(const adjust_args &v, hone_adjust_step step, con
         const int base = table ? 0 : hone_grey(pixel, v.C); /* before a channel of it is overwritten */
         const hone_point p = hone_view_point(&map, h, w, v.H, v.W, v.H, v.W);
         /* the kind is the same for the whole block, so these branches part no warp */
+        if (step.kind == HONE_ADJUST_HUE) {
+            hone_hue(pixel, v.C, step.value, out);
+            continue;
+        }
         for (int c = 0; c < v.C; c++) {
             if (table) out[c] = s->table[c][pixel[c]];
             else if (step.kind == HONE_ADJUST_SATURATION) out[c] = hone_blend(base, pixel[c], step.value);

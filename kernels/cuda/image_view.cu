@@ -28,10 +28,8 @@ HONE_KERNEL(VIEW_THREADS) image_view_k(view_args v)
         __syncthreads(); /* the map is there */
         const uint8_t *source = v.pool + (int64_t)v.row[n] * v.Hp * v.Wp * v.C;
         uint8_t *y = v.y + n * v.H * v.W * v.C;
-        for (int i = (int)threadIdx.x; i < v.H * v.W; i += (int)blockDim.x) {
-            const hone_point p = hone_view_point(map, i / v.W, i % v.W, v.H, v.W, v.Hp, v.Wp);
-            for (int c = 0; c < v.C; c++) y[(int64_t)i * v.C + c] = hone_view_pixel(&p, source, v.Wp, v.C, c);
-        }
+        for (int i = (int)threadIdx.x; i < v.H * v.W; i += (int)blockDim.x)
+            hone_view_show(map, i / v.W, i % v.W, v.H, v.W, source, v.Hp, v.Wp, v.C, y + (int64_t)i * v.C);
         __syncthreads(); /* everyone has read it: the next sample's may be written */
     }
 }

@@ -47,7 +47,7 @@ static void by_table(const picture *p, hone_adjust_step step)
     }
 }
 
-/* A pixel moves away from its grey, from its surroundings, or is another place's pixel. */
+/* A pixel moves away from its grey, turns its hue, moves away from its surroundings, or is another place's pixel. */
 static void by_place(const picture *p, hone_adjust_step step)
 {
     hone_view v = hone_adjust_view(step, p->H, p->W);
@@ -55,6 +55,10 @@ static void by_place(const picture *p, hone_adjust_step step)
         for (int32_t w = 0; w < p->W; w++) {
             int64_t at = ((int64_t)h * p->W + w) * p->C;
             hone_point point = hone_view_point(&v, h, w, p->H, p->W, p->H, p->W);
+            if (step.kind == HONE_ADJUST_HUE) {
+                hone_hue(p->from + at, p->C, step.value, p->to + at);
+                continue;
+            }
             for (int32_t c = 0; c < p->C; c++) {
                 const uint8_t *pixel = p->from + at;
                 if (step.kind == HONE_ADJUST_SATURATION)
@@ -82,7 +86,7 @@ void REF(image_adjust)(hone_backend *b, const hone_launch *l)
         memcpy(y, (const uint8_t *)l->in[0] + n * bytes, (size_t)bytes);
         for (int k = 0; k < count; k++) {
             bool place = hone_adjust_moves(step[k].kind) || step[k].kind == HONE_ADJUST_SATURATION ||
-                         step[k].kind == HONE_ADJUST_SHARPNESS;
+                         step[k].kind == HONE_ADJUST_SHARPNESS || step[k].kind == HONE_ADJUST_HUE;
             if (place) by_place(&p, step[k]);
             else by_table(&p, step[k]);
             memcpy(y, scratch, (size_t)bytes);

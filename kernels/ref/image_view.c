@@ -17,9 +17,6 @@ void REF(image_view)(hone_backend *b, const hone_launch *l)
         hone_view v = hone_view_draw(&attrs(l)->augment, step->seed, sample[n], step->epoch, Hp, Wp);
         const uint8_t *source = pool + (int64_t)row[n] * Hp * Wp * C; /* (Hp, Wp, C) */
         for (int32_t h = 0; h < H; h++)
-            for (int32_t w = 0; w < W; w++) {
-                hone_point p = hone_view_point(&v, h, w, H, W, Hp, Wp);
-                for (int32_t c = 0; c < C; c++) *y++ = hone_view_pixel(&p, source, Wp, C, c);
-            }
+            for (int32_t w = 0; w < W; w++, y += C) hone_view_show(&v, h, w, H, W, source, Hp, Wp, C, y);
     }
 }

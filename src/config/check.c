@@ -84,6 +84,10 @@ static void check_crop(hone_config *c, hone_diag *d)
     c->augment.crop.given = scale != NULL;
     if (!scale) return;
     if (c->augment.crop_pad) hone_diag_add(d, scale, "augment.crop", "has pad and scale (choose one)");
+    int from[2] = {c->augment.crop.from_height, c->augment.crop.from_width};
+    if (from[0] && ((c->image.height && from[0] < c->image.height) || (c->image.width && from[1] < c->image.width)))
+        hone_diag_add(d, place(c, "augment.crop.from", "augment"), "augment.crop.from",
+                      "%d x %d is below image.size: crops would be cut from less than they become", from[0], from[1]);
 }
 
 /* Not a default any more (resolved.yaml writes all of them), and of what is never done: the page forgot a switch. */

@@ -86,6 +86,19 @@ const char *hone_dataset_source(const hone_dataset *d, int64_t sample, char *tex
     return text;
 }
 
+/* Other splits, and other views of the same source, keep theirs. */
+hone_status hone_dataset_keep(hone_dataset *d, int height, int width)
+{
+    const hone_source *s = d->source;
+    if (s->packed && (s->height != height || s->width != width))
+        return hone_fail(HONE_ERR_DATA, "train on the pictures themselves, or leave augment.crop.from out",
+                         "%s: a pack holds pictures of one size, %d x %d; crops from %d x %d are not in it",
+                         hone_shown(s->name), s->width, s->height, width, height);
+    d->height = height;
+    d->width = width;
+    return HONE_OK;
+}
+
 /* (height, width, channels) of unsigned bytes. */
 size_t hone_dataset_sample_bytes(const hone_dataset *d)
 {

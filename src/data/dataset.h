@@ -38,6 +38,9 @@ struct hone_dataset {
 hone_status hone_dataset_new(hone_source *source, const bool *in_val, bool want, hone_dataset **out) HONE_MUST_USE;
 /* Bytes of one decoded sample. */
 size_t hone_dataset_sample_bytes(const hone_dataset *d);
+/* From now on samples come in this size and not in the experiment's: pictures that crops are cut from. Before
+ * hone_dataset_load. Errors (DATA): a pack holds one size. */
+hone_status hone_dataset_keep(hone_dataset *d, int height, int width) HONE_MUST_USE;
 /* One sample -> out (height, width, channels). Thread-safe. Errors (DATA) name the file. */
 hone_status hone_dataset_decode(const hone_dataset *d, int64_t sample, uint8_t *out) HONE_MUST_USE;
 /* A note for each two class names that look alike: `Spam` and `spam `. */

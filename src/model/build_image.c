@@ -6,11 +6,18 @@
 
 #include "model/model_private.h"
 
+/* Colour jitter or RandAugment. */
+static bool changes_colours(const hone_augment_attr *a)
+{
+    bool jitter = false;
+    for (int k = 0; k < 4; k++) jitter |= a->jitter[k] > 0;
+    return jitter || a->rand_count > 0;
+}
+
 /* Whether bytes change before they are normalised, beyond what image_batch does itself. */
 static bool changes_bytes(const hone_augment_attr *a)
 {
-    return a->crop.area[1] > 0 || a->rotate > 0 || a->jitter[0] > 0 || a->jitter[1] > 0 || a->jitter[2] > 0 ||
-           a->rand_count > 0;
+    return a->crop.area[1] > 0 || a->rotate > 0 || changes_colours(a);
 }
 
 /* image_view, and image_adjust where colours change: bytes (N, H, W, C) in the order of the batch. */
@@ -19,7 +26,7 @@ static hone_status add_bytes(hone_graph *g, const hone_attrs *attr, const hone_m
     const hone_augment_attr *a = &attr->augment;
     hone_tid view[] = {io->pool, io->row, io->sample, io->step};
     HONE_TRY(hone_graph_add1(g, HONE_OP_image_view, view, attr, out));
-    if (a->jitter[0] <= 0 && a->jitter[1] <= 0 && a->jitter[2] <= 0 && a->rand_count <= 0) return HONE_OK;
+    if (!changes_colours(a)) return HONE_OK;
     hone_tid adjust[] = {*out, io->sample, io->step};
     return hone_graph_add1(g, HONE_OP_image_adjust, adjust, attr, out);
 }

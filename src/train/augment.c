@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "data/dataset.h"
+
 /* A number times a power of two, to nearest. */
 static int32_t fixed(double v, int32_t one) { return (int32_t)lrint(v * one); }
 
@@ -24,6 +26,7 @@ hone_augment_attr hone_augment_of(const hone_config *c)
     a.jitter[0] = fixed(c->augment.color.brightness, HONE_ONE_Q16);
     a.jitter[1] = fixed(c->augment.color.contrast, HONE_ONE_Q16);
     a.jitter[2] = fixed(c->augment.color.saturation, HONE_ONE_Q16);
+    a.jitter[3] = fixed(c->augment.color.hue, HONE_ONE_Q16);
     a.rand_count = c->augment.randaugment.count;
     a.rand_magnitude = c->augment.randaugment.magnitude;
     a.erase = fixed(c->augment.erase.probability, HONE_ONE_Q24);
@@ -32,6 +35,27 @@ hone_augment_attr hone_augment_of(const hone_config *c)
     a.cutmix = c->augment.cutmix > 0;
     if (a.mixup || a.cutmix) a.mix = fixed(c->augment.mix, HONE_ONE_Q24);
     return a;
+}
+
+/* Half as much again, and no more than the pixels that a set in memory has: crops of a third of the area and more then
+ * lose nothing, for 2.25 times the memory. */
+static int kept_side(int side, int own)
+{
+    enum { MOST = 16384 }; /* image_view's */
+    int more = side + side / 2;
+    if (own && more > own) more = own > side ? own : side;
+    return more > MOST ? MOST : more;
+}
+
+hone_status hone_augment_keep(const hone_config *c, hone_data *d)
+{
+    if (c->task != HONE_TASK_IMAGE || !c->augment.crop.given) return HONE_OK;
+    const hone_source *s = d->train->source;
+    int height = c->augment.crop.from_height, width = c->augment.crop.from_width;
+    if (height) return hone_dataset_keep(d->train, height, width);
+    /* files may have any size, and most have more than a net takes */
+    return hone_dataset_keep(d->train, kept_side(d->height, s->raw ? s->height : 0),
+                             kept_side(d->width, s->raw ? s->width : 0));
 }
 
 /* --- Beta(a, a) --------------------------------------------------------------------------------------------------- */

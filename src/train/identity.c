@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "data/dataset.h"
 #include "train/text.h"
 #include "train/trainer.h"
 
@@ -41,6 +42,7 @@ static void put_augment(json_t **o, const hone_config *c)
         {"augment.color.brightness", c->augment.color.brightness},
         {"augment.color.contrast", c->augment.color.contrast},
         {"augment.color.saturation", c->augment.color.saturation},
+        {"augment.color.hue", c->augment.color.hue},
         {"augment.randaugment.count", c->augment.randaugment.count},
         {"augment.randaugment.magnitude", c->augment.randaugment.count ? c->augment.randaugment.magnitude : 0},
         {"augment.erase.probability", c->augment.erase.probability},
@@ -96,6 +98,11 @@ static void put_data(json_t **o, const hone_trainer *t)
     for (int k = 0; k < 2 && c->augment.crop.given; k++) {
         put_number(o, k ? "augment.crop.scale[1]" : "augment.crop.scale[0]", c->augment.crop.scale[k]);
         put_number(o, k ? "augment.crop.ratio[1]" : "augment.crop.ratio[0]", c->augment.crop.ratio[k]);
+    }
+    /* what crops are cut from: of another size only where it is larger */
+    if (t->data->train->height != t->data->height || t->data->train->width != t->data->width) {
+        put_number(o, "augment.crop.from (height)", t->data->train->height);
+        put_number(o, "augment.crop.from (width)", t->data->train->width);
     }
     put_augment(o, c);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/dataset.h"
 #include "train/augment.h"
 
 /* Pixels are bytes (H, W, C) until the first kernel of a program makes floats of them. */
@@ -36,7 +37,6 @@ static hone_status write_mix_table(const hone_pass_opts *o, hone_pass_program *o
 static hone_status compile_one(const hone_pass_opts *o, int batch, int64_t tokens, hone_program *share,
                                hone_pass_program *out)
 {
-    const hone_preprocess *pre = hone_model_preprocess(o->model);
     hone_model_opts build = o->build;
     hone_compile_opts compile = o->compile;
     hone_graph *graph = NULL;
@@ -45,8 +45,8 @@ static hone_status compile_one(const hone_pass_opts *o, int batch, int64_t token
     build.batch = batch;
     /* resident: rows are sample ids; streamed: rows are 0..batch-1 of the batch's own pixels */
     build.pool_rows = hone_dataset_pixels(o->data) ? hone_dataset_count(o->data) : batch;
-    build.pool_h = pre->height;
-    build.pool_w = pre->width;
+    build.pool_h = o->data->height; /* larger than the net's pictures where crops are cut out of them */
+    build.pool_w = o->data->width;
     build.tokens = tokens;
     HONE_TRY(hone_model_build(o->model, &build, &graph, &out->io));
     compile.loss = o->mode == HONE_MODE_TRAIN ? out->io.loss : HONE_NONE;
@@ -72,7 +72,7 @@ static hone_status make_pool(hone_pass *p)
     const uint8_t *pixels = hone_dataset_pixels(p->data);
     int64_t rows = pixels ? hone_dataset_count(p->data) : p->full.batch;
     if (p->backend->host_memory || hone_dataset_is_text(p->data)) return HONE_OK;
-    p->pool_bytes = (size_t)rows * hone_pass_sample_bytes(hone_model_preprocess(p->model));
+    p->pool_bytes = (size_t)rows * hone_dataset_sample_bytes(p->data);
     HONE_TRY(p->backend->alloc(p->backend, p->pool_bytes, &p->pool));
     if (pixels) return p->backend->upload(p->backend, p->pool, pixels, p->pool_bytes);
     for (int k = 0; k < 2; k++) HONE_TRY(p->backend->lane_open(p->backend, p->pool_bytes, &p->lane[k]));
@@ -134,7 +134,7 @@ void hone_pass_close(hone_pass *p)
 static hone_status send_pixels(hone_pass *p, const hone_batch *b)
 {
     hone_lane *lane = p->lane[p->turn];
-    size_t bytes = (size_t)b->count * hone_pass_sample_bytes(hone_model_preprocess(p->model));
+    size_t bytes = (size_t)b->count * hone_dataset_sample_bytes(p->data);
     p->turn = !p->turn;
     HONE_TRY(p->backend->lane_wait(p->backend, lane));
     memcpy(lane->host, b->pixels, bytes);

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "core/text.h"
+#include "data/dataset.h"
+#include "data/image.h"
 #include "report/report.h"
+#include "train/augment.h"
 #include "train/setup.h"
 
 /* The page while it is made. Sizes: rows of `batch` are shown, all of it is computed. */
@@ -33,6 +36,7 @@ static hone_status open_pass(preview *p, hone_config *c, const hone_preview_opts
                          "data preview shows pictures, and this page is about texts");
     HONE_TRY(hone_backend_open(o->device, o->threads, &p->t.backend));
     HONE_TRY(hone_data_open(c, &spec, &p->t.data));
+    HONE_TRY(hone_augment_keep(c, p->t.data));
     HONE_TRY(hone_dataset_load(p->t.data->train, p->t.backend->threads > 0 ? p->t.backend->threads : 1, NULL));
     HONE_TRY(hone_setup_model(&p->t));
     /* the model gives sizes, moments and class names; none of its layers is compiled */
@@ -77,16 +81,19 @@ static hone_status set_label(preview *p, const hone_batch *b, int row, int colum
     return copy ? HONE_OK : hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the preview");
 }
 
-/* Column 0: the bytes that the loader has. */
+/* Column 0: the bytes that the loader has, which are larger where crops are cut out of them. */
 static hone_status add_samples(preview *p, const hone_batch *b)
 {
-    const uint8_t *pool = b->pixels ? b->pixels : hone_dataset_pixels(p->t.data->train);
+    const hone_dataset *train = p->t.data->train;
+    const uint8_t *pool = b->pixels ? b->pixels : hone_dataset_pixels(train);
     char text[512];
     /* rows of the pool are sample ids, or places in the batch where it is streamed: `row` says either */
     for (int r = 0; r < p->page.rows; r++) {
-        memcpy(p->pixels + (size_t)r * (size_t)p->page.columns * p->bytes, pool + (size_t)b->row[r] * p->bytes,
-               p->bytes);
-        p->source[r] = hone_strdup(hone_dataset_source(p->t.data->train, b->sample[r], text, sizeof text));
+        hone_image whole = {train->height, train->width, train->channels, 1,
+                            (uint8_t *)(uintptr_t)pool + (size_t)b->row[r] * hone_dataset_sample_bytes(train)};
+        HONE_TRY(hone_image_fit(&whole, p->page.height, p->page.width, p->page.channels, HONE_RESIZE_STRETCH,
+                                p->pixels + (size_t)r * (size_t)p->page.columns * p->bytes));
+        p->source[r] = hone_strdup(hone_dataset_source(train, b->sample[r], text, sizeof text));
         if (!p->source[r]) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the preview");
         HONE_TRY(set_label(p, b, r, 0, false));
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/thread.h"
+#include "data/dataset.h"
 #include "io/file.h"
 #include "train/augment.h"
 #include "train/text.h"
@@ -47,6 +48,7 @@ static hone_status open_data(hone_trainer *t)
         if (t->data->val) report_skipped(t, t->data->val, "val");
         return hone_text_open(t, decode_threads(t));
     }
+    HONE_TRY(hone_augment_keep(c, t->data));
     HONE_TRY(hone_dataset_load(t->data->train, decode_threads(t), t->opts->stop));
     report_skipped(t, t->data->train, "train");
     if (!t->data->val) return HONE_OK;
@@ -231,8 +233,7 @@ static void count_memory(hone_trainer *t)
         }
         t->memory_bytes += pass[k]->pool_bytes;
         if (pass[k]->data && hone_dataset_pixels(pass[k]->data))
-            t->memory_bytes +=
-                (size_t)hone_dataset_count(pass[k]->data) * hone_pass_sample_bytes(hone_model_preprocess(t->model));
+            t->memory_bytes += (size_t)hone_dataset_count(pass[k]->data) * hone_dataset_sample_bytes(pass[k]->data);
     }
 }
 
