@@ -113,7 +113,8 @@ static bool fit_brightness(const level *a, const level *b, const hone_image_map 
     double n = 0, sa = 0, sb = 0, saa = 0, sbb = 0, sab = 0;
     const double *m = map->m;
     for (int k = 0; k < a->side * a->side; k++) {
-        double x = (k % a->side + 0.5) * 2 / a->side - 1, y = (double)(k / a->side + 0.5) * 2 / a->side - 1;
+        int row = k / a->side;
+        double x = (k % a->side + 0.5) * 2 / a->side - 1, y = (row + 0.5) * 2 / a->side - 1;
         place p;
         if (!find_place(b->side, m[0] + m[1] * x + m[2] * y, m[3] + m[4] * x + m[5] * y, &p)) continue;
         double v = (double)look(b->value, b->side, &p), u = (double)a->value[k];
@@ -138,7 +139,8 @@ static bool improve(const level *a, const level *b, hone_image_map *map, double 
     double A[UNKNOWNS][UNKNOWNS] = {{0}}, r[UNKNOWNS] = {0}, gain, offset, *m = map->m, scale = b->side / 2.0;
     if (!fit_brightness(a, b, map, &gain, &offset, likeness)) return false;
     for (int k = 0; k < a->side * a->side; k++) {
-        double x = (k % a->side + 0.5) * 2 / a->side - 1, y = (double)(k / a->side + 0.5) * 2 / a->side - 1;
+        int row = k / a->side;
+        double x = (k % a->side + 0.5) * 2 / a->side - 1, y = (row + 0.5) * 2 / a->side - 1;
         place p;
         if (!find_place(b->side, m[0] + m[1] * x + m[2] * y, m[3] + m[4] * x + m[5] * y, &p)) continue;
         double dx = gain * scale * (double)look(b->dx, b->side, &p),
@@ -169,7 +171,8 @@ static bool is_small(const hone_image_map *map, double shape)
     /* axes are of unlike lengths here: a turn by t is (sin t) / shape one way and (sin t) shape the other */
     if (!(fabs(m[2]) * shape <= turn && fabs(m[4]) / shape <= turn)) return false;
     for (int k = 0; k < 400; k++) {
-        double x = k % 20 / 10.0 - 0.95, y = (double)(k / 20) / 10.0 - 0.95;
+        int row = k / 20;
+        double x = k % 20 / 10.0 - 0.95, y = row / 10.0 - 0.95;
         inside += fabs(m[0] + m[1] * x + m[2] * y) <= 1 && fabs(m[3] + m[4] * x + m[5] * y) <= 1;
     }
     return inside >= 300;
@@ -189,8 +192,7 @@ hone_status hone_images_align(const hone_image *a, const hone_image *b, hone_ima
         if (s == HONE_OK) s = make_level(b, FINEST >> l, p, &p->b);
         if (s != HONE_OK) break;
         moved = 1;
-        for (int k = 0; fine && k < STEPS && moved > 0.02; k++)
-            fine = improve(&p->a, &p->b, &map, &moved, &likeness);
+        for (int k = 0; fine && k < STEPS && moved > 0.02; k++) fine = improve(&p->a, &p->b, &map, &moved, &likeness);
         /* copies agree by 0.96 in the end, and blurred by more */
         fine = fine && likeness > LIKE_LEAST;
     }
@@ -212,7 +214,7 @@ hone_status hone_image_warp(const hone_image *b, const hone_image_map *map, int 
     /* first to the size in which its pixels are as large as a's: the map then shrinks nothing */
     const double *m = map->m;
     int bh = (int)lrint(h / fabs(m[5])), bw = (int)lrint(w / fabs(m[1]));
-    double margin = 1 + (h > w ? h : w) / 40;
+    int margin = 1 + (h > w ? h : w) / 40;
     size_t bytes = (size_t)bh * (size_t)bw * (size_t)c;
     uint8_t *scaled = malloc(bytes);
     if (!scaled) return hone_no_memory("an image", bytes);
