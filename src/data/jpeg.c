@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "data/image.h"
-#include "data/jpeg_baseline.h"
 
 enum { DHT = 0xC4, EOI = 0xD9, SOS = 0xDA, APP1 = 0xE1 };
 
@@ -126,16 +125,14 @@ static void cmyk_to_rgb(const uint8_t *in, uint8_t *out, size_t n)
 }
 
 /* Decodes as stored (grey stays grey, so that a grey set costs a third), then CMYK to RGB in place: pixel i is written at
- * 3 i, behind which 4 i has been read already. The plain files that most are never reach the library. */
+ * 3 i, behind which 4 i has been read already. */
 hone_status hone_jpeg_decode(const uint8_t *bytes, size_t count, hone_image *out)
 {
     hone_jpeg_info info;
     hone_image image;
     HONE_TRY(hone_jpeg_scan(bytes, count, &info));
     HONE_TRY(hone_image_alloc("JPEG", info.height, info.width, info.components, &image));
-    bool done;
-    hone_status s = hone_jpeg_baseline(bytes, count, &info, image.pixels, &done);
-    if (s == HONE_OK && !done) s = hone_jpeg_pixels(bytes, count, &info, info.components, image.pixels);
+    hone_status s = hone_jpeg_pixels(bytes, count, &info, info.components, image.pixels);
     if (s != HONE_OK) {
         hone_image_drop(&image);
         return s;

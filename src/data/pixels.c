@@ -23,8 +23,6 @@ static inline bool has_avx2(void)
     return HAS_(HONE_CPU_X86) && !(wanted && strcmp(wanted, "base") == 0);
 }
 
-const hone_jpeg_loops *hone_jpeg_loops_pick(void) { return AVX2_(HONE_CPU_X86)(hone_jpeg_loops_avx2); }
-
 /* Weights are >= 0, so only rounding can pass 255. */
 static inline uint8_t clip(int32_t sum)
 {
@@ -81,11 +79,3 @@ const hone_resize_loops *hone_resize_loops_pick(void)
     const hone_resize_loops *best = AVX2_(HONE_CPU_X86)(hone_resize_loops_avx2);
     return best ? best : &plain;
 }
-
-/* ITU-T T.81, figure A.6. */
-const uint8_t hone_jpeg_natural[HONE_JPEG_PLACES] = {
-    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18,
-    11, 4,  5,  12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
-    13, 6,  7,  14, 21, 28, 35, 42, 49, 56, 57, 50, 43,
-    36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45,
-    38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63, [64 ... HONE_JPEG_PLACES - 1] = 64};
