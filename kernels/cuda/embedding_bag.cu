@@ -14,7 +14,7 @@ template <typename S> struct bag_args {
     const S *dy;                   /* (B, C)   */
     int64_t B, C, T;
     int32_t mode; /* hone_bag_mode */
-    bool each; /* an embedding: dy (T, C), a row a token */
+    bool each;    /* an embedding: dy (T, C), a row a token */
 };
 
 /* What dy[n] is divided by for each of the text's tokens. */

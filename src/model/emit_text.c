@@ -38,7 +38,8 @@ HONE_EMITTER(embedding)
 HONE_EMITTER(embedding_bag)
 {
     hone_tid table;
-    static const hone_bag_mode mode[] = {HONE_BAG_MEAN, HONE_BAG_SUM, HONE_BAG_SQRT}; /* in the order of layer_table.c */
+    static const hone_bag_mode mode[] = {HONE_BAG_MEAN, HONE_BAG_SUM,
+                                         HONE_BAG_SQRT}; /* in the order of layer_table.c */
     hone_attrs attr = {.bag = {.mode = (int32_t)mode[l->args.form]}};
     HONE_TRY(emit_table(e, l, v, &table));
     v->ragged = false;
