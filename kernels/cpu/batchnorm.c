@@ -12,7 +12,7 @@ static int64_t part_floats(int64_t C) { return 7 * array_floats(C); }
 norm_affine hone_cpu_norm_affine(void *work, int64_t C, int parts)
 {
     float *p = (float *)work + parts * part_floats(C);
-    return (norm_affine){p, p + array_floats(C), p + 2 * array_floats(C)};
+    return (norm_affine){p, p + array_floats(C), p + 2 * array_floats(C), p + 3 * array_floats(C)};
 }
 
 norm_sums hone_cpu_norm_sums(void *work, int64_t C, int part)
@@ -30,6 +30,6 @@ int hone_cpu_norm_team(const hone_backend *b, int64_t R, int64_t C) { return hon
 hone_status hone_cpu_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     int64_t C = hone_cpu_last(&g->tensor[n->in[0]]);
-    n->work_bytes = (size_t)(b->threads * part_floats(C) + 3 * array_floats(C)) * sizeof(float);
+    n->work_bytes = (size_t)(b->threads * part_floats(C) + 4 * array_floats(C)) * sizeof(float);
     return HONE_OK;
 }

@@ -7,7 +7,7 @@
 
 #include "cpu/pointwise.h"
 
-typedef enum norm_tail { NORM_PLAIN, NORM_RELU, NORM_ADD_RELU } norm_tail; /* what follows in a fused row */
+typedef enum norm_tail { NORM_PLAIN, NORM_RELU, NORM_RELU6, NORM_ADD_RELU } norm_tail; /* what follows in a fused row */
 
 enum { NORM_BLOCK = 128 }; /* rows summed in float before the sums go to double */
 
@@ -19,6 +19,7 @@ typedef struct norm_sums {
 
 typedef struct norm_affine {
     float *a, *b, *c; /* forward: y = (x - a) b + c; backward: dx = a dy + (b (x - mean) + c) */
+    float *slope;     /* backward: gamma rstd, with which the norm, and by it the gate, is made again */
 } norm_affine;
 
 norm_sums hone_cpu_norm_sums(void *work, int64_t C, int part);

@@ -15,6 +15,7 @@
 typedef struct forward_job {
     const float *x, *r; /* (R, C); r NULL without a residual */
     float *y;           /* (R, C) */
+    uint8_t *open;      /* bits of y > 0 where a join is asked for them, or NULL */
     int64_t R, C;
     void *work;
     int parts;
@@ -143,7 +144,7 @@ static void finish_statistics(const hone_launch *l, const forward_job *job)
     }
 }
 
-/* `tail` is a constant where this is inlined: three loops without tests in them. */
+/* `tail` is a constant where this is inlined: loops without tests in them. */
 SIMD_INLINE void affine_rows(const forward_job *job, int64_t begin, int64_t end, norm_tail tail)
 {
     int64_t C = job->C;
@@ -156,6 +157,7 @@ SIMD_INLINE void affine_rows(const forward_job *job, int64_t begin, int64_t end,
             float v = (x[c] - a[c]) * b[c] + shift[c];
             if (tail == NORM_ADD_RELU) v = v + r[c];
             if (tail != NORM_PLAIN) v = v < 0 ? 0 : v; /* NaN passes */
+            if (tail == NORM_RELU6) v = v > 6 ? 6 : v;
             y[c] = v;
         }
     }
@@ -172,15 +174,32 @@ static void affine_part(const void *arg, int part)
         int64_t from = i - NORM_BLOCK > begin ? i - NORM_BLOCK : begin;
         if (job->tail == NORM_PLAIN) affine_rows(job, from, i, NORM_PLAIN);
         if (job->tail == NORM_RELU) affine_rows(job, from, i, NORM_RELU);
+        if (job->tail == NORM_RELU6) affine_rows(job, from, i, NORM_RELU6);
         if (job->tail == NORM_ADD_RELU) affine_rows(job, from, i, NORM_ADD_RELU);
         i = from;
     }
 }
 
+/* open (R, (C + 7) / 8) of the part's rows: a bit a channel, y > 0. Read back from the cache that it was written to. */
+static void bits_part(const void *arg, int part)
+{
+    const forward_job *job = arg;
+    int64_t begin, end, C = job->C, bytes = (C + 7) / 8;
+    hone_cpu_cut(job->R, 1, part, job->parts, &begin, &end);
+    for (int64_t i = begin; i < end; i++)
+        for (int64_t k = 0; k < bytes; k++) {
+            const float *y = job->y + i * C + 8 * k;
+            unsigned bits = 0;
+            for (int j = 0; j < 8 && 8 * k + j < C; j++) bits |= (unsigned)(y[j] > 0) << j;
+            job->open[i * bytes + k] = (uint8_t)bits;
+        }
+}
+
 /* in[5] is the residual of the fused row; it is NULL in the others. */
 static forward_job describe(hone_backend *b, const hone_launch *l, norm_tail tail)
 {
-    forward_job job = {.x = l->in[0], .r = l->in[5], .y = l->out[0], .work = l->work, .tail = tail};
+    forward_job job = {
+        .x = l->in[0], .r = tail == NORM_ADD_RELU ? l->in[5] : NULL, .y = l->out[0], .work = l->work, .tail = tail};
     job.R = hone_cpu_rows(l->in_desc[0]);
     job.C = hone_cpu_last(l->in_desc[0]);
     job.parts = hone_cpu_norm_team(b, job.R, job.C);
@@ -192,10 +211,12 @@ static forward_job describe(hone_backend *b, const hone_launch *l, norm_tail tai
 static void forward(hone_backend *b, const hone_launch *l, norm_tail tail)
 {
     forward_job job = describe(b, l, tail);
+    job.open = tail == NORM_ADD_RELU ? l->out[3] : NULL;
     hone_cpu_each_part(b, job.parts, statistics_part, &job);
     join_parts(&job);
     finish_statistics(l, &job);
     hone_cpu_each_part(b, job.parts, affine_part, &job);
+    if (job.open) hone_cpu_each_part(b, job.parts, bits_part, &job);
 }
 
 /* Statistics are given, so only the affine pass runs. */
@@ -216,3 +237,5 @@ void SIMD(cpu_batchnorm_add_relu)(hone_backend *b, const hone_launch *l) { forwa
 void SIMD(cpu_batchnorm_infer)(hone_backend *b, const hone_launch *l) { infer(b, l, NORM_PLAIN); }
 void SIMD(cpu_batchnorm_infer_relu)(hone_backend *b, const hone_launch *l) { infer(b, l, NORM_RELU); }
 void SIMD(cpu_batchnorm_infer_add_relu)(hone_backend *b, const hone_launch *l) { infer(b, l, NORM_ADD_RELU); }
+void SIMD(cpu_batchnorm_relu6)(hone_backend *b, const hone_launch *l) { forward(b, l, NORM_RELU6); }
+void SIMD(cpu_batchnorm_infer_relu6)(hone_backend *b, const hone_launch *l) { infer(b, l, NORM_RELU6); }

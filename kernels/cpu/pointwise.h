@@ -50,6 +50,9 @@
     X(batchnorm_infer, hone_cpu_norm_prepare)                                                                          \
     X(batchnorm_infer_relu, hone_cpu_norm_prepare)                                                                     \
     X(batchnorm_infer_add_relu, hone_cpu_norm_prepare)                                                                 \
+    X(batchnorm_relu6, hone_cpu_norm_prepare)                                                                          \
+    X(batchnorm_relu6_dx, hone_cpu_norm_prepare)                                                                       \
+    X(batchnorm_infer_relu6, hone_cpu_norm_prepare)                                                                    \
     X(layernorm, NULL)                                                                                                 \
     X(layernorm_dx, hone_cpu_norm_prepare)                                                                             \
     X(add_layernorm, NULL)                                                                                             \

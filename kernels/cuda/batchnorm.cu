@@ -8,6 +8,8 @@
 #include "reduce.cuh"
 #include "launch.cuh"
 
+typedef enum bn_tail { BN_PLAIN, BN_RELU, BN_RELU6 } bn_tail; /* the activation behind a norm */
+
 static const int BN_THREADS = 256, BN_SLICES_MOST = 512, WARPS = 8;
 
 /* How threads lie over a matrix (R, C): `across` of them along groups of W channels, the rest of a block along rows.
@@ -166,17 +168,26 @@ HONE_KERNEL(WARPS * 32) bn_finish_k(bn_finish a)
     if (a.running_var) a.running_var[c] = (1 - a.momentum) * a.running_var[c] + a.momentum * unbiased;
 }
 
+/* The norm of one value, scale = gamma rstd. Forward and backward call this one, so that the gate which the backward
+ * makes again from x is the forward's to the bit. */
+__device__ static inline float bn_value(float x, float mean, float scale, float beta)
+{
+    return fmaf(x - mean, scale, beta);
+}
+
 /* Pointers of the forward map. `rstd` is 1/sqrt(var + eps), or the variance itself where eps >= 0 (inference). */
 template <typename T> struct bn_apply {
     const T *x, *r; /* (R, C); r: the residual, or null */
     T *y;           /* (R, C) */
+    uint8_t *open;  /* (R, C / 8): bits of y > 0, or null; with W = 8 alone */
     const float *gamma, *beta, *mean, *rstd;
     int64_t rows;
-    int channels, across, relu;
+    int channels, across;
+    float least, most; /* what the activation cuts off: 0 and infinity for ReLU, 0 and 6 for ReLU6 */
     float eps;
 };
 
-/* y = tail((x - mean) scale + beta), tail: nothing, ReLU, or + r then ReLU; scale = gamma rstd */
+/* y = tail(norm of x), tail: nothing, ReLU, ReLU6, or + r then ReLU. NaN passes. */
 template <typename T, int W> HONE_KERNEL(BN_THREADS) bn_apply_k(bn_apply<T> a)
 {
     const bn_place p = bn_place_of<W>(a.across);
@@ -193,26 +204,75 @@ template <typename T, int W> HONE_KERNEL(BN_THREADS) bn_apply_k(bn_apply<T> a)
         const int64_t i = row * a.channels + p.c;
         const lanes<T, W> x = lanes_at<T, W>(a.x, i), r = a.r ? lanes_at<T, W>(a.r, i) : x;
         lanes<T, W> y;
+        unsigned bits = 0;
 #pragma unroll
         for (int j = 0; j < W; j++) {
-            float v = (to_float(x.v[j]) - mean[j]) * scale[j] + beta[j];
+            float v = bn_value(to_float(x.v[j]), mean[j], scale[j], beta[j]);
             if (a.r) v += to_float(r.v[j]);
-            y.v[j] = from_float<T>(a.relu && v < 0 ? 0 : v);
+            y.v[j] = from_float<T>(v < a.least ? a.least : v > a.most ? a.most : v);
+            bits |= (unsigned)(to_float(y.v[j]) > 0) << j;
         }
         *(lanes<T, W> *)(a.y + i) = y;
+        if (W == 8 && a.open) a.open[i / 8] = (uint8_t)bits;
     }
 }
 
-/* Pointers of the backward: y gates dy where a ReLU follows, null without one. */
+/* What shuts the gate of a gradient: nothing; behind a join its output y, or the bit that the join left of it: an eighth
+ * of a byte in place of two or four; straight behind the norm the norm itself, made again from x: a
+ * few operations on values that are in registers anyway, where y would have to be read in both passes. */
+typedef enum bn_gate { BN_OPEN, BN_BY_Y, BN_BY_BITS, BN_BY_X } bn_gate;
+
+/* Pointers of the backward. */
 template <typename T> struct bn_back {
-    const T *x, *y, *dy;              /* (R, C) */
-    const float *gamma, *mean, *rstd; /* (C) */
-    T *dx, *dr;                       /* (R, C); either may be null; dr: gradient of the residual */
+    const T *x, *y, *dy, *dy2;               /* (R, C); y: BN_BY_Y alone; dy2 joins dy, or null */
+    const uint8_t *open;                     /* (R, (C + 7) / 8): BN_BY_BITS alone */
+    const float *gamma, *beta, *mean, *rstd; /* (C); beta: BN_BY_X alone */
+    T *dx, *dr;                              /* (R, C); either may be null; dr: gradient of the residual */
     int64_t rows;
     int channels, across;
+    bn_gate gate;
+    float most; /* the gate is shut from this value on: 6, or NaN, which nothing reaches */
 };
 
-/* part (S, 2, C): sum dy and sum dy xhat of each slice; grid (columns, slices) */
+/* One channel's constants; zero past the last one. */
+struct bn_channel {
+    float mean, rstd, scale, beta; /* scale: gamma rstd; beta: where the gate needs it */
+};
+template <typename T> __device__ static inline bn_channel bn_channel_at(const bn_back<T> &a, int c)
+{
+    if (c >= a.channels) return {0, 0, 0, 0};
+    const float rstd = a.rstd[c];
+    return {a.mean[c], rstd, rstd * a.gamma[c], a.gate == BN_BY_X ? a.beta[c] : 0};
+}
+
+/* W neighbours of what a gradient comes through. */
+template <typename T, int W> struct bn_group {
+    lanes<T, W> x, y, dy, dy2;
+    unsigned bits; /* the lowest is that of the first */
+};
+template <typename T, int W>
+__device__ static inline bn_group<T, W> bn_group_at(const bn_back<T> &a, int64_t row, int c)
+{
+    const int64_t i = row * a.channels + c;
+    const lanes<T, W> x = lanes_at<T, W>(a.x, i);
+    const int64_t byte = row * ((a.channels + 7) / 8) + c / 8;
+    return {x, a.gate == BN_BY_Y ? lanes_at<T, W>(a.y, i) : x, lanes_at<T, W>(a.dy, i),
+            a.dy2 ? lanes_at<T, W>(a.dy2, i) : x, a.gate == BN_BY_BITS ? (unsigned)a.open[byte] >> c % 8 : 0};
+}
+
+/* What passes the gate at neighbour j: a choice, so that dy does no harm where a unit is off, whatever it is. */
+template <typename T, int W>
+__device__ static inline float gated(const bn_back<T> &a, const bn_group<T, W> &v, const bn_channel &k, int j)
+{
+    const float g = a.dy2 ? to_float(v.dy.v[j]) + to_float(v.dy2.v[j]) : to_float(v.dy.v[j]);
+    const float at = a.gate == BN_BY_Y      ? to_float(v.y.v[j])
+                     : a.gate == BN_BY_BITS ? (float)(v.bits >> j & 1)
+                                            : bn_value(to_float(v.x.v[j]), k.mean, k.scale, k.beta);
+    return a.gate == BN_OPEN || (at > 0 && !(at >= a.most)) ? g : 0;
+}
+
+/* dr (R, C), where it is wanted, is written here, and the second pass reads it in place of dy, dy2 and y.
+ * part (S, 2, C): sum g and sum g xhat of each slice; grid (columns, slices) */
 template <typename T, int W> HONE_KERNEL(BN_THREADS) bn_dx_sums_k(bn_back<T> a, float *part)
 {
     HONE_SHARED(float2, shared, BN_THREADS);
@@ -220,22 +280,22 @@ template <typename T, int W> HONE_KERNEL(BN_THREADS) bn_dx_sums_k(bn_back<T> a, 
     const int slices = (int)gridDim.y, slice = (int)blockIdx.y;
     const int64_t begin = slice_begin(a.rows, slices, slice), end = slice_begin(a.rows, slices, slice + 1);
     const bool mine = p.c < a.channels;
-    float sum[W] = {}, sum_xhat[W] = {}, mean[W], rstd[W];
+    float sum[W] = {}, sum_xhat[W] = {};
+    bn_channel k[W];
 #pragma unroll
-    for (int j = 0; j < W; j++) {
-        mean[j] = mine ? a.mean[p.c + j] : 0;
-        rstd[j] = mine ? a.rstd[p.c + j] : 0;
-    }
+    for (int j = 0; j < W; j++) k[j] = bn_channel_at(a, p.c + j);
     for (int64_t r = begin + p.down; mine && r < end; r += p.step) {
         const int64_t i = r * a.channels + p.c;
-        const lanes<T, W> x = lanes_at<T, W>(a.x, i), dy = lanes_at<T, W>(a.dy, i);
-        const lanes<T, W> y = a.y ? lanes_at<T, W>(a.y, i) : x;
+        const bn_group<T, W> v = bn_group_at<T, W>(a, r, p.c);
+        lanes<T, W> dr;
 #pragma unroll
         for (int j = 0; j < W; j++) {
-            const float g = !a.y || to_float(y.v[j]) > 0 ? to_float(dy.v[j]) : 0;
+            const float g = gated(a, v, k[j], j);
             sum[j] += g;
-            sum_xhat[j] += g * ((to_float(x.v[j]) - mean[j]) * rstd[j]);
+            sum_xhat[j] += g * ((to_float(v.x.v[j]) - k[j].mean) * k[j].rstd);
+            dr.v[j] = from_float<T>(g);
         }
+        if (a.dr) *(lanes<T, W> *)(a.dr + i) = dr;
     }
 #pragma unroll
     for (int j = 0; j < W; j++) {
@@ -266,34 +326,29 @@ bn_dx_finish_k(const float *part, float *total, float *dgamma, float *dbeta, int
     if (dbeta) dbeta[c] = accumulate ? dbeta[c] + sum : sum;
 }
 
-/* dx = gamma rstd (g - sum/R - xhat sum_xhat/R), dr = g; total (2, C) */
+/* dx = gamma rstd (g - sum/R - xhat sum_xhat/R); total (2, C). dx may lie over dy: each element is read before. */
 template <typename T, int W> HONE_KERNEL(BN_THREADS) bn_dx_k(bn_back<T> a, const float *total)
 {
     const bn_place p = bn_place_of<W>(a.across);
     if (p.c >= a.channels) return;
-    float mean[W], rstd[W], scale[W], sum[W], sum_xhat[W];
+    float sum[W], slope[W]; /* sum/R, and rstd sum_xhat/R */
+    bn_channel k[W];
 #pragma unroll
     for (int j = 0; j < W; j++) {
-        mean[j] = a.mean[p.c + j];
-        rstd[j] = a.rstd[p.c + j];
-        scale[j] = a.gamma[p.c + j] * rstd[j];
+        k[j] = bn_channel_at(a, p.c + j);
         sum[j] = total[p.c + j] / (float)a.rows;
-        sum_xhat[j] = total[a.channels + p.c + j] / (float)a.rows;
+        slope[j] = k[j].rstd * (total[a.channels + p.c + j] / (float)a.rows);
     }
     for (int64_t row = (int64_t)blockIdx.y * p.step + p.down; row < a.rows; row += (int64_t)gridDim.y * p.step) {
         const int64_t i = row * a.channels + p.c;
-        const lanes<T, W> x = lanes_at<T, W>(a.x, i), dy = lanes_at<T, W>(a.dy, i);
-        const lanes<T, W> y = a.y ? lanes_at<T, W>(a.y, i) : x;
-        lanes<T, W> dx, dr;
+        const bn_group<T, W> v = bn_group_at<T, W>(a, row, p.c);
+        lanes<T, W> dx;
 #pragma unroll
         for (int j = 0; j < W; j++) {
-            const float g = !a.y || to_float(y.v[j]) > 0 ? to_float(dy.v[j]) : 0;
-            const float xhat = (to_float(x.v[j]) - mean[j]) * rstd[j];
-            dx.v[j] = from_float<T>(scale[j] * (g - sum[j] - xhat * sum_xhat[j]));
-            dr.v[j] = from_float<T>(g);
+            const float g = gated(a, v, k[j], j);
+            dx.v[j] = from_float<T>(k[j].scale * (g - sum[j] - (to_float(v.x.v[j]) - k[j].mean) * slope[j]));
         }
-        if (a.dx) *(lanes<T, W> *)(a.dx + i) = dx;
-        if (a.dr) *(lanes<T, W> *)(a.dr + i) = dr;
+        *(lanes<T, W> *)(a.dx + i) = dx;
     }
 }
 
@@ -307,9 +362,22 @@ static dim3 bn_map_grid(const bn_shape &s)
 }
 static unsigned bn_warp_blocks(int channels) { return (unsigned)((channels + WARPS - 1) / WARPS); }
 
-/* The map alone; eps < 0: rstd is what it says. */
+/* Bits of y > 0 where no thread has the eight channels of a byte: a pass of its own. open (R, (C + 7) / 8) */
+template <typename T> HONE_KERNEL(MAP_THREADS) bn_bits_k(const T *y, uint8_t *open, int64_t rows, int channels)
+{
+    const int64_t bytes = (channels + 7) / 8, step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t k = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; k < rows * bytes; k += step) {
+        const int64_t row = k / bytes, first = k % bytes * 8;
+        unsigned bits = 0;
+        for (int j = 0; j < 8 && first + j < channels; j++)
+            bits |= (unsigned)(to_float(y[row * channels + first + j]) > 0) << j;
+        open[k] = (uint8_t)bits;
+    }
+}
+
+/* The map alone; eps < 0: rstd is what it says. r (R, C) and open (R, (C + 7) / 8) may be null. */
 static void launch_apply(hone_backend *b, const hone_launch *l, const bn_shape &s, const float *mean, const float *rstd,
-                         int relu, const void *r, float eps)
+                         bn_tail tail, const void *r, uint8_t *open, float eps)
 {
     with_width(l->in_desc[0], s, [&](auto *type, auto *width) {
         using T = std::remove_pointer_t<decltype(type)>;
@@ -317,6 +385,7 @@ static void launch_apply(hone_backend *b, const hone_launch *l, const bn_shape &
         bn_apply<T> a = {(const T *)l->in[0],
                          (const T *)r,
                          (T *)l->out[0],
+                         W == 8 ? open : nullptr,
                          (const float *)l->in[1],
                          (const float *)l->in[2],
                          mean,
@@ -324,14 +393,19 @@ static void launch_apply(hone_backend *b, const hone_launch *l, const bn_shape &
                          s.rows,
                          s.channels,
                          s.across,
-                         relu,
+                         tail == BN_PLAIN ? -INFINITY : 0,
+                         tail == BN_RELU6 ? 6 : INFINITY,
                          eps};
         HONE_LAUNCH(b, (bn_apply_k<T, W>), bn_map_grid(s), BN_THREADS, 0, a);
+        if (W == 8 || !open) return;
+        HONE_LAUNCH(b, bn_bits_k<T>, map_blocks(s.rows * ((s.channels + 7) / 8)), MAP_THREADS, 0, (const T *)l->out[0],
+                    open, s.rows, s.channels);
     });
 }
 
-/* Three launches: moments, statistics of a channel, the map. r (R, C) is the residual, or null. */
-static void bn_forward(hone_backend *b, const hone_launch *l, int relu, const void *r)
+/* Three launches: moments, statistics of a channel, the map. r (R, C), the residual, and open, the bits that are asked
+ * for, may be null. */
+static void bn_forward(hone_backend *b, const hone_launch *l, bn_tail tail, const void *r, void *open)
 {
     const bn_shape s = bn_shape_of(l->in_desc[0]);
     float *part = (float *)l->work,
@@ -353,39 +427,59 @@ static void bn_forward(hone_backend *b, const hone_launch *l, int relu, const vo
                     (const T *)l->in[0], part, s.rows, s.channels, s.across);
     });
     HONE_LAUNCH(b, bn_finish_k, bn_warp_blocks(s.channels), WARPS * 32, 0, f);
-    launch_apply(b, l, s, mean, rstd, relu, r, -1.0f);
+    launch_apply(b, l, s, mean, rstd, tail, r, (uint8_t *)open, -1.0f);
 }
 
 /* Running statistics are constants here; in[4] is a variance, which eps >= 0 tells the kernel. */
-static void bn_infer(hone_backend *b, const hone_launch *l, int relu, const void *r)
+static void bn_infer(hone_backend *b, const hone_launch *l, bn_tail tail, const void *r)
 {
-    launch_apply(b, l, bn_shape_of(l->in_desc[0]), (const float *)l->in[3], (const float *)l->in[4], relu, r,
+    launch_apply(b, l, bn_shape_of(l->in_desc[0]), (const float *)l->in[3], (const float *)l->in[4], tail, r, nullptr,
                  l->node->attr.norm.eps);
 }
 
-/* y (R, C): output of the fused ReLU, null without one; dr (R, C): gradient of the residual, or null. */
-static void bn_backward(hone_backend *b, const hone_launch *l, const void *y, const void *dy, void *dr)
+/* The rows differ in what stands behind rstd: dy alone, or what gates it and then dy (ops.def). */
+template <typename T> static bn_back<T> bn_back_of(const hone_launch *l, const bn_shape &s, bn_gate gate, bn_tail tail)
+{
+    const bool join = gate == BN_BY_Y || gate == BN_BY_BITS;
+    const int dy = gate == BN_OPEN ? 4 : 5;
+    bn_back<T> a = {};
+    a.x = (const T *)l->in[0];
+    a.gamma = (const float *)l->in[1];
+    a.mean = (const float *)l->in[2];
+    a.rstd = (const float *)l->in[3];
+    a.y = gate == BN_BY_Y ? (const T *)l->in[4] : nullptr;
+    a.beta = gate == BN_BY_X ? (const float *)l->in[4] : nullptr;
+    a.dy = (const T *)l->in[dy];
+    a.dy2 = l->node->in_count > 6 ? (const T *)l->in[6] : nullptr;
+    a.open = gate == BN_BY_BITS ? (const uint8_t *)l->in[7] : nullptr;
+    a.dx = (T *)l->out[0];
+    a.dr = join ? (T *)l->out[3] : nullptr;
+    a.rows = s.rows;
+    a.channels = s.channels;
+    a.across = s.across;
+    a.gate = gate;
+    a.most = tail == BN_RELU6 ? 6 : NAN;
+    return a;
+}
+
+/* Three launches: sums of slices, their sum, and the map where dx is wanted. */
+static void bn_backward(hone_backend *b, const hone_launch *l, bn_gate gate, bn_tail tail)
 {
     const bn_shape s = bn_shape_of(l->in_desc[0]);
     float *part = (float *)l->work, *total = part + (size_t)s.slices * 2 * (size_t)s.channels;
     with_width(l->in_desc[0], s, [&](auto *type, auto *width) {
         using T = std::remove_pointer_t<decltype(type)>;
         constexpr int W = sizeof(*width) / sizeof(int);
-        bn_back<T> a = {(const T *)l->in[0],
-                        (const T *)y,
-                        (const T *)dy,
-                        (const float *)l->in[1],
-                        (const float *)l->in[2],
-                        (const float *)l->in[3],
-                        (T *)l->out[0],
-                        (T *)dr,
-                        s.rows,
-                        s.channels,
-                        s.across};
+        bn_back<T> a = bn_back_of<T>(l, s, gate, tail);
         HONE_LAUNCH(b, (bn_dx_sums_k<T, W>), dim3((unsigned)s.columns, (unsigned)s.slices), BN_THREADS, 0, a, part);
         HONE_LAUNCH(b, bn_dx_finish_k, bn_warp_blocks(s.channels), WARPS * 32, 0, (const float *)part, total,
                     (float *)l->out[1], (float *)l->out[2], s.slices, s.channels, l->node->accumulate);
-        if (a.dx || a.dr) HONE_LAUNCH(b, (bn_dx_k<T, W>), bn_map_grid(s), BN_THREADS, 0, a, (const float *)total);
+        if (a.dr) { /* gated and joined already */
+            a.dy = a.dr;
+            a.dy2 = nullptr;
+            a.gate = BN_OPEN;
+        }
+        if (a.dx) HONE_LAUNCH(b, (bn_dx_k<T, W>), bn_map_grid(s), BN_THREADS, 0, a, (const float *)total);
     });
 }
 
@@ -399,16 +493,19 @@ hone_status cuda_batchnorm_prepare(hone_backend *b, const hone_graph *g, hone_no
     return HONE_OK;
 }
 
-void cuda_batchnorm(hone_backend *b, const hone_launch *l) { bn_forward(b, l, 0, nullptr); }
-void cuda_batchnorm_relu(hone_backend *b, const hone_launch *l) { bn_forward(b, l, 1, nullptr); }
-void cuda_batchnorm_add_relu(hone_backend *b, const hone_launch *l) { bn_forward(b, l, 1, l->in[5]); }
-void cuda_batchnorm_infer(hone_backend *b, const hone_launch *l) { bn_infer(b, l, 0, nullptr); }
-void cuda_batchnorm_infer_relu(hone_backend *b, const hone_launch *l) { bn_infer(b, l, 1, nullptr); }
-void cuda_batchnorm_infer_add_relu(hone_backend *b, const hone_launch *l) { bn_infer(b, l, 1, l->in[5]); }
-void cuda_batchnorm_dx(hone_backend *b, const hone_launch *l) { bn_backward(b, l, nullptr, l->in[4], nullptr); }
-void cuda_batchnorm_relu_dx(hone_backend *b, const hone_launch *l) { bn_backward(b, l, l->in[4], l->in[5], nullptr); }
+void cuda_batchnorm(hone_backend *b, const hone_launch *l) { bn_forward(b, l, BN_PLAIN, nullptr, nullptr); }
+void cuda_batchnorm_relu(hone_backend *b, const hone_launch *l) { bn_forward(b, l, BN_RELU, nullptr, nullptr); }
+void cuda_batchnorm_relu6(hone_backend *b, const hone_launch *l) { bn_forward(b, l, BN_RELU6, nullptr, nullptr); }
+void cuda_batchnorm_add_relu(hone_backend *b, const hone_launch *l) { bn_forward(b, l, BN_RELU, l->in[5], l->out[3]); }
+void cuda_batchnorm_infer(hone_backend *b, const hone_launch *l) { bn_infer(b, l, BN_PLAIN, nullptr); }
+void cuda_batchnorm_infer_relu(hone_backend *b, const hone_launch *l) { bn_infer(b, l, BN_RELU, nullptr); }
+void cuda_batchnorm_infer_relu6(hone_backend *b, const hone_launch *l) { bn_infer(b, l, BN_RELU6, nullptr); }
+void cuda_batchnorm_infer_add_relu(hone_backend *b, const hone_launch *l) { bn_infer(b, l, BN_RELU, l->in[5]); }
+void cuda_batchnorm_dx(hone_backend *b, const hone_launch *l) { bn_backward(b, l, BN_OPEN, BN_PLAIN); }
+void cuda_batchnorm_relu_dx(hone_backend *b, const hone_launch *l) { bn_backward(b, l, BN_BY_X, BN_RELU); }
+void cuda_batchnorm_relu6_dx(hone_backend *b, const hone_launch *l) { bn_backward(b, l, BN_BY_X, BN_RELU6); }
 void cuda_batchnorm_add_relu_dx(hone_backend *b, const hone_launch *l)
 {
-    bn_backward(b, l, l->in[4], l->in[5], l->out[3]);
+    bn_backward(b, l, l->in[7] ? BN_BY_BITS : BN_BY_Y, BN_RELU);
 }
 }

@@ -52,7 +52,8 @@ static const struct {
     /* batchnorm.cu */
     PREPARED(batchnorm, batchnorm), PREPARED(batchnorm_relu, batchnorm), PREPARED(batchnorm_add_relu, batchnorm),
     PREPARED(batchnorm_dx, batchnorm), PREPARED(batchnorm_relu_dx, batchnorm), PREPARED(batchnorm_add_relu_dx, batchnorm),
-    ROW(batchnorm_infer), ROW(batchnorm_infer_relu), ROW(batchnorm_infer_add_relu),
+    PREPARED(batchnorm_relu6, batchnorm), PREPARED(batchnorm_relu6_dx, batchnorm),
+    ROW(batchnorm_infer), ROW(batchnorm_infer_relu), ROW(batchnorm_infer_relu6), ROW(batchnorm_infer_add_relu),
 };
 /* clang-format on */
 

@@ -6,7 +6,7 @@
  * not finite leaves its running values alone: one bad batch must not poison evaluation for good. */
 #include "ref.h"
 
-typedef enum tail { PLAIN, RELU, ADD_RELU } tail; /* what follows the normalisation in a fused row */
+typedef enum tail { PLAIN, RELU, RELU6, ADD_RELU } tail; /* what follows the normalisation in a fused row */
 
 /* The same rounding as the plain rows in sequence would make: y is stored before the ReLU reads it. */
 static real finish(tail t, double y, const real *r, int64_t i)
@@ -14,7 +14,7 @@ static real finish(tail t, double y, const real *r, int64_t i)
     real stored = (real)y;
     if (t == PLAIN) return stored;
     if (t == ADD_RELU) stored = (real)((double)stored + (double)r[i]);
-    return stored < 0 ? 0 : stored;
+    return stored < 0 ? 0 : t == RELU6 && stored > 6 ? 6 : stored;
 }
 
 /* Mean and biased variance of channel c; two passes, because E[x^2] - E[x]^2 cancels. */
@@ -63,31 +63,77 @@ static void forward(const hone_launch *l, tail t, const real *r)
     }
 }
 
-/* With xhat = (x - mean) rstd:  dbeta = sum dy, dgamma = sum dy xhat,
- * dx = gamma rstd (dy - dbeta/R - xhat dgamma/R).  `y` (R, C) gates dy where a ReLU follows. */
-static void backward(const hone_launch *l, const real *y, const real *dy, real *dr)
+/* Bit c % 8 of byte c / 8 of a row of C channels: is element i open? */
+static int is_open(const uint8_t *open, int64_t i, int64_t C)
 {
-    const real *x = l->in[0];     /* (R, C) */
-    const real *gamma = l->in[1]; /* (C) */
-    const real *mean = l->in[2];  /* (C) */
-    const real *rstd = l->in[3];  /* (C) */
-    real *dx = l->out[0];         /* (R, C) or NULL */
-    real *dgamma = l->out[1];     /* (C) or NULL */
-    real *dbeta = l->out[2];      /* (C) or NULL */
+    return open[i / C * ((C + 7) / 8) + i % C / 8] >> (i % C % 8) & 1;
+}
+
+/* y (R, C), open (R, G): which elements are above 0. */
+static void put_bits(const real *y, uint8_t *open, int64_t R, int64_t C)
+{
+    memset(open, 0, (size_t)(R * ((C + 7) / 8)));
+    for (int64_t i = 0; i < R * C; i++)
+        if (y[i] > 0) open[i / C * ((C + 7) / 8) + i % C / 8] |= (uint8_t)(1u << (i % C % 8));
+}
+
+/* What a gradient comes through, in the order of its row's operands. */
+typedef struct incoming {
+    tail t;
+    const real *x, *y;                      /* (R, C); y: the output, ADD_RELU alone, or instead          */
+    const uint8_t *open;                    /* (R, G): the bits that batchnorm_add_relu left of it        */
+    const real *gamma, *beta, *mean, *rstd; /* (C); beta: RELU and RELU6, whose gate is made from x    */
+    const real *dy, *dy2;                   /* (R, C); dy2 or NULL joins dy, rounded as `add` would    */
+} incoming;
+
+/* The rows differ in what stands behind rstd: dy alone, or what gates it and then dy. */
+static incoming operands(const hone_launch *l, tail t)
+{
+    incoming in = {.t = t, .x = l->in[0], .gamma = l->in[1], .mean = l->in[2], .rstd = l->in[3]};
+    in.beta = t == RELU || t == RELU6 ? l->in[4] : NULL;
+    in.y = t == ADD_RELU ? l->in[4] : NULL;
+    in.open = t == ADD_RELU ? l->in[7] : NULL;
+    in.dy = l->in[t == PLAIN ? 4 : 5];
+    in.dy2 = t == RELU || t == ADD_RELU ? l->in[6] : NULL;
+    return in;
+}
+
+/* The gradient at element i of C channels, in front of the norm: 0 where the activation is flat, whatever dy is. */
+static double arriving(const incoming *in, int64_t i, int64_t C)
+{
+    int64_t c = i % C;
+    double g = (double)in->dy[i], at = 1;
+    if (in->dy2) g = (double)(real)(g + (double)in->dy2[i]);
+    if (in->y) at = (double)in->y[i];
+    if (in->open) at = is_open(in->open, i, C);
+    if (in->beta)
+        at =
+            ((double)in->x[i] - (double)in->mean[c]) * (double)in->rstd[c] * (double)in->gamma[c] + (double)in->beta[c];
+    return at > 0 && (in->t != RELU6 || at < 6) ? g : 0;
+}
+
+/* With xhat = (x - mean) rstd:  dbeta = sum g, dgamma = sum g xhat,
+ * dx = gamma rstd (g - dbeta/R - xhat dgamma/R), and g itself is dr. dx may lie over dy. */
+static void backward(const hone_launch *l, tail t, real *dr)
+{
+    const incoming in = operands(l, t);
+    real *dx = l->out[0];     /* (R, C) or NULL */
+    real *dgamma = l->out[1]; /* (C) or NULL */
+    real *dbeta = l->out[2];  /* (C) or NULL */
     int64_t R = row_count(l->in_desc[0]), C = last_dim(l->in_desc[0]);
     for (int64_t c = 0; c < C; c++) {
-        double sum = 0, sum_xhat = 0, m = (double)mean[c], s = (double)rstd[c];
+        double sum = 0, sum_xhat = 0, m = (double)in.mean[c], s = (double)in.rstd[c];
         for (int64_t i = c; i < R * C; i += C) {
-            double g = !y || y[i] > 0 ? (double)dy[i] : 0;
+            double g = arriving(&in, i, C);
             sum += g;
-            sum_xhat += g * ((double)x[i] - m) * s;
+            sum_xhat += g * ((double)in.x[i] - m) * s;
         }
         if (dgamma) put_param_grad(l, &dgamma[c], sum_xhat);
         if (dbeta) put_param_grad(l, &dbeta[c], sum);
         for (int64_t i = c; i < R * C; i += C) {
-            double g = !y || y[i] > 0 ? (double)dy[i] : 0, xhat = ((double)x[i] - m) * s;
+            double g = arriving(&in, i, C), xhat = ((double)in.x[i] - m) * s;
             if (dr) dr[i] = (real)g;
-            if (dx) dx[i] = (real)((double)gamma[c] * s * (g - sum / (double)R - xhat * sum_xhat / (double)R));
+            if (dx) dx[i] = (real)((double)in.gamma[c] * s * (g - sum / (double)R - xhat * sum_xhat / (double)R));
         }
     }
 }
@@ -123,32 +169,33 @@ void REF(batchnorm_relu)(hone_backend *b, const hone_launch *l)
     forward(l, RELU, NULL);
 }
 
-/* relu(batchnorm(x) + r). */
+/* relu(batchnorm(x) + r), and which elements of it are above 0 where that is asked for. */
 void REF(batchnorm_add_relu)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     forward(l, ADD_RELU, l->in[5]);
+    if (l->out[3]) put_bits(l->out[0], l->out[3], row_count(l->in_desc[0]), last_dim(l->in_desc[0]));
 }
 
 /* dx, dgamma, dbeta from dy. */
 void REF(batchnorm_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    backward(l, NULL, l->in[4], NULL);
+    backward(l, PLAIN, NULL);
 }
 
-/* As batchnorm_dx, with dy gated by y > 0. */
+/* As batchnorm_dx, with dy gated where the norm is above 0. */
 void REF(batchnorm_relu_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    backward(l, l->in[4], l->in[5], NULL);
+    backward(l, RELU, NULL);
 }
 
-/* As batchnorm_relu_dx; dr, the gradient of the residual, is the gated dy. */
+/* As batchnorm_relu_dx, but gated by y > 0; dr, the gradient of the residual, is the gated dy. */
 void REF(batchnorm_add_relu_dx)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
-    backward(l, l->in[4], l->in[5], l->out[3]);
+    backward(l, ADD_RELU, l->out[3]);
 }
 
 /* Evaluation: the running statistics. */
@@ -170,4 +217,23 @@ void REF(batchnorm_infer_add_relu)(hone_backend *b, const hone_launch *l)
 {
     (void)b;
     infer(l, ADD_RELU, l->in[5]);
+}
+
+/* relu6(batchnorm(x)), its gradient, and its inference form. */
+void REF(batchnorm_relu6)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    forward(l, RELU6, NULL);
+}
+
+void REF(batchnorm_relu6_dx)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    backward(l, RELU6, NULL);
+}
+
+void REF(batchnorm_infer_relu6)(hone_backend *b, const hone_launch *l)
+{
+    (void)b;
+    infer(l, RELU6, NULL);
 }

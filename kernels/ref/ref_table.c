@@ -39,6 +39,7 @@ static const hone_kernel table[HONE_OP_COUNT] = {
     ROW(batchnorm_relu) ROW(batchnorm_relu_dx) ROW(batchnorm_add_relu) ROW(batchnorm_add_relu_dx)
     ROW(batchnorm_infer_relu) ROW(batchnorm_infer_add_relu)
     ROW(add_relu) ROW(softmax_xent_both) ROW(add_layernorm) ROW(layernorm_add_dx)
+    ROW(batchnorm_relu6) ROW(batchnorm_relu6_dx) ROW(batchnorm_infer_relu6)
     /* ragged text, sparse tables */
     ROW(embedding_bag) ROW(embedding_bag_dw) ROW(embedding_bag_rows) ROW(embedding_bag_norm) ROW(embedding_bag_sgd)
     ROW(embedding) ROW(embedding_dw) ROW(embedding_rows)

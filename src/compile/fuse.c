@@ -17,6 +17,7 @@
 /* Operands of a fused row, by where they stand in the pair; 0 = absent. */
 #define IN(node, k)  (1 + (node)*8 + (k))
 #define OUT(node, k) (17 + (node)*4 + (k))
+#define BETA         29 /* of the norm whose gradient the second node makes, a batchnorm_dx           */
 #define OTHER        30 /* the input of the second node that is not the inner value               */
 #define POOLED       31 /* y of the pool whose `at` input 1 of the first node is                   */
 
@@ -53,6 +54,14 @@ typedef struct pair {
     {                                                                                                                  \
         IN(1, 0), IN(1, 1), IN(1, 2), IN(1, 3), IN(0, 0), IN(0, 1)                                                     \
     }
+#define REMADE_DX                                                                                                      \
+    {                                                                                                                  \
+        IN(1, 0), IN(1, 1), IN(1, 2), IN(1, 3), BETA, IN(0, 1)                                                         \
+    }
+#define JOINED_DX                                                                                                      \
+    {                                                                                                                  \
+        IN(1, 0), IN(1, 1), IN(1, 2), IN(1, 3), IN(1, 4), IN(0, 0), IN(0, 1)                                           \
+    }
 
 static const pair pairs[] = {
     /* The loss and its gradient read the same logits. */
@@ -85,6 +94,17 @@ static const pair pairs[] = {
     /* A norm without a join; then joins: add_relu first, since add + batchnorm alone is no row. */
     {HONE_OP_batchnorm_relu, HONE_OP_batchnorm, HONE_OP_relu, 0, NORM_IN, NORM_OUT, 0, 0, false},
     {HONE_OP_batchnorm_infer_relu, HONE_OP_batchnorm_infer, HONE_OP_relu, 0, NORM_IN, {OUT(1, 0)}, 0, 0, false},
+    {HONE_OP_batchnorm_relu6, HONE_OP_batchnorm, HONE_OP_relu6, 0, NORM_IN, NORM_OUT, 0, 0, false},
+    {HONE_OP_batchnorm_infer_relu6, HONE_OP_batchnorm_infer, HONE_OP_relu6, 0, NORM_IN, {OUT(1, 0)}, 0, 0, false},
+    {HONE_OP_batchnorm_relu6_dx,
+     HONE_OP_relu6_dx,
+     HONE_OP_batchnorm_dx,
+     4,
+     REMADE_DX,
+     {OUT(1, 0), OUT(1, 1), OUT(1, 2)},
+     1,
+     0,
+     false},
     {HONE_OP_add_relu, HONE_OP_add, HONE_OP_relu, 0, {IN(0, 0), IN(0, 1)}, {OUT(1, 0)}, 0, 0, false},
     {HONE_OP_batchnorm_add_relu, HONE_OP_batchnorm, HONE_OP_add_relu, -1, NORMR_IN, NORM_OUT, 0, 0, false},
     {HONE_OP_batchnorm_infer_add_relu,
@@ -100,7 +120,7 @@ static const pair pairs[] = {
      HONE_OP_relu_dx,
      HONE_OP_batchnorm_dx,
      4,
-     NORM_DX,
+     REMADE_DX,
      {OUT(1, 0), OUT(1, 1), OUT(1, 2)},
      1,
      0,
@@ -135,6 +155,25 @@ static const pair pairs[] = {
      1,
      0,
      true},
+    /* The sum of a join's gradients, where the norm below alone reads it: it adds them as it goes. */
+    {HONE_OP_batchnorm_relu_dx,
+     HONE_OP_add,
+     HONE_OP_batchnorm_relu_dx,
+     5,
+     JOINED_DX,
+     {OUT(1, 0), OUT(1, 1), OUT(1, 2)},
+     1,
+     0,
+     false},
+    {HONE_OP_batchnorm_add_relu_dx,
+     HONE_OP_add,
+     HONE_OP_batchnorm_add_relu_dx,
+     5,
+     JOINED_DX,
+     {OUT(1, 0), OUT(1, 1), OUT(1, 2), OUT(1, 3)},
+     1,
+     0,
+     false},
 };
 
 /* The activations that fused rows know: those whose derivative their own output tells. */
@@ -192,6 +231,7 @@ static hone_tid operand(const fuser *f, int code, hone_nid first, hone_nid secon
     const hone_node *a = &f->g->node[first], *b = &f->g->node[second];
     if (code == 0) return HONE_NONE;
     if (code == OTHER) return b->in[0] == a->out[0] ? b->in[1] : b->in[0];
+    if (code == BETA) return f->g->node[f->g->tensor[b->in[2]].producer].in[2];
     if (code == POOLED) return f->g->node[f->g->tensor[a->in[1]].producer].out[0];
     const hone_node *n = code >= OUT(0, 0) ? (code >= OUT(1, 0) ? b : a) : (code >= IN(1, 0) ? b : a);
     if (code >= OUT(0, 0)) return n->out[(code - OUT(0, 0)) % 4];
@@ -245,6 +285,15 @@ static bool pooled_matches(const fuser *f, hone_nid first, hone_nid second)
            f->g->node[pool].in[0] == f->g->node[second].in[0];
 }
 
+/* A gate that is made again from the norm's input is the norm's own: the activation read nothing but the norm. */
+static bool gate_is_the_norms(const fuser *f, hone_nid first, hone_nid second)
+{
+    hone_nid norm = f->g->tensor[f->g->node[second].in[2]].producer; /* by the mean that it left */
+    hone_op op = norm == HONE_NONE ? HONE_OP_COUNT : f->g->node[norm].op;
+    return op == (f->g->node[first].op == HONE_OP_relu6_dx ? HONE_OP_batchnorm_relu6 : HONE_OP_batchnorm_relu) &&
+           f->g->node[norm].out[0] == f->g->node[first].in[0];
+}
+
 /* The second of a pair without link may have fewer inputs (no step block). */
 static bool same_inputs(const hone_node *a, const hone_node *b)
 {
@@ -259,7 +308,10 @@ static bool fits(const fuser *f, const pair *r, hone_nid first, hone_nid second)
     const hone_node *a = &f->g->node[first], *b = &f->g->node[second];
     if (f->dead[first] || !is_kind(a->op, r->first) || first >= second) return false;
     if (r->link == -2 && !same_inputs(a, b)) return false;
+    bool remade = r->fused == HONE_OP_batchnorm_relu_dx || r->fused == HONE_OP_batchnorm_relu6_dx;
+    if (remade && r->second == HONE_OP_batchnorm_dx && !gate_is_the_norms(f, first, second)) return false;
     if (r->fused == HONE_OP_maxpool_act_dx && !pooled_matches(f, first, second)) return false;
+    if ((int)r->fused == r->second && b->in[6] != HONE_NONE) return false; /* it adds two, not three */
     /* the sum of a parameter's gradients is fp32 in the arena, and in place: no fused row's business */
     if (b->op == HONE_OP_add && f->g->tensor[b->out[0]].role != HONE_ROLE_ACT) return false;
     return outputs_survive(f, r, first, second) && order_holds(f, r, first, second);
@@ -344,6 +396,27 @@ static void compact(fuser *f)
     f->g->node_count = to;
 }
 
+/* The ReLU behind a join: in 16-bit storage the norm's thread has eight channels at hand and can leave a byte that says
+ * which are above 0; the gradient then reads an eighth of a byte an element in place of y. Only where that moves fewer
+ * bytes, written and read. In fp32 a thread has four channels, and the bits would be a pass of their own. */
+static hone_status leave_bits(hone_graph *g)
+{
+    enum { DX_Y = 4, DX_OPEN = 7, NORM_OPEN = 3 };
+    const int64_t bytes = (int64_t)hone_dtype_bytes(hone_precision_storage(g->precision));
+    for (hone_nid i = 0; bytes == 2 && i < g->node_count; i++) {
+        hone_tid y = g->node[i].op == HONE_OP_batchnorm_add_relu_dx ? g->node[i].in[DX_Y] : HONE_NONE, open;
+        hone_nid join = y == HONE_NONE ? HONE_NONE : g->tensor[y].producer;
+        if (join == HONE_NONE || g->node[join].op != HONE_OP_batchnorm_add_relu || g->node[join].out[0] != y) continue;
+        const int64_t channels = g->tensor[y].dim[g->tensor[y].rank - 1];
+        if (channels % 8 != 0 || bytes * channels <= 2 * (channels / 8)) continue;
+        open = g->node[join].out[NORM_OPEN];
+        if (open == HONE_NONE) HONE_TRY(hone_graph_want(g, join, NORM_OPEN, &open));
+        g->node[i].in[DX_OPEN] = open;
+        g->node[i].in[DX_Y] = HONE_NONE;
+    }
+    return HONE_OK;
+}
+
 /* Row after row: the order of the table is part of its meaning. */
 hone_status hone_pass_fuse(hone_program *p)
 {
@@ -367,5 +440,5 @@ hone_status hone_pass_fuse(hone_program *p)
     compact(&f);
     free(f.dead);
     free(f.readers);
-    return HONE_OK;
+    return leave_bits(p->graph);
 }

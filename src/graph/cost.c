@@ -123,17 +123,20 @@ static double per_element(const hone_node *n)
     case HONE_OP_softmax_xent_both: return 6;
     case HONE_OP_batchnorm:
     case HONE_OP_batchnorm_relu:
+    case HONE_OP_batchnorm_relu6:
     case HONE_OP_batchnorm_add_relu:
     case HONE_OP_layernorm:
     case HONE_OP_add_layernorm: return 7; /* two passes for the moments, one to normalise */
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:
+    case HONE_OP_batchnorm_relu6_dx:
     case HONE_OP_batchnorm_add_relu_dx:
     case HONE_OP_layernorm_dx:
     case HONE_OP_layernorm_add_dx: return 10;
     case HONE_OP_grad_norm:
     case HONE_OP_batchnorm_infer:
     case HONE_OP_batchnorm_infer_relu:
+    case HONE_OP_batchnorm_infer_relu6:
     case HONE_OP_batchnorm_infer_add_relu: return 2;
     case HONE_OP_average: return 3;
     default: return 1;

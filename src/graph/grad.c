@@ -78,7 +78,7 @@ static const struct {
     NONE(linear_act) NONE(conv_act) NONE(linear_dx_act) NONE(conv_act_maxpool) NONE(conv_act_maxpool_dw)
     NONE(maxpool_act_dx) NONE(batchnorm_relu) NONE(batchnorm_relu_dx) NONE(batchnorm_add_relu)
     NONE(batchnorm_add_relu_dx) NONE(batchnorm_infer_relu) NONE(batchnorm_infer_add_relu) NONE(add_relu)
-    NONE(add_layernorm) NONE(layernorm_add_dx)
+    NONE(add_layernorm) NONE(layernorm_add_dx) NONE(batchnorm_relu6) NONE(batchnorm_relu6_dx) NONE(batchnorm_infer_relu6)
     NONE(softmax_xent_both)
     NONE(embedding_bag_dw) NONE(embedding_bag_rows) NONE(rows_norm) NONE(sgd_rows) NONE(adamw_rows)
     NONE(embedding_bag_norm) NONE(embedding_bag_sgd) NONE(embedding_dw) NONE(embedding_rows)
@@ -114,6 +114,7 @@ uint32_t hone_grad_param_outputs(hone_op op)
     case HONE_OP_conv_act_maxpool_dw: return 3u; /* dw, db */
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:
+    case HONE_OP_batchnorm_relu6_dx:
     case HONE_OP_batchnorm_add_relu_dx:
     case HONE_OP_gru_dx: /* dw, db         */
     case HONE_OP_layernorm_dx:

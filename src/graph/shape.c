@@ -274,8 +274,17 @@ static hone_status rule_leaky(hone_shape_call *c)
 /* eps 0 would divide by zero on a constant channel. */
 static hone_status rule_norm(hone_shape_call *c)
 {
+    *letter(c, 'G') = (*letter(c, 'C') + 7) / 8; /* a bit a channel, in whole bytes */
     if (c->attr->norm.eps > 0) return HONE_OK;
     return hone_shape_fail(c, "eps must be positive, not %g", (double)c->attr->norm.eps);
+}
+
+/* The gate is told once: by y, or by the bits of it that the forward row has left. */
+static hone_status rule_norm_gate(hone_shape_call *c)
+{
+    int64_t bytes = (*letter(c, 'C') + 7) / 8, given = *letter(c, 'G');
+    if (!c->in[4] != !c->in[7] && (given == 0 || given == bytes)) return HONE_OK;
+    return hone_shape_fail(c, "give y, or in its place open with %lld bytes a row", (long long)bytes);
 }
 
 /* p = 1 would scale by 1 / 0. */
@@ -421,6 +430,14 @@ static hone_status rule_gru(hone_shape_call *c)
 
 /* --- the table ------------------------------------------------------------------------------------------------ */
 
+/* What the rows of a family share. */
+#define NORM_IN   "x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C"
+#define NORM_OUT  "y ..C, mean:w C, rstd:w C"
+#define NORM_BACK "x ..C, gamma:w C, mean:w C, rstd:w C"
+#define NORM_DX   "dx ..C, dgamma?:w C, dbeta?:w C"
+#define LOSS_IN   "logits NC, label:i N, row_weight?:w N, class_weight?:w C"
+#define LOSS_MIX  ", other?:i N, share?:w N"
+
 static const struct {
     const char *signature;
     shape_rule rule; /* NULL: the signature says it all */
@@ -469,10 +486,9 @@ static const struct {
     [HONE_OP_global_maxpool_dx] = {"dy NC, at:i NC -> dx N..C", rule_global_pool_dx},
 
     /* normalisation: statistics are per channel (C) or per row (R) */
-    [HONE_OP_batchnorm] = {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C -> y ..C, mean:w C, rstd:w C",
-                           rule_norm},
-    [HONE_OP_batchnorm_dx] = {"x ..C, gamma:w C, mean:w C, rstd:w C, dy ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
-    [HONE_OP_batchnorm_infer] = {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C -> y ..C", rule_norm},
+    [HONE_OP_batchnorm] = {NORM_IN " -> " NORM_OUT, rule_norm},
+    [HONE_OP_batchnorm_dx] = {NORM_BACK ", dy ..C -> " NORM_DX, NULL},
+    [HONE_OP_batchnorm_infer] = {NORM_IN " -> y ..C", rule_norm},
     [HONE_OP_layernorm] = {"x ..C, gamma:w C, beta:w C -> y ..C, mean:w R, rstd:w R", rule_norm},
     [HONE_OP_layernorm_dx] = {"x ..C, gamma:w C, mean:w R, rstd:w R, dy ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
 
@@ -500,14 +516,8 @@ static const struct {
     [HONE_OP_attention_dx] = {"qkv BTD, y BTC, lse:w BHT, dy BTC, step? # -> dqkv BTD", rule_attention_dx},
 
     /* loss: a scalar is (1) */
-    [HONE_OP_softmax_xent] =
-        {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step #, other?:i N, share?:w N -> "
-         "loss:w 1, row_loss?:w N",
-         rule_loss},
-    [HONE_OP_softmax_xent_dx] =
-        {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step? #, other?:i N, share?:w "
-         "N -> dlogits NC",
-         rule_loss},
+    [HONE_OP_softmax_xent] = {LOSS_IN ", step #" LOSS_MIX " -> loss:w 1, row_loss?:w N", rule_loss},
+    [HONE_OP_softmax_xent_dx] = {LOSS_IN ", step? #" LOSS_MIX " -> dlogits NC", rule_loss},
     [HONE_OP_softmax] = {"x ..C -> y:w ..C", NULL},
 
     /* update: flat arrays of K elements, all written in place */
@@ -524,31 +534,21 @@ static const struct {
     [HONE_OP_conv_act_maxpool_dw] = {"x NHWI, y NPQO, at:u NPQO, dy NPQO -> dw:w OKLJ, db?:w O",
                                      rule_conv_act_maxpool_dw},
     [HONE_OP_maxpool_act_dx] = {"y NPQC, at:u NPQC, dy NPQC -> dx NHWC", rule_maxpool_act_dx},
-    [HONE_OP_batchnorm_relu] =
-        {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C -> y ..C, mean:w C, rstd:w C", rule_norm},
-    [HONE_OP_batchnorm_relu_dx] =
-        {"x ..C, gamma:w C, mean:w C, rstd:w C, y ..C, dy ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
-    [HONE_OP_batchnorm_add_relu] =
-        {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C, r ..C -> y ..C, mean:w C, "
-         "rstd:w C",
-         rule_norm},
-    [HONE_OP_batchnorm_add_relu_dx] =
-        {"x ..C, gamma:w C, mean:w C, rstd:w C, y ..C, dy ..C -> dx ..C, dgamma?:w C, dbeta?:w C, "
-         "dr ..C",
-         NULL},
-    [HONE_OP_batchnorm_infer_relu] = {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C -> y ..C",
-                                      rule_norm},
-    [HONE_OP_batchnorm_infer_add_relu] =
-        {"x ..C, gamma:w C, beta:w C, running_mean:w C, running_var:w C, r ..C -> y ..C", rule_norm},
+    [HONE_OP_batchnorm_relu] = {NORM_IN " -> " NORM_OUT, rule_norm},
+    [HONE_OP_batchnorm_relu6] = {NORM_IN " -> " NORM_OUT, rule_norm},
+    [HONE_OP_batchnorm_relu_dx] = {NORM_BACK ", beta:w C, dy ..C, dy2? ..C -> " NORM_DX, NULL},
+    [HONE_OP_batchnorm_relu6_dx] = {NORM_BACK ", beta:w C, dy ..C -> " NORM_DX, NULL},
+    [HONE_OP_batchnorm_add_relu] = {NORM_IN ", r ..C -> " NORM_OUT ", open?:u ..G", rule_norm},
+    [HONE_OP_batchnorm_add_relu_dx] = {NORM_BACK ", y? ..C, dy ..C, dy2? ..C, open?:u ..G -> " NORM_DX ", dr? ..C",
+                                       rule_norm_gate},
+    [HONE_OP_batchnorm_infer_relu] = {NORM_IN " -> y ..C", rule_norm},
+    [HONE_OP_batchnorm_infer_relu6] = {NORM_IN " -> y ..C", rule_norm},
+    [HONE_OP_batchnorm_infer_add_relu] = {NORM_IN ", r ..C -> y ..C", rule_norm},
     [HONE_OP_add_relu] = {"a .., b .. -> y ..", NULL},
     [HONE_OP_add_layernorm] = {"a ..C, b ..C, gamma:w C, beta:w C -> y ..C, mean:w R, rstd:w R, sum? ..C", rule_norm},
     [HONE_OP_layernorm_add_dx] =
         {"x ..C, gamma:w C, mean:w R, rstd:w R, dy ..C, r ..C -> dx ..C, dgamma?:w C, dbeta?:w C", NULL},
-    [HONE_OP_softmax_xent_both] =
-        {"logits NC, label:i N, row_weight?:w N, class_weight?:w C, step #, other?:i N, share?:w "
-         "N -> loss:w 1, "
-         "row_loss?:w N, dlogits NC",
-         rule_loss},
+    [HONE_OP_softmax_xent_both] = {LOSS_IN ", step #" LOSS_MIX " -> loss:w 1, row_loss?:w N, dlogits NC", rule_loss},
 
     /* ragged text: T tokens of N = P - 1 texts; the rows of a sparse gradient are as many as tokens at most */
     [HONE_OP_embedding_bag] = {"w:w VC, token:i T, offset:i P -> y NC", rule_bag},

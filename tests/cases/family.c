@@ -71,8 +71,13 @@ const backward_row backward_list[] = {
     ROW(gru, gru_dx, "x1 x3 y0 y1 d0", "x0 x1 x2"),
     /* fused */
     ROW(conv_act_maxpool, conv_act_maxpool_dw, "x0 y0 y1 d0", "x1 x2"),
-    ROW(batchnorm_relu, batchnorm_relu_dx, "x0 x1 y1 y2 y0 d0", "x0 x1 x2"),
-    ROW(batchnorm_add_relu, batchnorm_add_relu_dx, "x0 x1 y1 y2 y0 d0", "x0 x1 x2 x5"),
+    ROW(batchnorm_relu, batchnorm_relu_dx, "x0 x1 y1 y2 x2 d0 -", "x0 x1 x2"),
+    ROW(batchnorm_relu, batchnorm_relu_dx, "x0 x1 y1 y2 x2 d0 x0", ""),
+    ROW(batchnorm_relu6, batchnorm_relu6_dx, "x0 x1 y1 y2 x2 d0", "x0 x1 x2"),
+    ROW(batchnorm_add_relu, batchnorm_add_relu_dx, "x0 x1 y1 y2 y0 d0 -  -", "x0 x1 x2 x5"),
+    ROW(batchnorm_add_relu, batchnorm_add_relu_dx, "x0 x1 y1 y2 -  d0 -  y3", "x0 x1 x2 x5"),
+    ROW(batchnorm_add_relu, batchnorm_add_relu_dx, "x0 x1 y1 y2 y0 d0 x5 -", ""),
+    ROW(batchnorm_add_relu, batchnorm_add_relu_dx, "x0 x1 y1 y2 -  d0 x5 y3", ""),
     SAME(softmax_xent_both, "y2", "x0"),
     ROW(add_layernorm, layernorm_dx, "y3 x2 y1 y2 d0", "x0 x2 x3"),
 };
@@ -88,6 +93,7 @@ const char *no_gradient_reason(hone_op op)
     case HONE_OP_image_mix: return "its input is data, which nothing is learned for";
     case HONE_OP_batchnorm_infer:
     case HONE_OP_batchnorm_infer_relu:
+    case HONE_OP_batchnorm_infer_relu6:
     case HONE_OP_batchnorm_infer_add_relu: return "evaluation only";
     case HONE_OP_softmax: return "predictions only; training uses softmax_xent";
     case HONE_OP_reshape: return "an alias";
@@ -121,6 +127,7 @@ bool is_written_input(hone_op op, int k)
     switch (op) {
     case HONE_OP_batchnorm:
     case HONE_OP_batchnorm_relu:
+    case HONE_OP_batchnorm_relu6:
     case HONE_OP_batchnorm_add_relu: return k == 3 || k == 4;
     case HONE_OP_softmax_xent:
     case HONE_OP_softmax_xent_both: return k == 4;
@@ -151,6 +158,7 @@ bool is_param_gradient(hone_op op, int k)
     case HONE_OP_prepend_token_dt: return true;
     case HONE_OP_batchnorm_dx:
     case HONE_OP_batchnorm_relu_dx:
+    case HONE_OP_batchnorm_relu6_dx:
     case HONE_OP_batchnorm_add_relu_dx:
     case HONE_OP_gru_dx:
     case HONE_OP_layernorm_dx:

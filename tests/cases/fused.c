@@ -46,19 +46,23 @@ static const struct {
     [HONE_ACT_SIGMOID] = {HONE_OP_sigmoid, HONE_OP_sigmoid_dx},
 };
 
-/* batchnorm, then add where there is a residual, then relu. */
-static void chain_batchnorm(chain *c, const hone_tid *in, bool residual, hone_tid *out)
+/* batchnorm, then add where there is a residual, then the activation. */
+static void chain_batchnorm(chain *c, hone_op act, const hone_tid *in, bool residual, hone_tid *out)
 {
     add_op(c, HONE_OP_batchnorm, in, out);
-    out[0] = one(c, HONE_OP_relu, residual ? two(c, HONE_OP_add, out[0], in[5]) : out[0]);
+    out[0] = one(c, act, residual ? two(c, HONE_OP_add, out[0], in[5]) : out[0]);
 }
 
-/* relu_dx, whose result is also dr, then batchnorm_dx. */
-static void chain_batchnorm_dx(chain *c, const hone_tid *in, bool residual, hone_tid *out)
+/* The sum of dy and dy2 where both are given; act_dx of it at y, which is that of the node that made the mean, however
+ * the row is told of it; then batchnorm_dx. What act_dx gave is dr. */
+static void chain_batchnorm_dx(chain *c, hone_op op, const hone_tid *in, hone_tid *out)
 {
-    hone_tid g = two(c, HONE_OP_relu_dx, in[4], in[5]);
+    hone_op act_dx = op == HONE_OP_batchnorm_relu6_dx ? HONE_OP_relu6_dx : HONE_OP_relu_dx;
+    hone_tid y = c->g->node[c->g->tensor[in[2]].producer].out[0], dy = in[5];
+    if (hone_op_inputs(op) > 6 && in[6] != HONE_NONE) dy = two(c, HONE_OP_add, dy, in[6]);
+    hone_tid g = two(c, act_dx, y, dy);
     add_op(c, HONE_OP_batchnorm_dx, (hone_tid[HONE_MAX_IN]){in[0], in[1], in[2], in[3], g}, out);
-    if (residual) out[3] = g;
+    if (op == HONE_OP_batchnorm_add_relu_dx) out[3] = g;
 }
 
 /* Pooling attributes live in `pool`; a plain maxpool reads `window`. */
@@ -121,10 +125,15 @@ static bool compose(chain *c, hone_op op, const hone_tid *in, hone_tid *out)
         return true;
     case HONE_OP_conv_act_maxpool: chain_conv_act_maxpool(c, in, out); return true;
     case HONE_OP_conv_act_maxpool_dw: chain_conv_act_maxpool_dw(c, in, out); return true;
-    case HONE_OP_batchnorm_relu: chain_batchnorm(c, in, false, out); return true;
-    case HONE_OP_batchnorm_add_relu: chain_batchnorm(c, in, true, out); return true;
-    case HONE_OP_batchnorm_relu_dx: chain_batchnorm_dx(c, in, false, out); return true;
-    case HONE_OP_batchnorm_add_relu_dx: chain_batchnorm_dx(c, in, true, out); return true;
+    case HONE_OP_batchnorm_relu: chain_batchnorm(c, HONE_OP_relu, in, false, out); return true;
+    case HONE_OP_batchnorm_add_relu: chain_batchnorm(c, HONE_OP_relu, in, true, out); return true;
+    case HONE_OP_batchnorm_relu_dx:
+    case HONE_OP_batchnorm_relu6_dx:
+    case HONE_OP_batchnorm_add_relu_dx: chain_batchnorm_dx(c, op, in, out); return true;
+    case HONE_OP_batchnorm_relu6: chain_batchnorm(c, HONE_OP_relu6, in, false, out); return true;
+    case HONE_OP_batchnorm_infer_relu6:
+        out[0] = one(c, HONE_OP_relu6, add_op(c, HONE_OP_batchnorm_infer, in, NULL));
+        return true;
     case HONE_OP_batchnorm_infer_relu:
         out[0] = one(c, HONE_OP_relu, add_op(c, HONE_OP_batchnorm_infer, in, NULL));
         return true;
@@ -160,7 +169,7 @@ static bool agree(hone_backend *b, scene *s, hone_nid id, const hone_tid *plain,
     bool ok = true;
     run_node(b, s, id, (run_how){0}, &r);
     for (int k = 0; ok && k < HONE_MAX_OUT; k++) {
-        if (!r.out[k]) continue;
+        if (!r.out[k] || plain[k] == HONE_NONE) continue; /* no plain row packs bits */
         int64_t n = (int64_t)(r.out_bytes[k] / hone_dtype_bytes(r.out_dtype[k]));
         ok = compare_values(r.out_dtype[k], r.out[k], HONE_F64, s->value[plain[k]], n, false, relative, &detail);
         if (!ok)

@@ -34,12 +34,14 @@ static int64_t count_of(const scene *s, hone_tid t) { return hone_tensor_count(&
 static bool same_pieces(const probe *p, const run *r)
 {
     hone_op op = p->s->row->op;
-    bool gates = op == HONE_OP_batchnorm_relu || op == HONE_OP_batchnorm_add_relu || op == HONE_OP_conv_act_maxpool;
+    bool six = op == HONE_OP_batchnorm_relu6, gates = six || op == HONE_OP_batchnorm_relu ||
+                                                      op == HONE_OP_batchnorm_add_relu ||
+                                                      op == HONE_OP_conv_act_maxpool;
     if (r->out[1] && r->out_dtype[1] != HONE_F64 && memcmp(r->out[1], p->base.out[1], r->out_bytes[1]) != 0)
         return false;
     const double *a = r->out[0], *b = p->base.out[0];
     for (size_t i = 0; gates && i < r->out_bytes[0] / sizeof *a; i++)
-        if ((a[i] > 0) != (b[i] > 0)) return false;
+        if ((a[i] > 0) != (b[i] > 0) || (six && (a[i] < 6) != (b[i] < 6))) return false;
     return true;
 }
 

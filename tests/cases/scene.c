@@ -186,9 +186,11 @@ static bool is_positive(hone_op op, int k)
     switch (op) {
     case HONE_OP_batchnorm:
     case HONE_OP_batchnorm_relu:
+    case HONE_OP_batchnorm_relu6:
     case HONE_OP_batchnorm_add_relu:
     case HONE_OP_batchnorm_infer:
     case HONE_OP_batchnorm_infer_relu:
+    case HONE_OP_batchnorm_infer_relu6:
     case HONE_OP_batchnorm_infer_add_relu: return k == 4; /* running variance */
     case HONE_OP_softmax_xent:
     case HONE_OP_softmax_xent_both: return k == 2 || k == 3 || k == 6; /* weights, shares */
@@ -218,6 +220,7 @@ static double real_value(const scene *s, int k, hone_tid t, int64_t i)
     if (is_share(s->row->op, k)) return (double)hone_uniform(draw(s, t, i));
     if (is_positive(s->row->op, k)) return 0.1 + fabs(u);
     u += u < 0 ? -0.02 : 0.02;
+    if ((s->row->op == HONE_OP_batchnorm_relu6 || s->row->op == HONE_OP_batchnorm_infer_relu6) && k == 1) return 8 * u;
     if (s->row->op == HONE_OP_relu6 && k == 0) return u < -0.3 ? u : u < 0.6 ? 5.9 * u / 0.62 : 5.95 + u;
     return u;
 }

@@ -37,20 +37,20 @@ def maxpool(v, x):
     return nhwc(F.max_pool2d(nchw(x), v["kernel"], v["stride"], v["pad"], v["dilation"]))
 
 
-def batchnorm(case, x, gamma, beta, mean, var, r=None, relu=False):
+def batchnorm(case, x, gamma, beta, mean, var, r=None, relu=None):
     mean, var = mean.clone(), var.clone()
     channels = x.reshape(-1, x.shape[-1])
     if channels.shape[0] == 1:
         return {}  # PyTorch refuses one value a channel
     y = F.batch_norm(channels, mean, var, gamma, beta, True, case["momentum"], case["eps"]).reshape(x.shape)
     y = y if r is None else y + r
-    return {("out", 0): F.relu(y) if relu else y, ("in", 3): mean, ("in", 4): var}
+    return {("out", 0): relu(y) if relu else y, ("in", 3): mean, ("in", 4): var}
 
 
-def batchnorm_infer(case, x, gamma, beta, mean, var, r=None, relu=False):
+def batchnorm_infer(case, x, gamma, beta, mean, var, r=None, relu=None):
     y = F.batch_norm(x.reshape(-1, x.shape[-1]), mean, var, gamma, beta, False, 0, case["eps"]).reshape(x.shape)
     y = y if r is None else y + r
-    return {("out", 0): F.relu(y) if relu else y}
+    return {("out", 0): relu(y) if relu else y}
 
 
 def attention(case, qkv):
@@ -223,12 +223,9 @@ def compute(case, x):
         y = F.layer_norm(x[0], x[0].shape[-1:], x[1], x[2], case["eps"])
     elif op == "add_layernorm":
         y = F.layer_norm(x[0] + x[1], x[0].shape[-1:], x[2], x[3], case["eps"])
-    elif op in ("batchnorm", "batchnorm_relu"):
-        return batchnorm(case, *x, relu=op != "batchnorm")
-    elif op == "batchnorm_add_relu":
-        return batchnorm(case, *x, relu=True)
-    elif op.startswith("batchnorm_infer"):
-        return batchnorm_infer(case, *x, relu=op != "batchnorm_infer")
+    elif op.startswith("batchnorm"):
+        relu = F.relu6 if op.endswith("relu6") else F.relu if op.endswith("relu") else None
+        return (batchnorm_infer if op.startswith("batchnorm_infer") else batchnorm)(case, *x, relu=relu)
     elif op == "attention" and case["attention_p"] == 0:
         y = attention(case, x[0])
     elif op == "embedding":
