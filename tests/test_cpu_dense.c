@@ -54,6 +54,8 @@ static dense_case linear_case(hone_op op, int64_t m, int64_t i, int64_t o, bool 
     if (forward && bias) case_tensor(&k, 2, b);
     if (op == HONE_OP_linear_dx_act) case_tensor(&k, 2, x);
     case_tensor(&k, k.in, forward ? y : dw ? w : x);
+    bool keeps = op == HONE_OP_linear_act && (m % 2 || act > HONE_ACT_LEAKY_RELU); /* what the activation reads */
+    if (keeps) case_tensor(&k, k.in + 1, y);
     if (dw && bias) case_tensor(&k, k.in + 1, b);
     return k;
 }
@@ -189,7 +191,7 @@ static void check_one(const dense_case *k, const char *isa, bool integers, float
     for (int threads = 1; threads <= 5; threads += 2) {
         const char *choice = run_case("cpu", threads, k, integers, once);
         run_case("cpu", threads, k, integers, again);
-        bool curved = k->attr.act == HONE_ACT_TANH || k->attr.act == HONE_ACT_SIGMOID;
+        bool curved = k->attr.act > HONE_ACT_LEAKY_RELU; /* gelu and the like come after it */
         bool exact = integers && !curved && !strstr(choice, "winograd");
         for (int i = 0; i < k->out; i++) {
             if (!once[i]) continue;
@@ -228,15 +230,16 @@ static void linear_shapes(void **unused)
 {
     static const int64_t size[][3] = {{1, 1, 1},   {2, 3, 5},    {14, 32, 32},  {15, 33, 17},  {31, 64, 10},
                                       {64, 7, 96}, {5, 1100, 9}, {130, 40, 70}, {2100, 19, 6}, {29, 127, 65}};
-    static const hone_act act[] = {HONE_ACT_RELU, HONE_ACT_RELU6, HONE_ACT_LEAKY_RELU, HONE_ACT_TANH, HONE_ACT_SIGMOID};
+    static const hone_act act[] = {HONE_ACT_RELU,    HONE_ACT_GELU, HONE_ACT_RELU6,     HONE_ACT_LEAKY_RELU,
+                                   HONE_ACT_SIGMOID, HONE_ACT_SILU, HONE_ACT_GELU_TANH, HONE_ACT_TANH};
     (void)unused;
     for (int s = 0; s < (int)(sizeof size / sizeof size[0]); s++) {
         const int64_t *d = size[s];
         dense_case k[] = {
             linear_case(HONE_OP_linear, d[0], d[1], d[2], s & 1, HONE_ACT_NONE),
-            linear_case(HONE_OP_linear_act, d[0], d[1], d[2], !(s & 1), act[s % 5]),
+            linear_case(HONE_OP_linear_act, d[0], d[1], d[2], !(s & 1), act[s % 8]),
             linear_case(HONE_OP_linear_dx, d[0], d[1], d[2], false, HONE_ACT_NONE),
-            linear_case(HONE_OP_linear_dx_act, d[0], d[1], d[2], false, act[s % 5]),
+            linear_case(HONE_OP_linear_dx_act, d[0], d[1], d[2], false, act[s % 8]),
             linear_case(HONE_OP_linear_dw, d[0], d[1], d[2], s & 1, HONE_ACT_NONE),
             linear_case(HONE_OP_linear_dw, d[0], d[1], d[2], !(s & 1), HONE_ACT_NONE),
         };
@@ -254,8 +257,8 @@ static void linear_halves(void **unused)
     for (int s = 0; s < (int)(sizeof size / sizeof size[0]); s++) {
         const int64_t *d = size[s];
         dense_case k[] = {
-            linear_case(HONE_OP_linear_act, d[0], d[1], d[2], true, s ? HONE_ACT_LEAKY_RELU : HONE_ACT_RELU),
-            linear_case(HONE_OP_linear_dx_act, d[0], d[1], d[2], false, s ? HONE_ACT_TANH : HONE_ACT_RELU),
+            linear_case(HONE_OP_linear_act, d[0], d[1], d[2], true, s ? HONE_ACT_GELU : HONE_ACT_RELU),
+            linear_case(HONE_OP_linear_dx_act, d[0], d[1], d[2], false, s ? HONE_ACT_GELU_TANH : HONE_ACT_RELU),
             linear_case(HONE_OP_linear_dw, d[0], d[1], d[2], true, HONE_ACT_NONE),
             linear_case(HONE_OP_linear, d[0], d[1], d[2], true, HONE_ACT_NONE),
             linear_case(HONE_OP_linear_dw, d[0], d[1], d[2], true, HONE_ACT_NONE),
@@ -283,12 +286,13 @@ static void conv_shapes(void **unused)
         {1, 4, 4, 64, 48, 3, 1, 1, 1, 1},   {3, 5, 6, 33, 16, 3, 1, 0, 1, 1},   {2, 3, 3, 20, 65, 3, 1, 2, 1, 1},
         {5, 13, 2, 16, 16, 3, 1, 1, 1, 1},  {1, 16, 16, 64, 64, 3, 1, 1, 1, 1}, {2, 6, 6, 6, 12, 3, 1, 1, 1, 6},
     };
-    static const hone_act act[] = {HONE_ACT_RELU, HONE_ACT_RELU6, HONE_ACT_LEAKY_RELU, HONE_ACT_TANH, HONE_ACT_SIGMOID};
+    static const hone_act act[] = {HONE_ACT_RELU,    HONE_ACT_GELU, HONE_ACT_RELU6,     HONE_ACT_LEAKY_RELU,
+                                   HONE_ACT_SIGMOID, HONE_ACT_SILU, HONE_ACT_GELU_TANH, HONE_ACT_TANH};
     (void)unused;
     for (int s = 0; s < (int)(sizeof all / sizeof all[0]); s++) {
         dense_case k[] = {
             conv_case(HONE_OP_conv, &all[s], s & 1, HONE_ACT_NONE),
-            conv_case(HONE_OP_conv_act, &all[s], !(s & 1), act[s % 5]),
+            conv_case(HONE_OP_conv_act, &all[s], !(s & 1), act[s % 8]),
             conv_case(HONE_OP_conv_dx, &all[s], false, HONE_ACT_NONE),
             conv_case(HONE_OP_conv_dw, &all[s], s & 1, HONE_ACT_NONE),
             conv_case(HONE_OP_conv_dw, &all[s], !(s & 1), HONE_ACT_NONE),

@@ -80,7 +80,7 @@ static void test_every_product(void **state)
             for (int e = HONE_BLAS_PLAIN; e <= HONE_BLAS_BGRADB; e++)
                 for (int way = 0; way < 4; way++) { /* bit 0: adds, bit 1: tf32 */
                     hone_blas_problem p =
-                        hone_blas_linear((hone_blas_direction)d, 256, 784, 500, pair[k].operand, pair[k].result);
+                        hone_blas_linear((hone_blas_direction)d, 256, 784, 504, pair[k].operand, pair[k].result);
                     p.epilogue = (hone_blas_epilogue)e;
                     p.work_bytes_most = 1 << 20;
                     p.add = way & 1;
@@ -91,8 +91,9 @@ static void test_every_product(void **state)
                         fail_msg("%s: %s", hone_blas_problem_text(&p, text, sizeof text), hone_error_message());
                     reached++;
                 }
-    /* per direction: 7 epilogues and the plain sum for each of 5 pairs, and fp32 again as tf32 */
-    assert_int_equal(reached, 3 * (8 * 5 + 8));
+    /* per direction: 7 epilogues and the plain sum for each of 5 pairs, 3 more for the pairs of one type, and fp32 again
+     * as tf32 */
+    assert_int_equal(reached, 3 * (8 * 5 + 3 * 3 + 11));
 }
 
 /* Planted: each is one mistake, and none may reach the library, which would believe most of them. */
@@ -100,9 +101,9 @@ static void test_refused(void **state)
 {
     (void)state;
     const hone_blas_problem good = hone_blas_linear(HONE_BLAS_FORWARD, 8, 16, 24, HONE_BF16, HONE_BF16);
-    hone_blas_problem bad[14];
+    hone_blas_problem bad[16];
     int n = 0;
-    for (int k = 0; k < 14; k++) bad[k] = good;
+    for (int k = 0; k < 16; k++) bad[k] = good;
     bad[n++].lda = 15;
     bad[n++].ldb = 15;
     bad[n++].ldd = 23;
@@ -117,7 +118,9 @@ static void test_refused(void **state)
     bad[n++].align_bytes = 24;
     bad[n].epilogue = HONE_BLAS_BGRADB, bad[n++].add = true;
     bad[n++].operand = HONE_I32;
-    assert_int_equal(n, 14);
+    bad[n].epilogue = HONE_BLAS_GELU_AUX_BIAS, bad[n++].ldd = 28; /* what goes beside D: rows of whole eights */
+    bad[n].epilogue = HONE_BLAS_DGELU, bad[n].vector = HONE_F32, bad[n++].result = HONE_F32;
+    assert_int_equal(n, 16);
     assert_int_equal(hone_blas_check(&good), HONE_OK);
     for (int k = 0; k < n; k++)
         if (plan_of(&bad[k]) != HONE_ERR_USAGE) fail_msg("mistake %d was taken", k);

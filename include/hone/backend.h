@@ -54,6 +54,8 @@ struct hone_backend {
     uint32_t    precisions;               /* bit p: hone_precision p can be had; FP32 always can  */
     hone_precision best;                  /* what train.precision: auto means here; AUTO (0) = FP32 */
     bool        fuses;                    /* fuse.c may use the fused rows of the table           */
+    uint32_t    input_acts;               /* bit a: a product gains by taking hone_act a into it although the derivative
+                                             reads its input: gelu, gelu_tanh, silu                         */
     bool        host_memory;              /* kernels read and write the host's own memory: no copy is needed */
     int         threads;                  /* compute threads (CPU dialects)                       */
     int64_t     launched;                 /* kernels and library calls enqueued so far, replays not counted;

@@ -52,25 +52,6 @@ static void map(hone_backend *b, const hone_launch *l, int64_t weight, hone_cpu_
     }                                                                                                                  \
     void SIMD(cpu_##op)(hone_backend * b, const hone_launch *l) { map(b, l, weight, op##_range); }
 
-/* d(x Phi(x)) = Phi(x) + x phi(x) */
-MATH_INLINE float gelu_slope(float x)
-{
-    float density, phi = math_phi(x, &density);
-    return phi + x * density;
-}
-
-MATH_INLINE float gelu_tanh_slope(float x)
-{
-    float s = math_gelu_tanh_gate(x); /* 1 - tanh^2 = 4 s (1 - s) */
-    return s + 1.59576912160573071f * x * s * (1.0f - s) * (1.0f + 3.0f * 0.044715f * x * x);
-}
-
-MATH_INLINE float silu_slope(float x)
-{
-    float s = math_sigmoid(x);
-    return s * (1.0f + x * (1.0f - s));
-}
-
 FORWARD(relu, 1, x < 0 ? 0.0f : x)
 BACKWARD(relu_dx, 1, u > 0 ? dy : 0.0f)
 FORWARD(relu6, 1, x<0 ? 0.0f : x> 6 ? 6.0f : x)
@@ -78,11 +59,11 @@ BACKWARD(relu6_dx, 1, (u > 0) & (u < 6) ? dy : 0.0f)
 FORWARD(leaky_relu, 1, x < 0 ? slope * x : x)
 BACKWARD(leaky_relu_dx, 1, u > 0 ? dy : dy * slope)
 FORWARD(gelu, 8, math_gelu(x))
-BACKWARD(gelu_dx, 8, dy *gelu_slope(u))
+BACKWARD(gelu_dx, 8, dy *math_gelu_slope(u))
 FORWARD(gelu_tanh, 8, math_gelu_tanh(x))
-BACKWARD(gelu_tanh_dx, 8, dy *gelu_tanh_slope(u))
-FORWARD(silu, 8, x *math_sigmoid(x))
-BACKWARD(silu_dx, 8, dy *silu_slope(u))
+BACKWARD(gelu_tanh_dx, 8, dy *math_gelu_tanh_slope(u))
+FORWARD(silu, 8, math_silu(x))
+BACKWARD(silu_dx, 8, dy *math_silu_slope(u))
 FORWARD(tanh, 8, math_tanh(x))
 BACKWARD(tanh_dx, 1, dy *(1.0f - u * u))
 FORWARD(sigmoid, 8, math_sigmoid(x))

@@ -122,12 +122,12 @@ static void curve_part(void *arg, int part, int parts)
 }
 
 /* conv and conv_act: in x (N, H, W, I), w (O, kh, kw, I/g), bias? (O); out y (N, OH, OW, O). Methods fuse bias
- * and what a comparison can do; tanh and sigmoid cost so much that a pass of their own does not matter. */
+ * and what a comparison can do; curves cost so much that a pass of their own does not matter. */
 void hone_cpu_conv_forward(hone_backend *b, const hone_launch *l)
 {
     const hone_attrs *attr = &l->node->attr;
     hone_act act = l->node->op == HONE_OP_conv_act ? attr->act : HONE_ACT_NONE;
-    bool curved = act == HONE_ACT_TANH || act == HONE_ACT_SIGMOID;
+    bool curved = act > HONE_ACT_LEAKY_RELU; /* those before it are comparisons */
     hone_cpu_conv_io io = {.x = l->in[0], .w = l->in[1], .y = l->out[0]};
     io.epilogue =
         (hone_cpu_epilogue){.bias = l->in[2], .act = curved ? HONE_ACT_NONE : act, .slope = attr->leaky.slope};

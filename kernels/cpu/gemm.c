@@ -80,6 +80,7 @@ hone_cpu_epilogue hone_cpu_epilogue_at(const hone_cpu_product *p, const float *c
     int64_t at = c - p->c;
     if (e.bias) e.bias += at % p->n;
     if (e.below) e.below += at;
+    if (e.before) e.before += at;
     return e;
 }
 

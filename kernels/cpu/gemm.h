@@ -14,7 +14,9 @@ typedef struct hone_cpu_epilogue {
     const float *bias;  /* (n) or NULL                                                           */
     hone_act act;       /* HONE_ACT_NONE: bias alone                                             */
     float slope;        /* leaky relu                                                            */
-    const float *below; /* (m, n) row-major like c: y of the activation below; NULL: forward     */
+    const float *below; /* (m, n) row-major like c: y of the activation below (its input for gelu, gelu_tanh, silu);
+                           NULL: forward                                                         */
+    float *before;      /* (m, n) likewise: gets c + bias as the activation reads it, or NULL      */
 } hone_cpu_epilogue;
 
 /* A matrix given as a signed sum of up to four of one shape and row stride; the first sign is +1, all are 1 or -1. */

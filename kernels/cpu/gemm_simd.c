@@ -12,6 +12,7 @@
 #include "cpu/edge_simd.h"
 #include "cpu/gemm.h"
 #include "cpu/gemm_pack.h"
+#include "cpu/math_simd.h"
 
 /* Strides of one tile: k runs over `outer` pieces of `inner`, a jumps by `jump` from piece to piece. The distances
  * of what hone_cpu_target names beside c, in floats; add: there is a `from`, twice: a twin, ends: a `below`. */
@@ -260,6 +261,38 @@ SIMD_INLINE void finish_vector(const hone_cpu_epilogue *e, const hone_act act, i
     v_store_some(c, x, n);
 }
 
+/* Those whose derivative reads their input: as vectors of math_simd.h, for they stand in the widest layers. */
+SIMD_INLINE bool is_bent(hone_act act)
+{
+    return act == HONE_ACT_GELU || act == HONE_ACT_GELU_TANH || act == HONE_ACT_SILU;
+}
+
+/* c (n) = act(c), or c *= act'(below). `act` is a constant. */
+SIMD_INLINE void bend(const hone_act act, int64_t n, const float *below, float *c)
+{
+    if (below) {
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++)
+            c[j] *= act == HONE_ACT_GELU        ? math_gelu_slope(below[j])
+                    : act == HONE_ACT_GELU_TANH ? math_gelu_tanh_slope(below[j])
+                                                : math_silu_slope(below[j]);
+        return;
+    }
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++)
+        c[j] = act == HONE_ACT_GELU        ? math_gelu(c[j])
+               : act == HONE_ACT_GELU_TANH ? math_gelu_tanh(c[j])
+                                           : math_silu(c[j]);
+}
+
+/* What stands between bias and activation is kept first; a straight activation then goes over the row again. */
+SIMD_INLINE void keep_row(const hone_cpu_epilogue *e, const hone_act act, int64_t n, float *before, float *row)
+{
+    const hone_cpu_epilogue rest = {.act = act, .slope = e->slope};
+    memcpy(before, row, (size_t)n * sizeof *row);
+    for (int64_t j = 0; j < n && !is_bent(act); j += LANES) finish_vector(&rest, act, j, n - j, NULL, row + j);
+}
+
 /* All vectors of a row, then the curved activations on it. */
 SIMD_INLINE void finish_rows(const hone_cpu_epilogue *e, const hone_act act, int64_t m, int64_t n, float *c,
                              int64_t ldc)
@@ -267,7 +300,12 @@ SIMD_INLINE void finish_rows(const hone_cpu_epilogue *e, const hone_act act, int
     for (int64_t i = 0; i < m; i++) {
         float *row = c + i * ldc;
         const float *below = e->below ? e->below + i * ldc : NULL;
-        for (int64_t j = 0; j < n; j += LANES) finish_vector(e, act, j, n - j, below, row + j);
+        if (is_bent(act) || e->before)
+            for (int64_t j = 0; j < n && e->bias; j += LANES) finish_vector(e, HONE_ACT_NONE, j, n - j, NULL, row + j);
+        else
+            for (int64_t j = 0; j < n; j += LANES) finish_vector(e, act, j, n - j, below, row + j);
+        if (e->before) keep_row(e, act, n, e->before + i * ldc, row);
+        if (is_bent(act)) bend(act, n, below, row);
         if (!below && (act == HONE_ACT_TANH || act == HONE_ACT_SIGMOID)) curve(act, n, row);
     }
 }
@@ -284,6 +322,9 @@ static void finish(const hone_cpu_epilogue *e, int64_t m, int64_t n, float *c, i
     case HONE_ACT_RELU6: finish_rows(e, HONE_ACT_RELU6, m, n, c, ldc); break;
     case HONE_ACT_LEAKY_RELU: finish_rows(e, HONE_ACT_LEAKY_RELU, m, n, c, ldc); break;
     case HONE_ACT_TANH: finish_rows(e, HONE_ACT_TANH, m, n, c, ldc); break;
+    case HONE_ACT_GELU: finish_rows(e, HONE_ACT_GELU, m, n, c, ldc); break;
+    case HONE_ACT_GELU_TANH: finish_rows(e, HONE_ACT_GELU_TANH, m, n, c, ldc); break;
+    case HONE_ACT_SILU: finish_rows(e, HONE_ACT_SILU, m, n, c, ldc); break;
     default: finish_rows(e, HONE_ACT_SIGMOID, m, n, c, ldc); break;
     }
 }

@@ -86,7 +86,7 @@ void hone_cpu_linear_release(hone_backend *b, hone_node *n)
 
 static void pack(const void *product, void *panels) { hone_cpu_product_pack(product, panels); }
 
-/* y (M, O) = act(x (M, I) w^T + b) */
+/* y (M, O) = act(h), h = x (M, I) w^T + b, which is kept where it is asked for */
 void hone_cpu_linear(hone_backend *b, const hone_launch *l)
 {
     bool act = l->node->op == HONE_OP_linear_act;
@@ -97,12 +97,14 @@ void hone_cpu_linear(hone_backend *b, const hone_launch *l)
     p.c = l->out[0]; /* y (M, O) */
     p.work = l->work;
     if (s->kept) p.packed = s->kept->fill(s->kept, s->room, pack, &p);
-    p.epilogue = (hone_cpu_epilogue){
-        .bias = l->in[2], .act = act ? l->node->attr.act : HONE_ACT_NONE, .slope = l->node->attr.leaky.slope};
+    p.epilogue = (hone_cpu_epilogue){.bias = l->in[2],
+                                     .act = act ? l->node->attr.act : HONE_ACT_NONE,
+                                     .slope = l->node->attr.leaky.slope,
+                                     .before = act ? l->out[1] : NULL};
     hone_cpu_product_run(b, &p);
 }
 
-/* dx (M, I) = act'(y below) * (dy (M, O) w) */
+/* dx (M, I) = act'(y below, or what the activation read) * (dy (M, O) w) */
 void hone_cpu_linear_dx(hone_backend *b, const hone_launch *l)
 {
     bool act = l->node->op == HONE_OP_linear_dx_act;

@@ -102,4 +102,25 @@ MATH_INLINE float math_gelu_tanh_gate(float x)
 
 MATH_INLINE float math_gelu_tanh(float x) { return x * math_gelu_tanh_gate(x); }
 
+MATH_INLINE float math_silu(float x) { return x * math_sigmoid(x); }
+
+/* Derivatives by x. d(x Phi(x)) = Phi(x) + x phi(x) */
+MATH_INLINE float math_gelu_slope(float x)
+{
+    float density, phi = math_phi(x, &density);
+    return phi + x * density;
+}
+
+MATH_INLINE float math_gelu_tanh_slope(float x)
+{
+    float s = math_gelu_tanh_gate(x); /* 1 - tanh^2 = 4 s (1 - s) */
+    return s + 1.59576912160573071f * x * s * (1.0f - s) * (1.0f + 3.0f * 0.044715f * x * x);
+}
+
+MATH_INLINE float math_silu_slope(float x)
+{
+    float s = math_sigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
 #endif

@@ -2,11 +2,8 @@
  *
  * Functors, so that one vector loop serves all of them; arithmetic in float, NaN passes through. erff
  * and tanhf are the accurate ones: the loops are bound by memory. */
+#include "act.cuh"
 #include "launch.cuh"
-
-#define SQRT_HALF        0.70710678118654752f
-#define SQRT_TWO_OVER_PI 0.79788456080286536f
-#define INV_SQRT_TWO_PI  0.39894228040143268f
 
 /* Functors of f(x), and of f(y, dy) or f(x, dy) for the derivative: by y where y suffices, as x then need
  * not be kept. Comparisons are written so that a NaN falls through to the value itself. */
@@ -34,46 +31,28 @@ struct leaky_dx_f {
     __device__ float operator()(float y, float dy) const { return y > 0 ? dy : slope * dy; }
 };
 struct gelu_f {
-    __device__ float operator()(float x) const { return 0.5f * x * (1 + erff(x * SQRT_HALF)); }
+    __device__ float operator()(float x) const { return gelu(x); }
 };
-/* Phi(x) + x phi(x), Hendrycks & Gimpel 2016. */
 struct gelu_dx_f {
-    __device__ float operator()(float x, float dy) const
-    {
-        return dy * (0.5f * (1 + erff(x * SQRT_HALF)) + x * INV_SQRT_TWO_PI * expf(-0.5f * x * x));
-    }
+    __device__ float operator()(float x, float dy) const { return dy * gelu_slope(x); }
 };
 struct gelu_tanh_f {
-    __device__ float operator()(float x) const
-    {
-        return 0.5f * x * (1 + tanhf(SQRT_TWO_OVER_PI * (x + 0.044715f * x * x * x)));
-    }
+    __device__ float operator()(float x) const { return gelu_tanh(x); }
 };
-/* The derivative of the approximation itself, not of the exact function. */
 struct gelu_tanh_dx_f {
-    __device__ float operator()(float x, float dy) const
-    {
-        float t = tanhf(SQRT_TWO_OVER_PI * (x + 0.044715f * x * x * x));
-        float inner = SQRT_TWO_OVER_PI * (1 + 3 * 0.044715f * x * x);
-        return dy * 0.5f * (1 + t + x * (1 - t * t) * inner);
-    }
+    __device__ float operator()(float x, float dy) const { return dy * gelu_tanh_slope(x); }
 };
-/* exp overflows to infinity for x below -88, and 1 / infinity is the 0 that is wanted. */
 struct sigmoid_f {
-    __device__ float operator()(float x) const { return 1 / (1 + expf(-x)); }
+    __device__ float operator()(float x) const { return sigmoid(x); }
 };
 struct sigmoid_dx_f {
     __device__ float operator()(float y, float dy) const { return dy * y * (1 - y); }
 };
 struct silu_f {
-    __device__ float operator()(float x) const { return x / (1 + expf(-x)); }
+    __device__ float operator()(float x) const { return silu(x); }
 };
 struct silu_dx_f {
-    __device__ float operator()(float x, float dy) const
-    {
-        float s = 1 / (1 + expf(-x));
-        return dy * s * (1 + x * (1 - s));
-    }
+    __device__ float operator()(float x, float dy) const { return dy * silu_slope(x); }
 };
 struct tanh_f {
     __device__ float operator()(float x) const { return tanhf(x); }

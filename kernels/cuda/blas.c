@@ -36,9 +36,14 @@ hone_blas_problem hone_blas_linear(hone_blas_direction direction, int64_t rows, 
     return p;
 }
 
-static bool has_bias(hone_blas_epilogue e)
+bool hone_blas_has_bias(hone_blas_epilogue e)
 {
-    return e == HONE_BLAS_BIAS || e == HONE_BLAS_RELU_BIAS || e == HONE_BLAS_GELU_BIAS;
+    return e == HONE_BLAS_BIAS || e == HONE_BLAS_RELU_BIAS || e == HONE_BLAS_GELU_BIAS || e == HONE_BLAS_GELU_AUX_BIAS;
+}
+
+bool hone_blas_has_aux(hone_blas_epilogue e)
+{
+    return e == HONE_BLAS_GELU_AUX || e == HONE_BLAS_GELU_AUX_BIAS || e == HONE_BLAS_DGELU;
 }
 
 /* Stored in 16 bits; sums are fp32 all the same. */
@@ -52,7 +57,7 @@ static hone_status check_types(const hone_blas_problem *p)
     if (!same && !(is_half(p->operand) && p->result == HONE_F32))
         return hone_fail(HONE_ERR_USAGE, NULL, "matmul: no documented combination: operands %s, result %s",
                          hone_dtype_name(p->operand), hone_dtype_name(p->result));
-    if ((has_bias(p->epilogue) || p->epilogue == HONE_BLAS_BGRADB) && p->vector != p->result)
+    if ((hone_blas_has_bias(p->epilogue) || p->epilogue == HONE_BLAS_BGRADB) && p->vector != p->result)
         return hone_fail(HONE_ERR_USAGE, NULL, "matmul: the vector is %s, and must be of the result's type %s",
                          hone_dtype_name(p->vector), hone_dtype_name(p->result));
     if (p->tf32 && p->operand != HONE_F32)
@@ -78,13 +83,20 @@ hone_status hone_blas_check(const hone_blas_problem *p)
         return hone_fail(HONE_ERR_USAGE, NULL, "matmul: pointers of %u bytes alignment", p->align_bytes);
     if (p->add && p->epilogue != HONE_BLAS_PLAIN) /* the vector of BGRADB would be written, not added to */
         return hone_fail(HONE_ERR_USAGE, NULL, "matmul: adding to the result goes with the plain epilogue only");
+    if (hone_blas_has_aux(p->epilogue) && p->ldd % 8 != 0) /* CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD */
+        return hone_fail(HONE_ERR_USAGE, NULL,
+                         "matmul: beside D goes a matrix whose leading dimension %lld is no multiple of 8",
+                         (long long)p->ldd);
+    if (hone_blas_has_aux(p->epilogue) && p->operand != p->result)
+        return hone_fail(HONE_ERR_USAGE, NULL, "matmul: what goes beside D is of the type of all three matrices");
     return check_types(p);
 }
 
 /* Every field stands in it, permissions too: they decide which algorithms were asked for. */
 const char *hone_blas_problem_text(const hone_blas_problem *p, char *text, size_t text_bytes)
 {
-    static const char *const epilogue[] = {"plain", "bias", "relu", "relu+bias", "gelu", "gelu+bias", "bgradb"};
+    static const char *const epilogue[] = {"plain",     "bias",     "relu",          "relu+bias", "gelu",
+                                           "gelu+bias", "gelu+aux", "gelu+aux+bias", "dgelu",     "bgradb"};
     snprintf(text, text_bytes,
              "matmul %c%c m %" PRId64 " n %" PRId64 " k %" PRId64 " ld %" PRId64 " %" PRId64 " %" PRId64
              " %s->%s%s %s%s%s work %zu align %u",

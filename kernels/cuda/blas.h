@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-/* What the library does with a result on its way out. GELU is its tanh form. BGRADB: the row sums of B over k, an
+/* What the library does with a result on its way out. GELU is its tanh form; with AUX what it reads is a second output,
+ * of the shape and type of D, and DGELU multiplies by its slope at that. BGRADB: the row sums of B over k, an
  * extra output (n): the gradient of a bias. */
 typedef enum hone_blas_epilogue {
     HONE_BLAS_PLAIN,
@@ -22,6 +23,9 @@ typedef enum hone_blas_epilogue {
     HONE_BLAS_RELU_BIAS,
     HONE_BLAS_GELU,
     HONE_BLAS_GELU_BIAS,
+    HONE_BLAS_GELU_AUX,
+    HONE_BLAS_GELU_AUX_BIAS,
+    HONE_BLAS_DGELU,
     HONE_BLAS_BGRADB
 } hone_blas_epilogue;
 
@@ -47,6 +51,9 @@ typedef enum hone_blas_direction { HONE_BLAS_FORWARD, HONE_BLAS_DX, HONE_BLAS_DW
 hone_blas_problem hone_blas_linear(hone_blas_direction direction, int64_t rows, int64_t inputs, int64_t outputs,
                                    hone_dtype operand, hone_dtype result);
 
+/* Has the result a vector (m) added, and does a matrix like D go beside it? */
+bool hone_blas_has_bias(hone_blas_epilogue e);
+bool hone_blas_has_aux(hone_blas_epilogue e);
 /* Is it one that cuBLASLt documents? Errors: USAGE naming the first thing that is wrong. */
 hone_status hone_blas_check(const hone_blas_problem *p) HONE_MUST_USE;
 /* "matmul tn m 512 n 256 k 784 ..."; all that the choice depends on. Returns `text`. */
@@ -69,10 +76,10 @@ hone_status hone_blas_plan_new(hone_backend *b, const hone_blas_problem *p, hone
 void hone_blas_plan_free(hone_blas_plan *plan); /* NULL is fine                        */
 size_t hone_blas_plan_work_bytes(const hone_blas_plan *plan);
 const char *hone_blas_plan_text(const hone_blas_plan *plan); /* "cublaslt algo 21 tile 128x128 ..." */
-/* Enqueues on the compute stream; may be recorded. a, b, d as in the problem, vector (m) or (n) or NULL, work of
- * plan_work_bytes. Like every launch: no failure but the one that the next sync reports. */
+/* Enqueues on the compute stream; may be recorded. a, b, d as in the problem, vector (m) or (n) or NULL, aux as d or NULL,
+ * work of plan_work_bytes. Like every launch: no failure but the one that the next sync reports. */
 void hone_blas_run(hone_backend *backend, const hone_blas_plan *plan, const void *a, const void *b, void *vector,
-                   void *d, void *work);
+                   void *aux, void *d, void *work);
 /* Gives the library's handle back; for the backend's close. */
 void hone_blas_close(hone_backend *b);
 

@@ -74,18 +74,18 @@ static cudaDataType_t library_type(hone_dtype t)
 static uint32_t library_epilogue(hone_blas_epilogue e)
 {
     static const uint32_t value[] = {
-        [HONE_BLAS_PLAIN] = CUBLASLT_EPILOGUE_DEFAULT, [HONE_BLAS_BIAS] = CUBLASLT_EPILOGUE_BIAS,
-        [HONE_BLAS_RELU] = CUBLASLT_EPILOGUE_RELU,     [HONE_BLAS_RELU_BIAS] = CUBLASLT_EPILOGUE_RELU_BIAS,
-        [HONE_BLAS_GELU] = CUBLASLT_EPILOGUE_GELU,     [HONE_BLAS_GELU_BIAS] = CUBLASLT_EPILOGUE_GELU_BIAS,
-        [HONE_BLAS_BGRADB] = CUBLASLT_EPILOGUE_BGRADB};
+        [HONE_BLAS_PLAIN] = CUBLASLT_EPILOGUE_DEFAULT,     [HONE_BLAS_BIAS] = CUBLASLT_EPILOGUE_BIAS,
+        [HONE_BLAS_RELU] = CUBLASLT_EPILOGUE_RELU,         [HONE_BLAS_RELU_BIAS] = CUBLASLT_EPILOGUE_RELU_BIAS,
+        [HONE_BLAS_GELU] = CUBLASLT_EPILOGUE_GELU,         [HONE_BLAS_GELU_BIAS] = CUBLASLT_EPILOGUE_GELU_BIAS,
+        [HONE_BLAS_GELU_AUX] = CUBLASLT_EPILOGUE_GELU_AUX, [HONE_BLAS_GELU_AUX_BIAS] = CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+        [HONE_BLAS_DGELU] = CUBLASLT_EPILOGUE_DGELU,       [HONE_BLAS_BGRADB] = CUBLASLT_EPILOGUE_BGRADB};
     return value[e];
 }
 
 /* A bias that is read, or the gradient of one that is written: both stand behind one pointer. */
 static bool has_vector(const hone_blas_problem *p)
 {
-    return p->epilogue == HONE_BLAS_BIAS || p->epilogue == HONE_BLAS_RELU_BIAS || p->epilogue == HONE_BLAS_GELU_BIAS ||
-           p->epilogue == HONE_BLAS_BGRADB;
+    return hone_blas_has_bias(p->epilogue) || p->epilogue == HONE_BLAS_BGRADB;
 }
 
 /* One attribute of the operation; `value` has the width that cublasLt.h gives. */
@@ -109,6 +109,10 @@ static hone_status describe(hone_blas_plan *plan)
     HONE_TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_TRANSB, &tb, sizeof tb));
     HONE_TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
     if (has_vector(p)) HONE_TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof vector));
+    if (hone_blas_has_aux(p->epilogue)) { /* aligned as the vector is, and as dense as D */
+        HONE_TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &vector, sizeof vector));
+        HONE_TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &p->ldd, sizeof p->ldd));
+    }
     const uint64_t m = (uint64_t)p->m, n = (uint64_t)p->n, k = (uint64_t)p->k;
     BLAS_TRY("describing A", cublasLtMatrixLayoutCreate(&plan->a, library_type(p->operand), p->transpose_a ? k : m,
                                                         p->transpose_a ? m : k, p->lda));
@@ -188,7 +192,7 @@ static void take(hone_blas_plan *plan, const cublasLtMatmulAlgo_t *algo, size_t 
 typedef struct trial { /* device memory of one problem, and its candidates */
     hone_backend *backend;
     hone_blas_plan *plan;
-    void *a, *b, *vector, *d, *work;
+    void *a, *b, *vector, *aux, *d, *work;
     size_t d_bytes;
     cublasLtMatmulHeuristicResult_t list[CANDIDATES_MOST];
     int count, at; /* at: the candidate that runs */
@@ -199,9 +203,11 @@ static int64_t elements(int64_t ld, int64_t columns) { return ld * columns; }
 
 /* C is D: with beta 0 the library does not read it. Host scalars are copied when the call is recorded. */
 static hone_status call(const hone_blas_plan *plan, const cublasLtMatmulAlgo_t *algo, hone_backend *backend,
-                        const void *a, const void *b, void *vector, void *d, void *work, size_t work_bytes)
+                        const void *a, const void *b, void *vector, void *aux, void *d, void *work, size_t work_bytes)
 {
     const float one = 1, beta = plan->problem.add ? 1.0f : 0.0f;
+    if (hone_blas_has_aux(plan->problem.epilogue))
+        HONE_TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &aux, sizeof aux));
     if (has_vector(&plan->problem))
         HONE_TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof vector));
     BLAS_TRY("multiplying", cublasLtMatmul(plan->handle, plan->operation, &one, a, plan->a, b, plan->b, &beta, d,
@@ -214,7 +220,7 @@ static hone_status run_candidate(void *arg)
 {
     trial *t = arg;
     const cublasLtMatmulHeuristicResult_t *c = &t->list[t->at];
-    return call(t->plan, &c->algo, t->backend, t->a, t->b, t->vector, t->d, t->work, c->workspaceSize);
+    return call(t->plan, &c->algo, t->backend, t->a, t->b, t->vector, t->aux, t->d, t->work, c->workspaceSize);
 }
 
 /* D as candidate `at` makes it from the same start; free() it. */
@@ -265,8 +271,8 @@ static void candidate_text(void *arg, int k, char *text, size_t text_bytes)
 /* Also of one that is half open. */
 static void trial_free(trial *t)
 {
-    void *const all[] = {t->a, t->b, t->vector, t->d, t->work};
-    for (int i = 0; i < 5; i++)
+    void *const all[] = {t->a, t->b, t->vector, t->aux, t->d, t->work};
+    for (int i = 0; i < 6; i++)
         if (all[i]) t->backend->free(t->backend, all[i]);
 }
 
@@ -287,11 +293,13 @@ static hone_status trial_open(trial *t)
     HONE_TRY(b->alloc(b, (size_t)bb * operand, &t->b));
     HONE_TRY(b->alloc(b, (size_t)vector * result, &t->vector));
     HONE_TRY(b->alloc(b, t->d_bytes, &t->d));
+    HONE_TRY(b->alloc(b, hone_blas_has_aux(p->epilogue) ? t->d_bytes : 0, &t->aux));
     HONE_TRY(b->alloc(b, work, &t->work));
     hone_cuda_fill_random(b, p->operand, t->a, a, 1);
     hone_cuda_fill_random(b, p->operand, t->b, bb, 2);
     hone_cuda_fill_random(b, p->result, t->d, elements(p->ldd, p->n), 3);
     hone_cuda_fill_random(b, p->result, t->vector, vector, 4);
+    if (hone_blas_has_aux(p->epilogue)) hone_cuda_fill_random(b, p->result, t->aux, elements(p->ldd, p->n), 5);
     return b->sync(b);
 }
 
@@ -377,14 +385,15 @@ void hone_blas_plan_free(hone_blas_plan *plan)
 size_t hone_blas_plan_work_bytes(const hone_blas_plan *plan) { return plan->work_bytes; }
 const char *hone_blas_plan_text(const hone_blas_plan *plan) { return plan->text; }
 
-/* Only the vector's address is set anew: all else was fixed in prepare. */
+/* Only the addresses of vector and aux are set anew: all else was fixed in prepare. */
 void hone_blas_run(hone_backend *backend, const hone_blas_plan *plan, const void *a, const void *b, void *vector,
-                   void *d, void *work)
+                   void *aux, void *d, void *work)
 {
-    const uintptr_t bits = (uintptr_t)a | (uintptr_t)b | (uintptr_t)vector | (uintptr_t)d | (uintptr_t)work;
+    const uintptr_t bits =
+        (uintptr_t)a | (uintptr_t)b | (uintptr_t)vector | (uintptr_t)aux | (uintptr_t)d | (uintptr_t)work;
     backend->launched++;
     if (bits % plan->problem.align_bytes != 0) /* what the heuristic was promised; powers of two */
         hone_cuda_library_failed(backend, "cuBLASLt: memory that is less aligned than was promised");
-    else if (call(plan, &plan->algo, backend, a, b, vector, d, work, plan->work_bytes) != HONE_OK)
+    else if (call(plan, &plan->algo, backend, a, b, vector, aux, d, work, plan->work_bytes) != HONE_OK)
         hone_cuda_library_failed(backend, hone_error_message());
 }

@@ -24,9 +24,6 @@ template <typename S> struct gru_args {
     int reverse;
 };
 
-/* Saturates to 0 and 1 by itself: expf overflows to infinity, never to NaN. */
-__device__ static inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
-
 /* The row of step k of a text, in the direction of the launch. */
 template <typename S> __device__ static inline int64_t token_of(const gru_args<S> &a, int64_t text, int k)
 {

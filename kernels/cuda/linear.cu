@@ -18,9 +18,10 @@ template <typename T> struct columns_of {
     __device__ float operator()(int, int64_t row, int64_t k) const { return to_float(x[k * ld + row]); }
 };
 
-/* y (R, O): bias and activation while the sum is in a register, so y is written once. */
+/* y (R, O): bias and activation while the sum is in a register, so y is written once; h (R, O) or null: what the
+ * activation reads. */
 template <typename T> struct put_forward {
-    T *y;
+    T *y, *h;
     const T *bias;
     int64_t ld;
     hone_act act;
@@ -28,11 +29,12 @@ template <typename T> struct put_forward {
     __device__ void operator()(int, int64_t m, int64_t n, float v) const
     {
         if (bias) v += to_float(bias[n]);
+        if (h) h[m * ld + n] = from_float<T>(v);
         y[m * ld + n] = from_float<T>(act_forward(act, slope, v));
     }
 };
 
-/* below: output of the activation under this layer, or null */
+/* below: output of the activation under this layer (its input where that tells, act.cuh), or null */
 template <typename T> struct put_dx {
     T *dx;
     const T *below;
@@ -65,7 +67,8 @@ static void forward(hone_backend *b, const hone_launch *l, hone_act act)
         using T = std::remove_pointer_t<decltype(type)>;
         launch_tile(b, tile_size{rows, outputs, inputs}, 1, rows_of<T>{(const T *)l->in[0], inputs},
                     rows_of<T>{(const T *)l->in[1], inputs},
-                    put_forward<T>{(T *)l->out[0], (const T *)l->in[2], outputs, act, l->node->attr.leaky.slope});
+                    put_forward<T>{(T *)l->out[0], (T *)(act == HONE_ACT_NONE ? nullptr : l->out[1]),
+                                   (const T *)l->in[2], outputs, act, l->node->attr.leaky.slope});
     });
 }
 
@@ -82,32 +85,37 @@ static void backward_x(hone_backend *b, const hone_launch *l, const void *below)
     });
 }
 
-/* y = act(y + bias) in place (R, O): what an epilogue of the library does not do. bias may be null, and of another
- * type than y. */
+/* h = x + bias, y = act(h), (R, O): what an epilogue of the library does not do. x may be h or y; h may be null; bias
+ * may be null, and of another type than y. */
 template <typename T, typename B>
 HONE_KERNEL(MAP_THREADS)
-linear_finish_k(T *y, const B *bias, int64_t n, int64_t outputs, hone_act act, float slope)
+linear_finish_k(const T *x, T *h, T *y, const B *bias, int64_t n, int64_t outputs, hone_act act, float slope)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x, packs = n / pack<T>::size;
     const int64_t first = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     for (int64_t p = first; p < packs; p += step) {
-        pack<T> v = ((const pack<T> *)y)[p];
+        pack<T> v = ((const pack<T> *)x)[p], u;
 #pragma unroll
         for (int k = 0; k < pack<T>::size; k++) {
-            float x = to_float(v.v[k]) + (bias ? to_float(bias[(p * pack<T>::size + k) % outputs]) : 0);
-            v.v[k] = from_float<T>(act_forward(act, slope, x));
+            const float s = to_float(v.v[k]) + (bias ? to_float(bias[(p * pack<T>::size + k) % outputs]) : 0);
+            u.v[k] = from_float<T>(s);
+            v.v[k] = from_float<T>(act_forward(act, slope, s));
         }
+        if (h) ((pack<T> *)h)[p] = u;
         ((pack<T> *)y)[p] = v;
     }
-    for (int64_t i = packs * pack<T>::size + first; i < n; i += step)
-        y[i] = from_float<T>(act_forward(act, slope, to_float(y[i]) + (bias ? to_float(bias[i % outputs]) : 0)));
+    for (int64_t i = packs * pack<T>::size + first; i < n; i += step) {
+        const float s = to_float(x[i]) + (bias ? to_float(bias[i % outputs]) : 0);
+        if (h) h[i] = from_float<T>(s);
+        y[i] = from_float<T>(act_forward(act, slope, s));
+    }
 }
 
-/* dx gated by the output of the activation below, as a functor of launch.cuh's vector loop. */
+/* dx gated by the output (or input) of the activation below, as a functor of launch.cuh's vector loop. */
 struct gate_f {
     hone_act act;
     float slope;
-    __device__ float operator()(float y, float dx) const { return act_backward(act, slope, y, dx); }
+    __device__ float operator()(float u, float dx) const { return act_backward(act, slope, u, dx); }
 };
 
 extern "C" {
@@ -141,25 +149,28 @@ void cuda_own_linear_db(hone_backend *b, const hone_launch *l)
     });
 }
 
-/* After a product of the library without epilogue: bias (may be absent) and activation over y (R, O). */
+/* After a product of the library without epilogue, which lies in h where that is asked for, else in y (R, O): bias (may
+ * be absent) and activation. h is written again only where the bias is added to it. */
 void cuda_linear_finish(hone_backend *b, const hone_launch *l, int with_bias)
 {
     const hone_tensor *y = l->out_desc[0];
     int64_t n = hone_tensor_count(y), outputs = y->dim[y->rank - 1];
     const hone_attrs *a = &l->node->attr;
-    hone_act act = l->node->op == HONE_OP_linear_act ? a->act : HONE_ACT_NONE;
+    const bool fused = l->node->op == HONE_OP_linear_act;
     const void *bias = with_bias ? l->in[2] : nullptr;
+    void *h = fused ? l->out[1] : nullptr;
     with_dtype(y->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
         with_dtype(bias ? l->in_desc[2]->dtype : HONE_F32, [&](auto *bias_type) {
             using B = std::remove_pointer_t<decltype(bias_type)>;
-            HONE_LAUNCH(b, (linear_finish_k<T, B>), map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0, (T *)l->out[0],
-                        (const B *)bias, n, outputs, act, a->leaky.slope);
+            HONE_LAUNCH(b, (linear_finish_k<T, B>), map_blocks(n / pack<T>::size + 1), MAP_THREADS, 0,
+                        (const T *)(h ? h : l->out[0]), bias ? (T *)h : nullptr, (T *)l->out[0], (const B *)bias, n,
+                        outputs, fused ? a->act : HONE_ACT_NONE, a->leaky.slope);
         });
     });
 }
 
-/* After dx (R, I) of the library: dx = act_dx(y_below, dx) in place. */
+/* After dx (R, I) of the library: dx = act_dx(below, dx) in place. */
 void cuda_linear_gate(hone_backend *b, const hone_launch *l)
 {
     int64_t n = hone_tensor_count(l->out_desc[0]);

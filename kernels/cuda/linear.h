@@ -17,7 +17,8 @@ void cuda_own_linear_dx(hone_backend *b, const hone_launch *l);
 void cuda_own_linear_dx_act(hone_backend *b, const hone_launch *l);
 void cuda_own_linear_dw(hone_backend *b, const hone_launch *l); /* out[0] alone */
 void cuda_own_linear_db(hone_backend *b, const hone_launch *l); /* out[1] alone */
-/* In place over a product of the library: y = act(y + bias), and dx gated by the output of the activation below. */
+/* Over a product of the library, in out[1] where that is asked for, else in out[0]: out[0] = act(it + bias). And dx, in
+ * place, gated by the output or input of the activation below. */
 void cuda_linear_finish(hone_backend *b, const hone_launch *l, int with_bias);
 void cuda_linear_gate(hone_backend *b, const hone_launch *l);
 

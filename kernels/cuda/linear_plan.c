@@ -2,10 +2,11 @@
  *
  * The rule (auto): our tile kernel where the whole product is at most OWN_MULTIPLY_ADDS, because there it is one launch
  * with bias, activation or gate in its store, and the library's set-up costs as much as the work; else cuBLASLt.
- * Epilogues: bias and ReLU in the product, GELU only in its tanh form (the library's); other activations and the gate of
- * dx are one pass of ours after it; db comes with dw (BGRADB) unless the node adds
- * to it. What the library refuses is asked for again without epilogue, then goes to our kernel; node->choice says which
- * and why. OWN_MULTIPLY_ADDS is estimated: HONE_CUDA_LIBRARIES=own and =all measure it. Must not call CUDA. */
+ * Epilogues: bias and ReLU in the product, GELU only in its tanh form (the library's), which also leaves what GELU read
+ * and takes GELU's slope into dx where rows are of whole eights; other activations and the gate of dx are one pass of ours
+ * after it; db comes with dw (BGRADB) unless the node adds to it. What the library refuses is asked for again without
+ * epilogue, then goes to our kernel; node->choice says which and why. OWN_MULTIPLY_ADDS is estimated:
+ * HONE_CUDA_LIBRARIES=own and =all measure it. Must not call CUDA. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,11 +63,6 @@ static bool is_small(const shape *s)
     return s->rows * s->inputs < OWN_MULTIPLY_ADDS && s->rows * s->inputs * s->outputs <= OWN_MULTIPLY_ADDS;
 }
 
-static bool has_bias(hone_blas_epilogue e)
-{
-    return e == HONE_BLAS_BIAS || e == HONE_BLAS_RELU_BIAS || e == HONE_BLAS_GELU_BIAS;
-}
-
 /* One that does more than add a bias. */
 static bool has_act(hone_blas_epilogue e) { return e != HONE_BLAS_PLAIN && e != HONE_BLAS_BIAS; }
 
@@ -104,9 +100,9 @@ static hone_status plan_row(hone_backend *b, const hone_graph *g, hone_node *n, 
     p.any_order = b->any_order;
     p.work_bytes_most = hone_cuda_libraries_of(b)->work_bytes_most;
     HONE_TRY(try_plan(b, p, epilogue, s, why, sizeof why));
-    if (!s->plan && (epilogue == HONE_BLAS_RELU_BIAS || epilogue == HONE_BLAS_GELU_BIAS))
+    if (!s->plan && hone_blas_has_bias(epilogue) && epilogue != HONE_BLAS_BIAS)
         HONE_TRY(try_plan(b, p, HONE_BLAS_BIAS, s, why, sizeof why));
-    bool rounds_first = has_bias(epilogue) && p.result != HONE_F32; /* 16 bits of y before its bias: never */
+    bool rounds_first = hone_blas_has_bias(epilogue) && p.result != HONE_F32; /* 16 bits of y before its bias: never */
     if (!s->plan && epilogue != HONE_BLAS_PLAIN && !rounds_first)
         HONE_TRY(try_plan(b, p, HONE_BLAS_PLAIN, s, why, sizeof why));
     if (!s->plan) return take_own(n, s, why), HONE_OK;
@@ -126,13 +122,18 @@ static hone_status prepare(hone_backend *b, const hone_graph *g, hone_node *n, h
     return plan_row(b, g, n, direction, epilogue, s);
 }
 
+/* The library's matrix beside D: CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD. */
+static bool fits_aux(int64_t row) { return row % 8 == 0; }
+
 /* As much of bias and activation as the library has; cuda_linear_finish does the rest. */
 static hone_blas_epilogue forward_epilogue(const hone_graph *g, const hone_node *n)
 {
-    const hone_tensor *bias = in_of(g, n, 2);
+    const hone_tensor *bias = in_of(g, n, 2), *w = in_of(g, n, 1);
     hone_act act = n->op == HONE_OP_linear_act ? n->attr.act : HONE_ACT_NONE;
-    if (act == HONE_ACT_RELU) return bias ? HONE_BLAS_RELU_BIAS : HONE_BLAS_RELU;
-    if (act == HONE_ACT_GELU_TANH) return bias ? HONE_BLAS_GELU_BIAS : HONE_BLAS_GELU;
+    const bool keeps = act != HONE_ACT_NONE && n->out[1] != HONE_NONE;
+    if (act == HONE_ACT_RELU && !keeps) return bias ? HONE_BLAS_RELU_BIAS : HONE_BLAS_RELU;
+    if (act == HONE_ACT_GELU_TANH && !keeps) return bias ? HONE_BLAS_GELU_BIAS : HONE_BLAS_GELU;
+    if (act == HONE_ACT_GELU_TANH && fits_aux(w->dim[0])) return bias ? HONE_BLAS_GELU_AUX_BIAS : HONE_BLAS_GELU_AUX;
     return bias ? HONE_BLAS_BIAS : HONE_BLAS_PLAIN;
 }
 
@@ -141,9 +142,12 @@ hone_status cuda_linear_prepare(hone_backend *b, const hone_graph *g, hone_node 
     return prepare(b, g, n, HONE_BLAS_FORWARD, forward_epilogue(g, n));
 }
 
+/* Of gates the library has GELU's slope alone: ReLU's wants a bit mask of its own layout. */
 hone_status cuda_linear_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
-    return prepare(b, g, n, HONE_BLAS_DX, HONE_BLAS_PLAIN);
+    bool gelu = n->op == HONE_OP_linear_dx_act && n->attr.act == HONE_ACT_GELU_TANH;
+    bool takes = gelu && fits_aux(in_of(g, n, 1)->dim[1]);
+    return prepare(b, g, n, HONE_BLAS_DX, takes ? HONE_BLAS_DGELU : HONE_BLAS_PLAIN);
 }
 
 /* A node that adds gets db by our column sums: the library would write it. */
@@ -171,7 +175,7 @@ void cuda_linear_release(hone_backend *b, hone_node *n)
 
 /* --- launches ---------------------------------------------------------------------------------- */
 
-/* A is w, B is x. */
+/* A is w, B is x. Where an activation follows behind, the product lies in what it reads, if that is kept. */
 static void forward(hone_backend *b, const hone_launch *l, void (*own)(hone_backend *, const hone_launch *))
 {
     const linear_state *s = l->node->state;
@@ -179,8 +183,9 @@ static void forward(hone_backend *b, const hone_launch *l, void (*own)(hone_back
         own(b, l);
         return;
     }
-    bool bias = has_bias(s->epilogue), act = l->node->op == HONE_OP_linear_act && !has_act(s->epilogue);
-    hone_blas_run(b, s->plan, l->in[1], l->in[0], bias ? l->in[2] : NULL, l->out[0], l->work);
+    bool bias = hone_blas_has_bias(s->epilogue), act = l->node->op == HONE_OP_linear_act && !has_act(s->epilogue);
+    void *aux = hone_blas_has_aux(s->epilogue) ? l->out[1] : NULL, *d = act && l->out[1] ? l->out[1] : l->out[0];
+    hone_blas_run(b, s->plan, l->in[1], l->in[0], bias ? l->in[2] : NULL, aux, d, l->work);
     if (act || (l->in[2] && !bias)) cuda_linear_finish(b, l, !bias);
 }
 
@@ -192,8 +197,9 @@ static void backward_x(hone_backend *b, const hone_launch *l, void (*own)(hone_b
         own(b, l);
         return;
     }
-    hone_blas_run(b, s->plan, l->in[1], l->in[0], NULL, l->out[0], l->work);
-    if (l->node->op == HONE_OP_linear_dx_act) cuda_linear_gate(b, l);
+    bool gated = s->epilogue == HONE_BLAS_DGELU;
+    hone_blas_run(b, s->plan, l->in[1], l->in[0], NULL, gated ? l->in[2] : NULL, l->out[0], l->work);
+    if (l->node->op == HONE_OP_linear_dx_act && !gated) cuda_linear_gate(b, l);
 }
 
 void cuda_linear(hone_backend *b, const hone_launch *l) { forward(b, l, cuda_own_linear); }
@@ -206,7 +212,8 @@ void cuda_linear_dw(hone_backend *b, const hone_launch *l)
 {
     const linear_state *s = l->node->state;
     bool with_db = s && s->epilogue == HONE_BLAS_BGRADB;
-    if (s && s->plan) hone_blas_run(b, s->plan, l->in[0], l->in[1], with_db ? l->out[1] : NULL, l->out[0], l->work);
+    if (s && s->plan)
+        hone_blas_run(b, s->plan, l->in[0], l->in[1], with_db ? l->out[1] : NULL, NULL, l->out[0], l->work);
     else if (l->out[0]) cuda_own_linear_dw(b, l);
     if (l->out[1] && !with_db) cuda_own_linear_db(b, l);
 }

@@ -60,4 +60,6 @@ static const struct {
 void hone_cuda_fill(hone_backend *b)
 {
     for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) b->kernel[rows[k].op] = rows[k].kernel;
+    /* cuBLASLt has GELU in this form alone; the others would be the pass behind the product that they are anyway */
+    b->input_acts = 1u << HONE_ACT_GELU_TANH;
 }

@@ -7,6 +7,7 @@
 #ifndef HONE_KERNELS_CUDA_TILE_CUH
 #define HONE_KERNELS_CUDA_TILE_CUH
 
+#include "act.cuh"
 #include "launch.cuh"
 
 static const int TILE = 64, TILE_K = 16, TILE_THREADS = 256,
@@ -15,35 +16,6 @@ static const int TILE = 64, TILE_K = 16, TILE_THREADS = 256,
 struct tile_size {
     int64_t m, n, k;
 };
-
-/* The activation behind a fused row: forward on its input, derivative from its output. */
-__device__ static inline float act_forward(hone_act act, float slope, float x)
-{
-    switch (act) {
-    case HONE_ACT_RELU: return x < 0 ? 0 : x;
-    case HONE_ACT_RELU6: return x < 0 ? 0 : x > 6 ? 6 : x;
-    case HONE_ACT_LEAKY_RELU: return x < 0 ? slope * x : x;
-    case HONE_ACT_GELU: return 0.5f * x * (1 + erff(x * 0.70710678118654752f));
-    case HONE_ACT_GELU_TANH: return 0.5f * x * (1 + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-    case HONE_ACT_SILU: return x / (1 + expf(-x));
-    case HONE_ACT_TANH: return tanhf(x);
-    case HONE_ACT_SIGMOID: return 1 / (1 + expf(-x));
-    default: return x;
-    }
-}
-
-/* dy times the slope at output y; a unit that is off gives 0 whatever dy is. */
-__device__ static inline float act_backward(hone_act act, float slope, float y, float dy)
-{
-    switch (act) {
-    case HONE_ACT_RELU: return y > 0 ? dy : 0;
-    case HONE_ACT_RELU6: return y > 0 && y < 6 ? dy : 0;
-    case HONE_ACT_LEAKY_RELU: return y > 0 ? dy : slope * dy;
-    case HONE_ACT_TANH: return dy * (1 - y * y);
-    case HONE_ACT_SIGMOID: return dy * y * (1 - y);
-    default: return dy;
-    }
-}
 
 /* a(m, k), b(n, k): float at a place inside the size; put(m, n, v) stores a result. blockIdx.z is the group. */
 template <typename A, typename B, typename P> HONE_KERNEL(TILE_THREADS) tile_k(tile_size size, A a, B b, P put)

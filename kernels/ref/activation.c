@@ -51,17 +51,33 @@ double REF(act)(hone_act act, double slope, double x)
     return x;
 }
 
-double REF(act_slope)(hone_act act, double slope, double y)
+/* d(x Phi(x)) = Phi(x) + x phi(x), phi the standard normal density. */
+static double gelu_slope(double x) { return 0.5 * (1 + erf(x * SQRT_HALF)) + x * INV_SQRT_2PI * exp(-0.5 * x * x); }
+
+static double gelu_tanh_slope(double x)
+{
+    double t = tanh(TWO_OVER_SQRT_PI_HALF * (x + 0.044715 * x * x * x));
+    double inner = TWO_OVER_SQRT_PI_HALF * (1 + 3 * 0.044715 * x * x);
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner;
+}
+
+static double silu_slope(double x)
+{
+    double s = sigmoid(x);
+    return s * (1 + x * (1 - s));
+}
+
+double REF(act_slope)(hone_act act, double slope, double u)
 {
     switch (act) {
-    case HONE_ACT_RELU: return y > 0;
-    case HONE_ACT_RELU6: return y > 0 && y < 6;
-    case HONE_ACT_LEAKY_RELU: return y > 0 ? 1 : slope; /* slope > 0, so y has the sign of x */
-    case HONE_ACT_TANH: return 1 - y * y;
-    case HONE_ACT_SIGMOID: return y * (1 - y);
-    case HONE_ACT_GELU:
-    case HONE_ACT_GELU_TANH:
-    case HONE_ACT_SILU: return NAN; /* y does not tell the slope; no fused backward row takes these */
+    case HONE_ACT_RELU: return u > 0;
+    case HONE_ACT_RELU6: return u > 0 && u < 6;
+    case HONE_ACT_LEAKY_RELU: return u > 0 ? 1 : slope; /* slope > 0, so y has the sign of x */
+    case HONE_ACT_TANH: return 1 - u * u;
+    case HONE_ACT_SIGMOID: return u * (1 - u);
+    case HONE_ACT_GELU: return gelu_slope(u);
+    case HONE_ACT_GELU_TANH: return gelu_tanh_slope(u);
+    case HONE_ACT_SILU: return silu_slope(u);
     case HONE_ACT_NONE: break;
     }
     return 1;
@@ -83,27 +99,9 @@ static double leaky_g(double y, double dy, const hone_attrs *a) { return y > 0 ?
 static double tanh_g(double y, double dy, const hone_attrs *a) { return (void)a, dy * (1 - y * y); }
 static double sigmoid_g(double y, double dy, const hone_attrs *a) { return (void)a, dy * y * (1 - y); }
 
-/* d(x Phi(x)) = Phi(x) + x phi(x), phi the standard normal density. */
-static double gelu_g(double x, double dy, const hone_attrs *a)
-{
-    (void)a;
-    return dy * (0.5 * (1 + erf(x * SQRT_HALF)) + x * INV_SQRT_2PI * exp(-0.5 * x * x));
-}
-
-static double gelu_tanh_g(double x, double dy, const hone_attrs *a)
-{
-    (void)a;
-    double t = tanh(TWO_OVER_SQRT_PI_HALF * (x + 0.044715 * x * x * x));
-    double inner = TWO_OVER_SQRT_PI_HALF * (1 + 3 * 0.044715 * x * x);
-    return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner);
-}
-
-static double silu_g(double x, double dy, const hone_attrs *a)
-{
-    (void)a;
-    double s = sigmoid(x);
-    return dy * s * (1 + x * (1 - s));
-}
+static double gelu_g(double x, double dy, const hone_attrs *a) { return (void)a, dy * gelu_slope(x); }
+static double gelu_tanh_g(double x, double dy, const hone_attrs *a) { return (void)a, dy * gelu_tanh_slope(x); }
+static double silu_g(double x, double dy, const hone_attrs *a) { return (void)a, dy * silu_slope(x); }
 
 #define ACTIVATION(op, forward, backward)                                                                              \
     void REF(op)(hone_backend * b, const hone_launch *l)                                                               \

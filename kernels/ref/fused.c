@@ -5,44 +5,47 @@
  * their plain ones.) x (N, H, W, I), w (O, kh, kw, I/g), pooled y, at, dy (N, PH, PW, O). */
 #include "ref.h"
 
-/* The activation over a result that is stored already. */
-static void activate(const hone_launch *l)
+/* The activation over a result that is stored already; `h` (or NULL) keeps what it was. */
+static void activate(const hone_launch *l, real *h)
 {
     real *y = l->out[0]; /* any shape */
     int64_t count = hone_tensor_count(l->out_desc[0]);
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
+        if (h) h[i] = y[i];
         y[i] = (real)REF(act)(attrs(l)->act, (double)attrs(l)->leaky.slope, (double)y[i]);
+    }
 }
 
-/* The gradient below an activation, gated by its output: 0 where the unit is off, whatever dy is. */
+/* The gradient below an activation by its output, or by its input x where only that tells (act_slope): 0 where the unit
+ * is off, whatever dy is. */
 static double below(const hone_attrs *a, double y, double dy)
 {
     double slope = REF(act_slope)(a->act, (double)a->leaky.slope, y);
     return slope == 0 ? 0 : slope * dy;
 }
 
-/* act(linear(x, w, b)) */
+/* act(linear(x, w, b)), and what the activation read where that is asked for */
 void REF(linear_act)(hone_backend *b, const hone_launch *l)
 {
     REF(linear)(b, l);
-    activate(l);
+    activate(l, l->out[1]);
 }
 
 /* act(conv(x, w, b)) */
 void REF(conv_act)(hone_backend *b, const hone_launch *l)
 {
     REF(conv)(b, l);
-    activate(l);
+    activate(l, NULL);
 }
 
-/* The gradient below an activation whose output y_below was the input of the linear. */
+/* The gradient below an activation whose output was the input of the linear. */
 void REF(linear_dx_act)(hone_backend *b, const hone_launch *l)
 {
-    const real *y_below = l->in[2]; /* (R, I) */
-    real *dx = l->out[0];           /* (R, I) */
+    const real *told = l->in[2]; /* (R, I): that output, or the input of the activation */
+    real *dx = l->out[0];        /* (R, I) */
     int64_t count = hone_tensor_count(l->out_desc[0]);
     REF(linear_dx)(b, l);
-    for (int64_t i = 0; i < count; i++) dx[i] = (real)below(attrs(l), (double)y_below[i], (double)dx[i]);
+    for (int64_t i = 0; i < count; i++) dx[i] = (real)below(attrs(l), (double)told[i], (double)dx[i]);
 }
 
 /* Size of the convolution's output along `axis`, which this row never stores. */

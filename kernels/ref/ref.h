@@ -69,9 +69,10 @@ static inline void put_param_grad(const hone_launch *l, real *dw, double value)
     *dw = (real)(l->node->accumulate ? (double)*dw + value : value);
 }
 
-/* Forward and derivative of a fused row's activation, both exact; the derivative reads y = act(x). */
+/* Forward and derivative of a fused row's activation, both exact. The derivative reads u = act(x), but x itself for gelu,
+ * gelu_tanh and silu. */
 double REF(act)(hone_act act, double slope, double x);
-double REF(act_slope)(hone_act act, double slope, double y);
+double REF(act_slope)(hone_act act, double slope, double u);
 
 /* The sum behind one output of a convolution, bias included; shared by conv and its fused rows. */
 double REF(conv_at)(const hone_launch *l, int64_t n, int64_t oh, int64_t ow, int64_t o);

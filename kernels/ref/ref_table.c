@@ -60,4 +60,5 @@ void FILL_NAME(HONE_REAL_BITS)(hone_backend *b)
 {
     memcpy(b->kernel, table, sizeof table);
     b->fuses = true; /* fused rows are complete here, so the compiler's rewrites can be tested on ref */
+    b->input_acts = 1u << HONE_ACT_GELU | 1u << HONE_ACT_GELU_TANH | 1u << HONE_ACT_SILU;
 }

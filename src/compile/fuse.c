@@ -7,8 +7,8 @@
  *
  * Why it pays: a fused row saves writing and reading the inner value, which for elementwise ops is all
  * their time. Why pairs: forward and backward fuse independently, and a row that a backend lacks only
- * ends a chain early. Activations whose derivative needs their input (gelu, silu) are not in the table:
- * fused rows would have to store the pre-activation, which is what fusion is to avoid. */
+ * ends a chain early. Where the derivative of an activation needs its input (gelu, silu), that is a second output of
+ * the product: it saves a read forward, and a read and a write backward. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,11 +21,11 @@
 #define OTHER        30 /* the input of the second node that is not the inner value               */
 #define POOLED       31 /* y of the pool whose `at` input 1 of the first node is                   */
 
-enum { ANY_ACT = HONE_OP_COUNT, ANY_ACT_DX };
+enum { ANY_ACT = HONE_OP_COUNT, ANY_ACT_DX, X_ACT, X_ACT_DX }; /* X: whose derivative reads its input */
 
 typedef struct pair {
     hone_op fused;
-    int first, second; /* hone_op, ANY_ACT or ANY_ACT_DX                                       */
+    int first, second; /* hone_op, or a kind of those above                                      */
     int link;          /* input of the second node that is the inner value; -1: either of two,
                               -2: none, the nodes have the same inputs                             */
     int8_t in[HONE_MAX_IN], out[HONE_MAX_OUT];
@@ -91,6 +91,9 @@ static const pair pairs[] = {
      false},
     {HONE_OP_linear_act, HONE_OP_linear, ANY_ACT, 0, CONV_IN, {OUT(1, 0)}, 0, 0, false},
     {HONE_OP_linear_dx_act, HONE_OP_linear_dx, ANY_ACT_DX, 1, {IN(0, 0), IN(0, 1), IN(1, 0)}, {OUT(1, 0)}, 0, 0, false},
+    /* Those whose derivative reads what the activation read: that is an output, where a gradient is made. */
+    {HONE_OP_linear_act, HONE_OP_linear, X_ACT, 0, CONV_IN, {OUT(1, 0), OUT(0, 0)}, 0, 0, false},
+    {HONE_OP_linear_dx_act, HONE_OP_linear_dx, X_ACT_DX, 1, {IN(0, 0), IN(0, 1), IN(1, 0)}, {OUT(1, 0)}, 0, 0, false},
     /* A norm without a join; then joins: add_relu first, since add + batchnorm alone is no row. */
     {HONE_OP_batchnorm_relu, HONE_OP_batchnorm, HONE_OP_relu, 0, NORM_IN, NORM_OUT, 0, 0, false},
     {HONE_OP_batchnorm_infer_relu, HONE_OP_batchnorm_infer, HONE_OP_relu, 0, NORM_IN, {OUT(1, 0)}, 0, 0, false},
@@ -176,16 +179,20 @@ static const pair pairs[] = {
      false},
 };
 
-/* The activations that fused rows know: those whose derivative their own output tells. */
+/* The activations that fused rows know. by_x: the derivative reads the input, which must then be stored besides. */
 static const struct {
     hone_op op, dx;
     hone_act act;
+    bool by_x;
 } act_table[] = {
-    {HONE_OP_relu, HONE_OP_relu_dx, HONE_ACT_RELU},
-    {HONE_OP_relu6, HONE_OP_relu6_dx, HONE_ACT_RELU6},
-    {HONE_OP_leaky_relu, HONE_OP_leaky_relu_dx, HONE_ACT_LEAKY_RELU},
-    {HONE_OP_tanh, HONE_OP_tanh_dx, HONE_ACT_TANH},
-    {HONE_OP_sigmoid, HONE_OP_sigmoid_dx, HONE_ACT_SIGMOID},
+    {HONE_OP_relu, HONE_OP_relu_dx, HONE_ACT_RELU, false},
+    {HONE_OP_relu6, HONE_OP_relu6_dx, HONE_ACT_RELU6, false},
+    {HONE_OP_leaky_relu, HONE_OP_leaky_relu_dx, HONE_ACT_LEAKY_RELU, false},
+    {HONE_OP_tanh, HONE_OP_tanh_dx, HONE_ACT_TANH, false},
+    {HONE_OP_sigmoid, HONE_OP_sigmoid_dx, HONE_ACT_SIGMOID, false},
+    {HONE_OP_gelu, HONE_OP_gelu_dx, HONE_ACT_GELU, true},
+    {HONE_OP_gelu_tanh, HONE_OP_gelu_tanh_dx, HONE_ACT_GELU_TANH, true},
+    {HONE_OP_silu, HONE_OP_silu_dx, HONE_ACT_SILU, true},
 };
 enum { ACT_COUNT = sizeof act_table / sizeof *act_table };
 
@@ -197,12 +204,15 @@ static hone_act act_of(hone_op op)
     return HONE_ACT_NONE;
 }
 
-/* Matches one op, or any activation (derivative) of the table above. */
-static bool is_kind(hone_op op, int kind)
+/* Matches one op, or an activation (derivative) of the table above; those by x where the dialect gains by them. */
+static bool is_kind(const hone_backend *b, hone_op op, int kind)
 {
     if (kind < HONE_OP_COUNT) return (int)op == kind;
-    for (int k = 0; k < ACT_COUNT; k++)
-        if (op == (kind == ANY_ACT ? act_table[k].op : act_table[k].dx)) return true;
+    for (int k = 0; k < ACT_COUNT; k++) {
+        bool by_x = kind == X_ACT || kind == X_ACT_DX;
+        if (act_table[k].by_x != by_x || (by_x && !(b->input_acts >> act_table[k].act & 1u))) continue;
+        if (op == (kind == ANY_ACT || kind == X_ACT ? act_table[k].op : act_table[k].dx)) return true;
+    }
     return false;
 }
 
@@ -306,7 +316,7 @@ static bool same_inputs(const hone_node *a, const hone_node *b)
 static bool fits(const fuser *f, const pair *r, hone_nid first, hone_nid second)
 {
     const hone_node *a = &f->g->node[first], *b = &f->g->node[second];
-    if (f->dead[first] || !is_kind(a->op, r->first) || first >= second) return false;
+    if (f->dead[first] || !is_kind(f->p->backend, a->op, r->first) || first >= second) return false;
     if (r->link == -2 && !same_inputs(a, b)) return false;
     bool remade = r->fused == HONE_OP_batchnorm_relu_dx || r->fused == HONE_OP_batchnorm_relu6_dx;
     if (remade && r->second == HONE_OP_batchnorm_dx && !gate_is_the_norms(f, first, second)) return false;
@@ -321,7 +331,7 @@ static bool fits(const fuser *f, const pair *r, hone_nid first, hone_nid second)
 static hone_nid match(const fuser *f, const pair *r, hone_nid second)
 {
     const hone_node *b = &f->g->node[second];
-    if (f->dead[second] || !is_kind(b->op, r->second)) return HONE_NONE;
+    if (f->dead[second] || !is_kind(f->p->backend, b->op, r->second)) return HONE_NONE;
     if (r->link == -2) {
         for (hone_nid i = 0; i < second; i++)
             if (fits(f, r, i, second)) return i;

@@ -527,9 +527,9 @@ static const struct {
     [HONE_OP_average] = {"ema:w K, x:w K, step # ->", NULL},
 
     /* fused: the operands of the rows they replace, less the inner value */
-    [HONE_OP_linear_act] = {"x ..I, w OI, b? O -> y ..O", check_act},
+    [HONE_OP_linear_act] = {"x ..I, w OI, b? O -> y ..O, h? ..O", check_act},
     [HONE_OP_conv_act] = {"x NHWI, w OKLJ, b? O -> y NPQO", rule_conv_act},
-    [HONE_OP_linear_dx_act] = {"dy ..O, w OI, y_below ..I -> dx ..I", check_act},
+    [HONE_OP_linear_dx_act] = {"dy ..O, w OI, below ..I -> dx ..I", check_act},
     [HONE_OP_conv_act_maxpool] = {"x NHWI, w OKLJ, b? O -> y NPQO, at?:u NPQO", rule_conv_act_maxpool},
     [HONE_OP_conv_act_maxpool_dw] = {"x NHWI, y NPQO, at:u NPQO, dy NPQO -> dw:w OKLJ, db?:w O",
                                      rule_conv_act_maxpool_dw},

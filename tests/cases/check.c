@@ -30,14 +30,16 @@ static bool wrong(const check *c, const char *variant, const char *what)
 }
 
 /* Results of 16 bits that are rounded once more on their way than the row says, by the unit roundoff of that type: cuDNN's
- * filter gradient has the operands' type before it is put into fp32, and batchnorm's dx behind a join is made from the
- * sum of two gradients as it is stored. 0 for all others. */
+ * filter gradient has the operands' type before it is put into fp32, a pass of ours behind a library's product reads that
+ * as it is stored, and batchnorm's dx behind a join is made from the stored sum of two gradients. 0 for all others. */
 static double second_rounding(const check *c, const run *got)
 {
+    hone_op op = node_of(c)->op;
     bool half = c->s->storage == HONE_BF16 || c->s->storage == HONE_F16;
-    bool library = node_of(c)->op == HONE_OP_conv_dw && got->choice[0] && strncmp(got->choice, "own", 3) != 0;
-    bool joined = node_of(c)->op == HONE_OP_batchnorm_add_relu_dx && node_of(c)->in[6] != HONE_NONE;
-    if (!half || (!library && !joined)) return 0;
+    bool library = got->choice[0] && strncmp(got->choice, "own", 3) != 0;
+    bool behind = library && (op == HONE_OP_conv_dw || op == HONE_OP_linear_act || op == HONE_OP_linear_dx_act);
+    bool joined = op == HONE_OP_batchnorm_add_relu_dx && node_of(c)->in[6] != HONE_NONE;
+    if (!half || (!behind && !joined)) return 0;
     return c->s->storage == HONE_BF16 ? 0x1p-8 : 0x1p-11;
 }
 
@@ -124,10 +126,11 @@ static bool optional_outputs(const check *c, const run *want)
     for (int k = 1; k < node_of(c)->out_count; k++) {
         char variant[32];
         hone_op op = node_of(c)->op;
-        bool may_drop = is_param_gradient(op, k) ||
-                        ((op == HONE_OP_batchnorm_add_relu || op == HONE_OP_batchnorm_add_relu_dx) && k == 3) ||
-                        (op == HONE_OP_maxpool || op == HONE_OP_global_maxpool || op == HONE_OP_conv_act_maxpool ||
-                         op == HONE_OP_softmax_xent || (op == HONE_OP_softmax_xent_both && k == 1));
+        bool may_drop =
+            is_param_gradient(op, k) ||
+            ((op == HONE_OP_batchnorm_add_relu || op == HONE_OP_batchnorm_add_relu_dx) && k == 3) ||
+            (op == HONE_OP_maxpool || op == HONE_OP_global_maxpool || op == HONE_OP_conv_act_maxpool ||
+             op == HONE_OP_softmax_xent || ((op == HONE_OP_softmax_xent_both || op == HONE_OP_linear_act) && k == 1));
         snprintf(variant, sizeof variant, "without output %d", k);
         if (may_drop && !variant_agrees(c, variant, (run_how){.drop_mask = 1u << k}, want)) return false;
     }

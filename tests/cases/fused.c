@@ -115,7 +115,10 @@ static bool compose(chain *c, hone_op op, const hone_tid *in, hone_tid *out)
     hone_act act = c->attr->act;
     hone_tid y;
     switch (op) {
-    case HONE_OP_linear_act: out[0] = one(c, act_ops[act].forward, add_op(c, HONE_OP_linear, in, NULL)); return true;
+    case HONE_OP_linear_act:
+        out[1] = add_op(c, HONE_OP_linear, in, NULL);
+        out[0] = one(c, act_ops[act].forward, out[1]);
+        return true;
     case HONE_OP_conv_act: out[0] = one(c, act_ops[act].forward, add_op(c, HONE_OP_conv, in, NULL)); return true;
     case HONE_OP_linear_dx_act:
         out[0] = two(c, act_ops[act].backward, in[2], two(c, HONE_OP_linear_dx, in[0], in[1]));

@@ -205,8 +205,11 @@ def compute(case, x):
     act = ACTS[case["act"]]
     if op in POINTWISE:
         y = ACTS[POINTWISE[op]](x[0], slope)
-    elif op in ("linear", "linear_act"):
-        y = F.linear(*x) if op == "linear" else act(F.linear(*x), slope)
+    elif op == "linear":
+        y = F.linear(*x)
+    elif op == "linear_act":
+        y = F.linear(*x)
+        return {("out", 0): act(y, slope), ("out", 1): y}
     elif op in ("conv", "conv_act"):
         y = conv(case, *x) if op == "conv" else act(conv(case, *x), slope)
     elif op == "conv_act_maxpool":

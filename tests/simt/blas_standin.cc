@@ -30,7 +30,8 @@ struct cublasLtOperation {
     cudaDataType_t scale;
     int32_t transpose[2] = {CUBLAS_OP_N, CUBLAS_OP_N};
     uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-    void *bias = nullptr;
+    void *bias = nullptr, *aux = nullptr;
+    int64_t aux_ld = 0;
 };
 struct cublasLtLayout {
     uint32_t state = ALIVE;
@@ -77,12 +78,17 @@ struct matmul {
 static bool is_half(cudaDataType_t t) { return t == CUDA_R_16F || t == CUDA_R_16BF; }
 static bool has_bias(uint32_t e)
 {
-    return e == CUBLASLT_EPILOGUE_BIAS || e == CUBLASLT_EPILOGUE_RELU_BIAS || e == CUBLASLT_EPILOGUE_GELU_BIAS;
+    return e == CUBLASLT_EPILOGUE_BIAS || e == CUBLASLT_EPILOGUE_RELU_BIAS || e == CUBLASLT_EPILOGUE_GELU_BIAS ||
+           e == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
 }
+/* Forward what GELU read is written beside D, backward it is read from there. */
+static bool keeps_aux(uint32_t e) { return e == CUBLASLT_EPILOGUE_GELU_AUX || e == CUBLASLT_EPILOGUE_GELU_AUX_BIAS; }
+static bool has_aux(uint32_t e) { return keeps_aux(e) || e == CUBLASLT_EPILOGUE_DGELU; }
 static bool has_vector(uint32_t e) { return has_bias(e) || e == CUBLASLT_EPILOGUE_BGRADB; }
 static bool is_epilogue(uint32_t e)
 {
-    return has_vector(e) || e == CUBLASLT_EPILOGUE_DEFAULT || e == CUBLASLT_EPILOGUE_RELU || e == CUBLASLT_EPILOGUE_GELU;
+    return has_vector(e) || has_aux(e) || e == CUBLASLT_EPILOGUE_DEFAULT || e == CUBLASLT_EPILOGUE_RELU ||
+           e == CUBLASLT_EPILOGUE_GELU;
 }
 
 /* cublasLtMatmul's documentation, the rows of compute type 32F and 32F_FAST_TF32 with scale 32F; nullptr: legal. */
@@ -97,6 +103,9 @@ static const char *illegal(const matmul &m)
     } else if (op.compute != CUBLAS_COMPUTE_32F) return "an unknown compute type";
     if (m.a->type != m.d->type && !(is_half(m.a->type) && m.d->type == CUDA_R_32F)) return "no such pair of types";
     if (!is_epilogue(op.epilogue)) return "an unknown epilogue";
+    if (has_aux(op.epilogue) && (op.aux_ld % 8 || op.aux_ld < (int64_t)m.d->rows))
+        return "an auxiliary matrix whose leading dimension is short, or no multiple of 8";
+    if (has_aux(op.epilogue) && m.a->type != m.d->type) return "an auxiliary matrix of another type than A and B";
     bool ta = op.transpose[0] == CUBLAS_OP_T, tb = op.transpose[1] == CUBLAS_OP_T;
     uint64_t m_rows = ta ? m.a->cols : m.a->rows, k = ta ? m.a->rows : m.a->cols;
     if (k != (tb ? m.b->cols : m.b->rows)) return "k of A and of B differ";
@@ -115,7 +124,7 @@ static uint64_t signature(const matmul &m)
     for (const cublasLtLayout *l : {m.a, m.b, m.c, m.d}) {
         mix(l->type), mix(l->rows), mix(l->cols), mix((uint64_t)l->ld);
     }
-    mix(m.op->compute), mix((uint64_t)m.op->transpose[0]), mix((uint64_t)m.op->transpose[1]), mix(m.op->epilogue);
+    mix(m.op->compute), mix((uint64_t)m.op->transpose[0]), mix((uint64_t)m.op->transpose[1]), mix(m.op->epilogue), mix((uint64_t)m.op->aux_ld);
     return h;
 }
 
@@ -214,10 +223,20 @@ static float element(const product &p, int64_t i, int64_t j)
     return sum;
 }
 
-static float finish(const product &p, float v, int64_t i)
+/* d/dx of the tanh form of GELU. */
+static float gelu_slope(float x)
+{
+    const float t = tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x));
+    return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.79788456080286536f * (1 + 3 * 0.044715f * x * x);
+}
+
+static float finish(const product &p, float v, int64_t i, int64_t j)
 {
     uint32_t e = p.op.epilogue;
+    const int64_t beside = i + j * p.op.aux_ld;
     if (has_bias(e)) v += load(p.d.type, p.op.bias, i);
+    if (keeps_aux(e)) store(p.d.type, p.op.aux, beside, v);
+    if (e == CUBLASLT_EPILOGUE_DGELU) return v * gelu_slope(load(p.d.type, p.op.aux, beside));
     if (e & CUBLASLT_EPILOGUE_RELU) v = v < 0 ? 0 : v;
     if (e & CUBLASLT_EPILOGUE_GELU) v = 0.5f * v * (1 + tanhf(0.79788456080286536f * (v + 0.044715f * v * v * v)));
     return v;
@@ -231,7 +250,7 @@ static void multiply(const product &p)
         for (int64_t i = 0; i < m; i++) {
             float v = p.alpha * element(p, i, j);
             if (p.beta != 0) v += p.beta * load(p.d.type, p.C, i + j * p.d.ld);
-            store(p.d.type, p.D, i + j * p.d.ld, finish(p, v, i));
+            store(p.d.type, p.D, i + j * p.d.ld, finish(p, v, i, j));
         }
     if (p.op.epilogue != CUBLASLT_EPILOGUE_BGRADB) return;
     bool tb = p.op.transpose[1] == CUBLAS_OP_T;
@@ -259,6 +278,8 @@ static void check_pointers(const product &p, uint64_t align)
     if (p.C != p.D) FAULT("C is not D: not asked for by any row, and slower");
     if (has_vector(p.op.epilogue))
         check_memory(p.op.bias, (has_bias(p.op.epilogue) ? p.d.rows : p.d.cols) * type_bytes(p.d.type), align, "the bias");
+    if (has_aux(p.op.epilogue))
+        check_memory(p.op.aux, ((p.d.cols - 1) * (uint64_t)p.op.aux_ld + p.d.rows) * type_bytes(p.d.type), align, "the auxiliary matrix");
     if (p.work_bytes) check_memory(p.work, p.work_bytes, align, "the workspace");
 }
 
@@ -292,6 +313,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d, cublasLtMa
               : name == CUBLASLT_MATMUL_DESC_TRANSB       ? read_attribute(&d->transpose[1], value, bytes)
               : name == CUBLASLT_MATMUL_DESC_EPILOGUE     ? read_attribute(&d->epilogue, value, bytes)
               : name == CUBLASLT_MATMUL_DESC_BIAS_POINTER ? read_attribute(&d->bias, value, bytes)
+              : name == CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER ? read_attribute(&d->aux, value, bytes)
+              : name == CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD      ? read_attribute(&d->aux_ld, value, bytes)
                                                           : false;
     return ok ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
@@ -339,6 +362,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     /* blas.c checks the same table: what gets here is a bug, and a mere refusal would end in our own kernel unseen */
     if (const char *why = illegal(m)) FAULT("algorithms are asked for a product with %s", why);
     if (has_vector(op->epilogue) && !op->bias) FAULT("an epilogue without its vector");
+    if (has_aux(op->epilogue) && !op->aux) FAULT("an epilogue without its auxiliary matrix");
     if (refuses(m)) return CUBLAS_STATUS_NOT_SUPPORTED;
     const uint64_t parts = 4 * d->rows * d->cols;
     offer(list, asked, got, m, 1, 1, CUBLASLT_REDUCTION_SCHEME_NONE, 0, *p);
