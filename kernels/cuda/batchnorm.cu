@@ -397,9 +397,11 @@ static void launch_apply(hone_backend *b, const hone_launch *l, const bn_shape &
                          tail == BN_RELU6 ? 6 : INFINITY,
                          eps};
         HONE_LAUNCH(b, (bn_apply_k<T, W>), bn_map_grid(s), BN_THREADS, 0, a);
-        if (W == 8 || !open) return;
-        HONE_LAUNCH(b, bn_bits_k<T>, map_blocks(s.rows * ((s.channels + 7) / 8)), MAP_THREADS, 0, (const T *)l->out[0],
-                    open, s.rows, s.channels);
+        if constexpr (W != 8) { /* eight elements a thread have written their byte already */
+            if (!open) return;
+            HONE_LAUNCH(b, bn_bits_k<T>, map_blocks(s.rows * ((s.channels + 7) / 8)), MAP_THREADS, 0,
+                        (const T *)l->out[0], open, s.rows, s.channels);
+        }
     });
 }
 
