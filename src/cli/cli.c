@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,14 +78,17 @@ static int dispatch(hone_cli *cli)
     return status;
 }
 
-/* Packs are mapped: reading beyond the end of one that is cut meanwhile is a signal and no error. Nothing but write and
- * _exit may be called here; what a run has saved is whole at any moment. */
+/* Packs are mapped: reading beyond the end of one that is cut meanwhile is a signal and no error. Nothing but what is safe
+ * in signals may be called here; what a run has saved is whole at any moment. All decode threads meet the hole at once: the
+ * first speaks and ends the process, the others wait for that. */
 static void mapped_file_gone(int number)
 {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
     static const char text[] =
         "a file that is mapped into memory (a pack) was cut, or its disk failed, while it was read\n"
         "  fix: make it anew (hone data pack) and run the same command again\n";
     (void)number;
+    while (atomic_flag_test_and_set(&told)) pause();
     if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(HONE_ERR_DATA);
     _exit(HONE_ERR_DATA);
 }
@@ -95,7 +99,9 @@ int hone_cli_main(int argc, char **argv)
     hold_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a write to a closed pipe returns EPIPE instead */
     signal(SIGXFSZ, SIG_IGN); /* and one beyond `ulimit -f` EFBIG: an error with a name, not a death in mid-save */
-    signal(SIGBUS, mapped_file_gone);
+    /* not by signal(), which POSIX lets forget the handler at the first thread: the second would die of it */
+    struct sigaction gone = {.sa_handler = mapped_file_gone};
+    sigaction(SIGBUS, &gone, NULL);
     hone_cli cli = {.argc = argc, .argv = argv, .device = "auto"};
     cli.log_format = isatty(STDERR_FILENO) ? HONE_LOG_TTY : HONE_LOG_PLAIN;
     cli.arg = calloc((size_t)argc + 1, sizeof *cli.arg);
