@@ -407,18 +407,17 @@ static void compact(fuser *f)
 }
 
 /* The ReLU behind a join: in 16-bit storage the norm's thread has eight channels at hand and can leave a byte that says
- * which are above 0; the gradient then reads an eighth of a byte an element in place of y. Only where that moves fewer
- * bytes, written and read. In fp32 a thread has four channels, and the bits would be a pass of their own. */
+ * which are above 0: an element's eighth of a byte, written and read, in place of the two bytes of y that the gradient would
+ * read. In fp32 a thread has four channels, and the bits would be a pass of their own. */
 static hone_status leave_bits(hone_graph *g)
 {
     enum { DX_Y = 4, DX_OPEN = 7, NORM_OPEN = 3 };
-    const int64_t bytes = (int64_t)hone_dtype_bytes(hone_precision_storage(g->precision));
-    for (hone_nid i = 0; bytes == 2 && i < g->node_count; i++) {
+    if (hone_dtype_bytes(hone_precision_storage(g->precision)) != 2) return HONE_OK;
+    for (hone_nid i = 0; i < g->node_count; i++) {
         hone_tid y = g->node[i].op == HONE_OP_batchnorm_add_relu_dx ? g->node[i].in[DX_Y] : HONE_NONE, open;
         hone_nid join = y == HONE_NONE ? HONE_NONE : g->tensor[y].producer;
         if (join == HONE_NONE || g->node[join].op != HONE_OP_batchnorm_add_relu || g->node[join].out[0] != y) continue;
-        const int64_t channels = g->tensor[y].dim[g->tensor[y].rank - 1];
-        if (channels % 8 != 0 || bytes * channels <= 2 * (channels / 8)) continue;
+        if (g->tensor[y].dim[g->tensor[y].rank - 1] % 8 != 0) continue;
         open = g->node[join].out[NORM_OPEN];
         if (open == HONE_NONE) HONE_TRY(hone_graph_want(g, join, NORM_OPEN, &open));
         g->node[i].in[DX_OPEN] = open;

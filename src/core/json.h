@@ -1,9 +1,10 @@
 /* json.h - JSON when memory may run out: jansson's trees, read and built so that a lack of memory is told.
  *
  * jansson's own reader drops a character of a string whose buffer can't grow (and runs past the end of one whose closing
- * quote it dropped), its builders leave a member out, and its printer part of a key; a user would take a good file for a damaged one, or get one that
- * is. So text is read by hone_json_parse alone, and trees are built by what is below: a failure turns the tree into NULL,
- * jansson passes NULL through, and hone_json_print says at the end what happened. */
+ * quote it dropped), its builders leave a member out, and its printer part of a key; a user would take a good file for a
+ * damaged one, or get one that is. A process of hone's could end there; a program that uses libhone can't. So text is read
+ * by hone_json_parse alone, and trees are built by what is below: a failure turns the tree into NULL, jansson passes NULL
+ * through, and hone_json_print says at the end what happened. */
 #ifndef HONE_CORE_JSON_H
 #define HONE_CORE_JSON_H
 
