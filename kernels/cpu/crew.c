@@ -1,10 +1,12 @@
-/* crew.c - see crew.h. A generation counter starts a loop, a counter of arrivals ends it.
+/* crew.c - see crew.h. One word says which loop runs, how many parts it has and which of them are taken.
  *
- *   caller:  job, arg, parts; arrived = 0; generation++  ->  its own parts  ->  waits for arrived == helpers
- *   helper:  waits for a new generation  ->  its parts  ->  arrived++
+ *   word:    generation (32) | parts (16) | taken (16)
+ *   caller:  job, arg; finished = 0; word = next generation, parts, 0  ->  claims parts  ->  waits for finished == parts
+ *   helper:  waits for taken < parts  ->  claims parts, each by one more in the word  ->  finished += what it did
  *
- * Part p belongs to thread p % threads, so who computes what is fixed. Waiting spins first: the gap between
- * two loops of a step is shorter than waking a thread. Whoever then sleeps is woken under the lock. */
+ * A part goes to whoever is free: a thread whose core is lent to somebody else holds up the part that it has, not half
+ * of the loop, and one that sleeps holds up nothing. Parts are cut by shape alone, so who computes one changes no bit.
+ * Waiting spins first: the gap between two loops of a step is shorter than waking a thread. */
 #include "cpu/crew.h"
 
 #include <pthread.h>
@@ -17,27 +19,25 @@
 enum {
     SPIN_US = 200,
     SPINS_PER_LOOK = 64 /* between two looks at the clock */,
-    SPINS_BEFORE_YIELD = 20000 /* some 20 us */
+    SPINS_BEFORE_YIELD = 20000 /* some 20 us */,
+    MAX_PARTS = 0xffff
 };
 
-/* One thread; it lives as long as the crew. */
-typedef struct helper {
-    hone_cpu_crew *crew;
-    pthread_t thread;
-    int index; /* 1..threads-1; the caller is 0 */
-} helper;
+/* Parts of a word, and how many of them are taken */
+static int parts_of(uint64_t word) { return (int)(word >> 16 & MAX_PARTS); }
+static int taken_of(uint64_t word) { return (int)(word & MAX_PARTS); }
 
-/* job, arg and parts are written before `generation` and read after it; no other order protects them. */
+/* job and arg are written before `word` and read after a part of it is claimed: until that part is finished the
+ * caller starts no other loop. */
 struct hone_cpu_crew {
     hone_cpu_job *job;
     void *arg;
-    int parts, threads;
-    _Atomic unsigned generation;
-    _Atomic int arrived, stop;
-    _Atomic int sleepers;
+    int threads;
+    _Atomic uint64_t word;
+    _Atomic int finished, stop, sleepers;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    helper *helper;
+    pthread_t *helper; /* (threads - 1) */
 };
 
 /* Monotonic microseconds. */
@@ -48,40 +48,51 @@ static int64_t now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* The same parts for the same thread in every run: results don't depend on who was quicker. */
-static void run_parts(hone_cpu_crew *t, int index)
+static bool work_is_there(hone_cpu_crew *t)
 {
-    for (int part = index; part < t->parts; part += t->threads) t->job(t->arg, part, t->parts);
+    uint64_t word = atomic_load_explicit(&t->word, memory_order_acquire);
+    return taken_of(word) < parts_of(word) || atomic_load(&t->stop);
 }
 
-/* A helper's life. Sleeping re-checks the generation under the lock, so no wake-up is missed. */
+/* Claims and runs parts until none is left; a word of a loop that is over fails to be swapped. */
+static void run_parts(hone_cpu_crew *t)
+{
+    int done = 0;
+    uint64_t word = atomic_load_explicit(&t->word, memory_order_acquire);
+    while (taken_of(word) < parts_of(word)) {
+        if (!atomic_compare_exchange_weak_explicit(&t->word, &word, word + 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        t->job(t->arg, taken_of(word), parts_of(word));
+        done++;
+        word = atomic_load_explicit(&t->word, memory_order_acquire);
+    }
+    if (done) atomic_fetch_add_explicit(&t->finished, done, memory_order_release);
+}
+
+/* A helper's life. Sleeping looks for work again under the lock, so no wake-up is missed. */
 static void *help(void *arg)
 {
-    helper *h = arg;
-    hone_cpu_crew *t = h->crew;
-    unsigned seen = 0;
-    for (;;) {
+    hone_cpu_crew *t = arg;
+    while (!atomic_load(&t->stop)) {
         int64_t until = now_us() + SPIN_US;
-        for (int spin = 1; atomic_load_explicit(&t->generation, memory_order_acquire) == seen; spin++) {
+        for (int spin = 1; !work_is_there(t); spin++) {
             if (spin % SPINS_PER_LOOK != 0 || now_us() < until) continue;
             pthread_mutex_lock(&t->lock);
             atomic_fetch_add(&t->sleepers, 1);
-            while (atomic_load(&t->generation) == seen) pthread_cond_wait(&t->wake, &t->lock);
+            while (!work_is_there(t)) pthread_cond_wait(&t->wake, &t->lock);
             atomic_fetch_sub(&t->sleepers, 1);
             pthread_mutex_unlock(&t->lock);
         }
-        seen = atomic_load_explicit(&t->generation, memory_order_acquire);
-        if (atomic_load(&t->stop)) return NULL;
-        run_parts(t, h->index);
-        atomic_fetch_add_explicit(&t->arrived, 1, memory_order_release);
+        run_parts(t);
     }
+    return NULL;
 }
 
-/* Wakes sleepers too. The lock orders this with a helper that is about to sleep: either it sees the new
- * generation, or it is counted before the look at `sleepers`. */
-static void start(hone_cpu_crew *t)
+/* Wakes sleepers. The lock orders this with a helper that is about to sleep: either it sees what was written
+ * before, or it is counted before the look at `sleepers`. */
+static void wake(hone_cpu_crew *t)
 {
-    atomic_fetch_add(&t->generation, 1);
     if (atomic_load(&t->sleepers) == 0) return;
     pthread_mutex_lock(&t->lock);
     pthread_cond_broadcast(&t->wake);
@@ -91,18 +102,19 @@ static void start(hone_cpu_crew *t)
 /* Without a crew the caller does all parts in order: the results are the same bits. */
 void hone_cpu_crew_run(hone_cpu_crew *t, int parts, hone_cpu_job *job, void *arg)
 {
-    if (!t || parts <= 1) {
+    if (!t || parts <= 1 || parts > MAX_PARTS) {
         for (int part = 0; part < parts; part++) job(arg, part, parts);
         return;
     }
     t->job = job;
     t->arg = arg;
-    t->parts = parts;
-    atomic_store(&t->arrived, 0);
-    start(t);
-    run_parts(t, 0);
+    atomic_store(&t->finished, 0);
+    uint64_t generation = (atomic_load(&t->word) >> 32) + 1;
+    atomic_store(&t->word, generation << 32 | (uint64_t)parts << 16);
+    wake(t);
+    run_parts(t);
     /* A helper that the system has put aside needs this core: give it away after a short spin. */
-    for (int spin = 1; atomic_load_explicit(&t->arrived, memory_order_acquire) < t->threads - 1; spin++)
+    for (int spin = 1; atomic_load_explicit(&t->finished, memory_order_acquire) < parts; spin++)
         if (spin > SPINS_BEFORE_YIELD) sched_yield();
 }
 
@@ -110,8 +122,8 @@ void hone_cpu_crew_run(hone_cpu_crew *t, int parts, hone_cpu_job *job, void *arg
 static void stop(hone_cpu_crew *t, int started)
 {
     atomic_store(&t->stop, 1);
-    start(t);
-    for (int k = 0; k < started; k++) pthread_join(t->helper[k].thread, NULL);
+    wake(t);
+    for (int k = 0; k < started; k++) pthread_join(t->helper[k], NULL);
     pthread_cond_destroy(&t->wake);
     pthread_mutex_destroy(&t->lock);
     free(t->helper);
@@ -128,9 +140,7 @@ hone_cpu_crew *hone_cpu_crew_open(int threads)
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->wake, NULL);
     for (int k = 0; k < threads - 1; k++) {
-        helper *h = t->helper ? &t->helper[k] : NULL;
-        if (h) *h = (helper){.crew = t, .index = k + 1};
-        if (h && pthread_create(&h->thread, NULL, help, h) == 0) continue;
+        if (t->helper && pthread_create(&t->helper[k], NULL, help, t) == 0) continue;
         stop(t, k);
         return NULL;
     }

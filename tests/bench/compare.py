@@ -8,7 +8,8 @@ decay), all work of a step included. PyTorch runs as eager, channels_last, compi
 channels_last, each in a process of its own (peak memory is that process's); "best" is the best of
 their ratios. Blocks alternate hone, torch variant, hone, ...; a ratio is that of a block of PyTorch to the mean of hone's
 blocks right before and behind it, so that a machine whose speed changes by the second (shared cores, shared caches)
-changes both sides. Prints a markdown table: median, spread (min to max) over the blocks, n; of the ratios the median and
+changes both sides. A process keeps the pages that it got, lucky or not: hone's is new for each block, PyTorch's for each
+sitting. Prints a markdown table: median, spread (min to max) over the blocks, n; of the ratios the median and
 the middle half; the headline is the variant with the smallest median ratio.
 """
 import argparse
@@ -27,6 +28,7 @@ MODELS = {  # config, batch, shape of one sample, steps of one block
     "resnet18-cifar": ("configs/bench/resnet18-cifar.yaml", 64, (32, 32, 3), 4),
 }
 VARIANTS = ("eager", "channels_last", "compile", "compile+channels_last")
+WITHOUT_IMAGES = ("mlp",)  # no tensor with channels: there channels_last is the same code, and the best of twins is biased
 
 
 def torch_net(model):
@@ -104,36 +106,46 @@ def hone_block(binary, config, steps, threads):
     return json.loads(out.stdout)
 
 
-def compare(model, args):
-    config, batch, _, steps = MODELS[model]
+def start_workers(model, variants, args, steps):
     workers = {v: subprocess.Popen([sys.executable, __file__, "--worker", model, v, "--threads", str(args.threads)], text=True,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE) for v in args.variants}
-    rows = {v: dict(median=[], first=0, peak=0) for v in ("hone", *args.variants)}
-    for v, p in workers.items():
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE) for v in variants}
+    for p in workers.values():
         ask(p, max(3, steps // 4))  # warm-up, compilation included
+    return workers
+
+
+def sitting(model, variants, rounds, args, rows):
+    """`rounds` blocks of each variant, hone's before, between and behind them; all processes are new."""
+    config, batch, _, steps = MODELS[model]
+    workers = start_workers(model, variants, args, steps)
     hone_block(args.hone, config, max(3, steps // 4), args.threads)
-    ours = []  # hone's blocks in order: one before each block of PyTorch and one at the end
 
     def ours_once():
         h = hone_block(args.hone, config, steps, args.threads)
-        ours.append(batch / h["step_ms"] * 1e3)
+        rows["hone"]["median"].append(batch / h["step_ms"] * 1e3)
         rows["hone"].update(first=h.get("first_step_seconds", 0), peak=h.get("peak_memory_bytes", 0))
+        return rows["hone"]["median"][-1]
 
-    order = [(v, p) for _ in range(args.rounds) for v, p in workers.items()]
-    for v, p in order:
-        ours_once()
-        r = ask(p, steps)
-        rows[v]["median"].append(batch / statistics.median(r["seconds"]))
+    before = ours_once()
+    for v in [v for _ in range(rounds) for v in variants]:
+        r = ask(workers[v], steps)
+        theirs, behind = batch / statistics.median(r["seconds"]), ours_once()
+        rows[v]["median"].append(theirs)
+        rows[v]["ratio"].append((before + behind) / 2 / theirs)
         rows[v].update(first=r["first"], peak=r["peak"])
-    ours_once()
-    rows["hone"]["median"] = ours
-    seen = {v: iter(rows[v]["median"]) for v in workers}
-    for k, (v, _) in enumerate(order):
-        rows[v].setdefault("ratio", []).append((ours[k] + ours[k + 1]) / 2 / next(seen[v]))
+        before = behind
     for p in workers.values():
         p.stdin.close()
         p.wait()
-    ratio = {v: statistics.median(rows[v]["ratio"]) for v in args.variants}
+
+
+def compare(model, args):
+    batch = MODELS[model][1]
+    variants = [v for v in args.variants if model not in WITHOUT_IMAGES or "channels_last" not in v]
+    rows = {v: dict(median=[], ratio=[], first=0, peak=0) for v in ("hone", *variants)}
+    for done in range(0, args.rounds, args.sitting):
+        sitting(model, variants, min(args.sitting, args.rounds - done), args, rows)
+    ratio = {v: statistics.median(rows[v]["ratio"]) for v in variants}
     best = min(ratio, key=ratio.get)
     print(f"\n### {model}, batch {batch}, fp32, {args.threads} threads: hone / best PyTorch ({best}) = {ratio[best]:.2f}\n")
     print("| who | samples/s median | min to max | n | hone is quicker by: median (middle half) | to first step | peak memory |")
@@ -159,6 +171,7 @@ def main():
     p.add_argument("--models", default=",".join(MODELS))
     p.add_argument("--variants", default=",".join(VARIANTS))
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--sitting", type=int, default=3, help="rounds after which PyTorch's processes are started anew")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--json")
     p.add_argument("--worker", nargs=2)
