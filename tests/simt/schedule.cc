@@ -63,6 +63,8 @@ std::string schedule_text()
 
 bool schedule_dry() { return current().kind == policy::dry; }
 
+unsigned schedule_stays() { return current().kind == policy::greedy ? current().warp : ~0u; }
+
 void schedule_round(std::vector<unsigned> &ready)
 {
     schedule_state &s = current();

@@ -8,6 +8,8 @@
 
 namespace simt
 {
+/* The warp (thread / 32) that greedy goes on with while any of its threads is ready, else ~0u: no need to list others. */
+unsigned schedule_stays();
 /* Orders (and for greedy: cuts down to one warp) the ready threads of a round. */
 void schedule_round(std::vector<unsigned> &ready);
 /* The i-th block to run of `total`. */

@@ -37,12 +37,20 @@ struct thread {
 
 struct shared_array { const void *key; const char *name; size_t begin, bytes; };
 
+/* What the threads of a warp are doing, so that nobody has to ask all of them */
+struct warp_state {
+    uint32_t ready = 0;             /* a bit a lane                                                    */
+    unsigned waiting = 0, done = 0; /* lanes in a warp operation; lanes that have returned             */
+};
+
 struct block {
     std::vector<thread> threads;
+    std::vector<warp_state> warps;
     std::vector<shared_array> arrays;
     unsigned char *arena = nullptr; /* SHARED_BYTES, red zones between the arrays                   */
     size_t used = 0, declared = 0, dynamic_begin = 0, dynamic_bytes = 0;
     unsigned live = 0;        /* threads that have not ended                                       */
+    unsigned waiting = 0;     /* of them, those at the block's barrier                             */
     unsigned barriers = 0;    /* passed so far                                                     */
     char gate[2];             /* tags of even and odd barriers                                     */
 };
@@ -76,6 +84,20 @@ static executor &exec()
 const position &self()
 {
     return exec().running->at;
+}
+
+/* The one place where a thread's state changes. */
+static void turn(block &b, thread &t, wait to)
+{
+    warp_state &w = b.warps[t.warp];
+    if (t.state == wait::ready) w.ready &= ~(1u << t.lane);
+    else if (t.state == wait::warp) w.waiting--;
+    else if (t.state == wait::block) b.waiting--;
+    t.state = to;
+    if (to == wait::ready) w.ready |= 1u << t.lane;
+    else if (to == wait::warp) w.waiting++;
+    else if (to == wait::block) b.waiting++;
+    else if (to == wait::done) w.done++;
 }
 
 static void leave()
@@ -130,27 +152,21 @@ void fault(site at, const char *fmt, ...)
 static void release_block(block &b)
 {
     b.barriers++;
-    int count = 0;
+    int count = 0, waiting = (int)b.waiting;
     for (thread &t : b.threads) count += t.state == wait::block && t.value;
-    int waiting = 0;
-    for (thread &t : b.threads) waiting += t.state == wait::block;
     for (thread &t : b.threads) {
         if (t.state != wait::block) continue;
         t.value = t.kind == 1 ? count : t.kind == 2 ? count == waiting : t.kind == 3 ? count > 0 : 0;
-        t.state = wait::ready;
+        turn(b, t, wait::ready);
     }
 }
 
 static void try_block(block &b)
 {
+    if (b.waiting < b.live || b.waiting == 0) return;
     thread *first = nullptr;
-    unsigned waiting = 0;
-    for (thread &t : b.threads) {
-        if (t.state != wait::block) continue;
-        if (!first) first = &t;
-        waiting++;
-    }
-    if (waiting < b.live || !first) return;
+    for (thread &t : b.threads)
+        if (!first && t.state == wait::block) first = &t;
     for (thread &t : b.threads) {
         if (t.state == wait::done) fault(first->where, "__syncthreads after thread %u,%u,%u returned", t.at.thread.x, t.at.thread.y, t.at.thread.z);
         if (t.where.line != first->where.line || strcmp(t.where.file, first->where.file) != 0)
@@ -163,7 +179,7 @@ int barrier(site at, int kind, int value)
 {
     executor &e = exec();
     thread &t = *e.running;
-    t.state = wait::block;
+    turn(*e.current, t, wait::block);
     t.where = at;
     t.kind = kind;
     t.value = value;
@@ -220,6 +236,9 @@ static bool is_shuffle(warp_op op)
 /* Completes the operation of `t` if every lane of its mask has come. */
 static void try_warp(block &b, thread &t)
 {
+    const warp_state &w = b.warps[t.warp];
+    /* others are on their way; who can never come is told below */
+    if (w.waiting < (unsigned)__builtin_popcount(t.mask) && w.done == 0 && (size_t)t.warp * 32 + 32 <= b.threads.size()) return;
     thread *lanes[32] = {nullptr}; /* no heap: a fault may abandon this frame */
     size_t begin = (size_t)t.warp * 32;
     for (size_t k = begin; k < b.threads.size() && k < begin + 32; k++) lanes[k - begin] = &b.threads[k];
@@ -236,13 +255,15 @@ static void try_warp(block &b, thread &t)
     unsigned parities = 0;
     for (unsigned lane = 0; lane < 32; lane++)
         if (t.mask >> lane & 1) parities |= lanes[lane]->syncs % 2 << lane;
+    const bool each = is_shuffle(t.op);
+    const uint64_t all = each ? 0 : collected(lanes, t);
     for (unsigned lane = 0; lane < 32; lane++)
-        if (t.mask >> lane & 1) result[lane] = is_shuffle(t.op) ? shuffled(lanes, *lanes[lane]) : collected(lanes, t);
+        if (t.mask >> lane & 1) result[lane] = each ? shuffled(lanes, *lanes[lane]) : all;
     for (unsigned lane = 0; lane < 32; lane++) {
         if (!(t.mask >> lane & 1)) continue;
         lanes[lane]->bits = result[lane];
         lanes[lane]->partners = parities;
-        lanes[lane]->state = wait::ready;
+        turn(b, *lanes[lane], wait::ready);
     }
 }
 
@@ -260,7 +281,7 @@ uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, 
     thread &t = *e.running;
     if (!(mask >> t.lane & 1)) fault(at, "mask %08x does not name the calling lane %u", mask, t.lane);
     if (width < 1 || width > 32 || (width & (width - 1))) fault(at, "width %d is not a power of two up to 32", width);
-    t.state = wait::warp;
+    turn(*e.current, t, wait::warp);
     t.where = at;
     t.op = op;
     t.mask = mask;
@@ -279,7 +300,7 @@ uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, 
 void grid_sync(site at)
 {
     executor &e = exec();
-    e.running->state = wait::grid;
+    turn(*e.current, *e.running, wait::grid);
     e.running->where = at;
     char *gate = &e.grid_gate[e.grid_barriers % 2];
     race_release(gate);
@@ -292,7 +313,7 @@ void grid_sync(site at)
         e.grid_barriers++;
         for (block *b : e.blocks)
             for (thread &t : b->threads)
-                if (t.state == wait::grid) t.state = wait::ready;
+                if (t.state == wait::grid) turn(*b, t, wait::ready);
     }
     leave();
     race_acquire(gate);
@@ -363,7 +384,7 @@ static void thread_main()
     race_acquire(&e.begin);
     e.body();
     race_release(&e.end);
-    e.running->state = wait::done;
+    turn(*e.current, *e.running, wait::done);
     e.current->live--;
     try_block(*e.current); /* a barrier that waited for this thread is an error, said there */
     for (;;) leave();
@@ -393,6 +414,8 @@ static void start_block(block &b, const launch_shape &s, uint3 index)
     if (b.dynamic_bytes) b.dynamic_begin = place(b, b.dynamic_bytes, 128, {s.name, 0}, "(dynamic)");
     guard_close(b.arena + b.used, ARENA_BYTES - b.used);
     b.live = count;
+    b.waiting = 0;
+    b.warps.assign((count + 31) / 32, warp_state());
     if (b.threads.size() > count)
         for (size_t k = count; k < b.threads.size(); k++) fiber_free(b.threads[k].context);
     b.threads.resize(count);
@@ -401,7 +424,8 @@ static void start_block(block &b, const launch_shape &s, uint3 index)
         t.at = {{k % s.block.x, k / s.block.x % s.block.y, k / (s.block.x * s.block.y)}, index, s.block, s.grid};
         t.lane = k % 32;
         t.warp = k / 32;
-        t.state = wait::ready;
+        t.state = wait::done; /* counted as ready by turn, from nothing */
+        turn(b, t, wait::ready);
         t.where = {s.name, 0};
         t.syncs = 0;
         fiber_prepare(t.context, thread_main);
@@ -423,37 +447,48 @@ static void deadlock(executor &e)
     fault({e.name, 0}, "deadlock: nothing can run;%s", text.c_str());
 }
 
+/* The block and, in `number`, the thread within it of a number over all live blocks */
+static block *block_of(executor &e, unsigned &number)
+{
+    size_t k = 0;
+    for (; number >= e.blocks[k]->warps.size() * 32; k++) number -= (unsigned)e.blocks[k]->warps.size() * 32;
+    return e.blocks[k];
+}
+
+static void list_warp(const warp_state &w, unsigned first, std::vector<unsigned> &ready)
+{
+    for (uint32_t bits = w.ready; bits; bits &= bits - 1) ready.push_back(first + (unsigned)__builtin_ctz(bits));
+}
+
+/* The threads that can run, numbered over all live blocks, block-major, each block from a multiple of 32 on; of one warp,
+ * or of all for ~0u. False when all have ended. */
+static bool list_ready(executor &e, unsigned warp, std::vector<unsigned> &ready)
+{
+    ready.clear();
+    unsigned base = 0, live = 0;
+    for (block *b : e.blocks) {
+        live += b->live;
+        unsigned first = base / 32, count = (unsigned)b->warps.size();
+        for (unsigned w = 0; warp == ~0u && w < count; w++) list_warp(b->warps[w], base + 32 * w, ready);
+        if (warp >= first && warp - first < count) list_warp(b->warps[warp - first], 32 * warp, ready);
+        base += 32 * count;
+    }
+    return live > 0;
+}
+
 /* Runs the blocks of e.blocks to their end. */
 static void run_blocks(executor &e)
 {
-    std::vector<unsigned> ready; /* numbers over all live blocks, block-major: what a schedule picks from */
-    for (;;) {
-        ready.clear();
-        bool all_done = true;
-        unsigned base = 0;
-        for (block *b : e.blocks) {
-            for (unsigned k = 0; k < b->threads.size(); k++) {
-                if (b->threads[k].state == wait::ready) ready.push_back(base + k);
-                if (b->threads[k].state != wait::done) all_done = false;
-            }
-            base += (unsigned)b->threads.size();
-        }
-        if (all_done) break;
+    std::vector<unsigned> ready; /* what a schedule picks from */
+    /* One round: the schedule orders the ready threads; greedy hands out only one warp's. */
+    while (list_ready(e, schedule_stays(), ready)) {
+        if (ready.empty()) list_ready(e, ~0u, ready);
         if (ready.empty()) deadlock(e);
-        /* One round: the schedule orders the ready threads; greedy hands out only one warp's. */
         schedule_round(ready);
         for (unsigned number : ready) {
-            unsigned k = number;
-            block *b = nullptr;
-            for (block *candidate : e.blocks) {
-                if (k < candidate->threads.size()) {
-                    b = candidate;
-                    break;
-                }
-                k -= (unsigned)candidate->threads.size();
-            }
-            if (b->threads[k].state != wait::ready) continue;
-            e.running = &b->threads[k];
+            block *b = block_of(e, number);
+            if (b->threads[number].state != wait::ready) continue;
+            e.running = &b->threads[number];
             e.current = b;
             fiber_switch(e.main, e.running->context);
             if (e.aborted) return;
