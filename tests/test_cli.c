@@ -361,8 +361,9 @@ static void bench_has_its_figures(void **state)
 {
     (void)state;
     json_t *o = json_result("bench good.yaml --json --steps 5 --batch 8 --threads 1 --device cpu");
-    static const char *const positive[] = {"samples_per_second", "step_ms",       "step_ms_p90",   "first_step_seconds",
-                                           "peak_memory_bytes",  "program_bytes", "flop_per_step", "step_ms_min"};
+    static const char *const positive[] = {"samples_per_second", "step_ms",           "step_ms_p90",   "ready_seconds",
+                                           "first_step_seconds", "peak_memory_bytes", "program_bytes", "flop_per_step",
+                                           "step_ms_min"};
     for (size_t k = 0; k < sizeof positive / sizeof *positive; k++) assert_true(number_at(o, positive[k]) > 0);
     assert_string_equal(json_string_value(json_object_get(o, "device")), "cpu");
     assert_string_equal(json_string_value(json_object_get(o, "precision")), "fp32");

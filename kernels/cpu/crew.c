@@ -48,9 +48,10 @@ static int64_t now_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+/* In one order with `sleepers`: see wake. */
 static bool work_is_there(hone_cpu_crew *t)
 {
-    uint64_t word = atomic_load_explicit(&t->word, memory_order_acquire);
+    uint64_t word = atomic_load(&t->word);
     return taken_of(word) < parts_of(word) || atomic_load(&t->stop);
 }
 

@@ -1,6 +1,6 @@
 /* parallel.c - how kernels share work among threads: a fixed number of parts, cut by shape alone.
  *
- * The number of parts, not the number of threads that the system grants, decides who computes what, so a
+ * The number of parts, not the number of threads that the system grants, decides what is computed together, so a
  * busy or restricted machine gives the same bits. The threads themselves are the crew of the backend. */
 #include "cpu/cpu.h"
 #include "cpu/crew.h"

@@ -144,6 +144,7 @@ static hone_status measure(hone_trainer *t, double started, hone_bench_result *r
     HONE_TRY(hone_setup_open(t));
     HONE_TRY(hone_setup_initial_weights(t));
     int64_t launched = t->backend->launched;
+    r->ready_seconds = hone_now_seconds() - started;
     HONE_TRY(run_steps(t, 1, &m)); /* not recorded yet, so every launch is counted */
     r->kernels = t->backend->launched - launched;
     r->first_step_seconds = hone_now_seconds() - started;

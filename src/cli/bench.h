@@ -23,7 +23,8 @@ typedef struct hone_bench_result {
     const hone_config *config;
     const char *device, *precision, *path;
     int threads, batch, steps;
-    double first_step_seconds; /* from the start of the command to the end of step 1         */
+    double ready_seconds;      /* from the start of the command to the beginning of step 1   */
+    double first_step_seconds; /* and to its end                                             */
     double step_median, step_low, step_high, step_least; /* seconds; low, high: 10 and 90 %   */
     double data_wait;                                    /* share of the time, 0..1          */
     double loss;                                         /* mean over the timed steps        */

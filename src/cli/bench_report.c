@@ -114,7 +114,7 @@ void hone_bench_print(const hone_bench_result *r)
     printf("samples/s      %.1f\n", samples_per_second(r));
     printf("step           %.3f ms median of %d (10 %% %.3f, 90 %% %.3f, least %.3f)\n", 1e3 * r->step_median, r->steps,
            1e3 * r->step_low, 1e3 * r->step_high, 1e3 * r->step_least);
-    printf("first step     %.3f s after the start\n", r->first_step_seconds);
+    printf("first step     begins %.3f s after the start, ends %.3f s\n", r->ready_seconds, r->first_step_seconds);
     printf("waiting        %.1f %% of the time for data\n", 100 * r->data_wait);
     printf("memory         %s at the peak, %s of it the program's arenas\n", peak, arenas);
     printf("loss           %.4f over the timed steps\n", r->loss);
@@ -154,6 +154,7 @@ json_t *hone_bench_json(const hone_bench_result *r)
                   "device", r->device, "precision", r->precision, "threads", r->threads, "batch", r->batch, "steps",
                   r->steps, "samples_per_second", samples_per_second(r), "step_ms", 1e3 * r->step_median, "step_ms_p10",
                   1e3 * r->step_low, "step_ms_p90", 1e3 * r->step_high, "step_ms_min", 1e3 * r->step_least);
+    o = hone_json_with(o, "ready_seconds", hone_json_real(r->ready_seconds));
     o = hone_json_with(o, "first_step_seconds", hone_json_real(r->first_step_seconds));
     o = hone_json_with(o, "data_wait", hone_json_real(r->data_wait));
     if (r->tokens > 0) o = hone_json_with(o, "tokens_per_step", hone_json_real(r->tokens));
