@@ -18,11 +18,11 @@ FIGURES = {"stack": r"(\d+) bytes stack frame", "spill": r"(\d+) bytes spill (?:
 
 
 def said_of(entry):
-    """(source name, what ptxas said); an object newer than its figures was built by another way."""
+    """(source name, what ptxas said); an object newer than its figures was built another way."""
     words = shlex.split(entry["command"])
     built = pathlib.Path(entry["directory"]) / words[words.index("-o") + 1]
     said = built.with_name(built.name + ".ptxas")
-    if not built.is_file() or not said.is_file() or said.stat().st_mtime < built.stat().st_mtime - 60:
+    if not built.is_file() or not said.is_file() or said.stat().st_mtime < built.stat().st_mtime:
         raise SystemExit(f"{said}: missing or older than the object beside it; build hone_cuda anew")
     return pathlib.Path(entry["file"]).name, said.read_text()
 
@@ -53,9 +53,9 @@ def demangle(rows):
 def main():
     commands = json.loads((pathlib.Path(sys.argv[1]) / "compile_commands.json").read_text())
     entries = [e for e in commands if e["file"].endswith(".cu") and "-x cu" in e["command"]]
-    results = [said_of(e) for e in entries]
-    rows = [row for name, text in sorted(results) for row in rows_of(name, text)]
-    silent = [name for name, text in results if not rows_of(name, text)]
+    kernels = {name: rows_of(name, text) for name, text in sorted(said_of(e) for e in entries)}
+    silent = [name for name, found in kernels.items() if not found]
+    rows = [row for found in kernels.values() for row in found]
     demangle(rows)
     print(f"{'file':16}{'chip':7}{'registers':>10}{'spill':>7}{'stack':>7}{'shared':>8}  kernel")
     for r in rows:

@@ -20,7 +20,7 @@ enum {
     SPIN_US = 200,
     SPINS_PER_LOOK = 64 /* between two looks at the clock */,
     SPINS_BEFORE_YIELD = 20000 /* some 20 us */,
-    MAX_PARTS = 0xffff
+    MAX_PARTS = 0xffff /* of a word; a loop has about as many parts as there are threads */
 };
 
 /* Parts of a word, and how many of them are taken */

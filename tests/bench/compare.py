@@ -28,7 +28,7 @@ MODELS = {  # config, batch, shape of one sample, steps of one block
     "resnet18-cifar": ("configs/bench/resnet18-cifar.yaml", 64, (32, 32, 3), 4),
 }
 VARIANTS = ("eager", "channels_last", "compile", "compile+channels_last")
-WITHOUT_IMAGES = ("mlp",)  # no tensor with channels: there channels_last is the same code, and the best of twins is biased
+WITHOUT_CHANNELS = ("mlp",)  # there channels_last is the same code, and the best of twins is biased
 
 
 def torch_net(model):
@@ -141,7 +141,7 @@ def sitting(model, variants, rounds, args, rows):
 
 def compare(model, args):
     batch = MODELS[model][1]
-    variants = [v for v in args.variants if model not in WITHOUT_IMAGES or "channels_last" not in v]
+    variants = [v for v in args.variants if model not in WITHOUT_CHANNELS or "channels_last" not in v]
     rows = {v: dict(median=[], ratio=[], first=0, peak=0) for v in ("hone", *variants)}
     for done in range(0, args.rounds, args.sitting):
         sitting(model, variants, min(args.sitting, args.rounds - done), args, rows)

@@ -72,9 +72,8 @@ void schedule_round(std::vector<unsigned> &ready)
     if (s.kind == policy::random)
         for (size_t k = ready.size(); k > 1; k--) std::swap(ready[k - 1], ready[next(s) % k]);
     if (s.kind != policy::greedy) return;
-    /* Stay with the warp that ran last while any of its threads is ready, else draw another. */
-    bool stay = std::any_of(ready.begin(), ready.end(), [&](unsigned t) { return t / 32 == s.warp; });
-    if (!stay) s.warp = ready[next(s) % ready.size()] / 32;
+    if (ready.front() / 32 == s.warp) return; /* the warp that ran last, alone */
+    s.warp = ready[next(s) % ready.size()] / 32;
     ready.erase(std::remove_if(ready.begin(), ready.end(), [&](unsigned t) { return t / 32 != s.warp; }), ready.end());
 }
 

@@ -8,9 +8,10 @@
 
 namespace simt
 {
-/* The warp (thread / 32) that greedy goes on with while any of its threads is ready, else ~0u: no need to list others. */
+/* The warp (thread / 32) that greedy goes on with while any of its threads is ready; ~0u: no other schedule does. */
 unsigned schedule_stays();
-/* Orders (and for greedy: cuts down to one warp) the ready threads of a round. */
+/* Orders (and for greedy: cuts down to one warp) the ready threads of a round: those of the warp that stays alone, or,
+ * where it has none, all. */
 void schedule_round(std::vector<unsigned> &ready);
 /* The i-th block to run of `total`. */
 uint64_t schedule_block(uint64_t i, uint64_t total);

@@ -86,7 +86,7 @@ const position &self()
     return exec().running->at;
 }
 
-/* The one place where a thread's state changes. */
+/* The one place where the state of a started thread changes. */
 static void turn(block &b, thread &t, wait to)
 {
     warp_state &w = b.warps[t.warp];
@@ -237,7 +237,8 @@ static bool is_shuffle(warp_op op)
 static void try_warp(block &b, thread &t)
 {
     const warp_state &w = b.warps[t.warp];
-    /* others are on their way; who can never come is told below */
+    /* Others are still on their way. Who can never come is told below, who waits for something else once as many wait as
+     * the mask names, or as a deadlock. */
     if (w.waiting < (unsigned)__builtin_popcount(t.mask) && w.done == 0 && (size_t)t.warp * 32 + 32 <= b.threads.size()) return;
     thread *lanes[32] = {nullptr}; /* no heap: a fault may abandon this frame */
     size_t begin = (size_t)t.warp * 32;
@@ -424,8 +425,8 @@ static void start_block(block &b, const launch_shape &s, uint3 index)
         t.at = {{k % s.block.x, k / s.block.x % s.block.y, k / (s.block.x * s.block.y)}, index, s.block, s.grid};
         t.lane = k % 32;
         t.warp = k / 32;
-        t.state = wait::done; /* counted as ready by turn, from nothing */
-        turn(b, t, wait::ready);
+        t.state = wait::ready;
+        b.warps[t.warp].ready |= 1u << t.lane;
         t.where = {s.name, 0};
         t.syncs = 0;
         fiber_prepare(t.context, thread_main);
