@@ -12,8 +12,8 @@ hone_status hone_onnx_half(hone_onnx *m) HONE_MUST_USE;
  * (node_count, 2). */
 hone_status hone_onnx_ranges(const hone_onnx *m, const hone_onnx_samples *s, int64_t most, int threads,
                              float **ranges) HONE_MUST_USE;
-/* Convolutions and products with constant weights in 8 bits: weights symmetric, a scale a channel; inputs uint8 by
- * their range; biases int32. Tables that rows are gathered from: a scale a row. */
+/* Convolutions and products with constant weights in 8 bits: weights symmetric, -64 to 64, a scale a channel; inputs
+ * uint8 by their range; biases int32. Tables that rows are gathered from: a scale a row. */
 hone_status hone_onnx_int8(hone_onnx *m, const float *ranges) HONE_MUST_USE;
 
 #endif

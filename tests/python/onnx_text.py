@@ -13,78 +13,16 @@ moment. --full takes the published sizes (minutes).
 """
 import argparse
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
 
-OWN = pathlib.Path(__file__).resolve().parents[2] / "build" / "python" / "bin" / "python"
-if OWN.exists() and "build/python" not in sys.prefix:
-    os.execv(OWN, [str(OWN), *sys.argv])  # the environment that ./dev python made
-
-try:
-    import numpy as np
-    import onnx
-    import onnxruntime as ort
-except ImportError as e:
-    print(f"onnx_text.py: skipped, exports are not compared with onnxruntime: {e} (./dev python installs it)")
-    sys.exit(77)
+from onnx_peer import STYLES, answers, compare, np, onnx, ort, padded, run, session
 
 LIMIT = 1e-5
 # each must be found by the export itself; the zoo's rows that hold what the fault spoils
 FAULTS = [("bigru", "gates"), ("gru", "reset"), ("bigru", "reverse"), ("textcnn", "pads"), ("textcnn", "mask"), ("gru", "mask"), ("transformer", "mask"), ("transformer", "places"), ("transformer_post", "epsilon"), ("bert_base", "types"), ("bert_base", "epsilon"), ("distilbert", "heads"), ("minilm_l6", "mean"), ("minilm_l6", "transpose")]
-
-
-def run(*command, environment=None, code=0):
-    r = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=os.environ | (environment or {}))
-    if r.returncode != code:
-        sys.exit(f"{' '.join(map(str, command))}: exit {r.returncode}, expected {code}\n{r.stdout}{r.stderr}")
-    return r.stdout
-
-
-def session(path, threads=2):
-    onnx.checker.check_model(str(path), full_check=True)
-    o = ort.SessionOptions()
-    o.intra_op_num_threads = threads
-    o.log_severity_level = 3
-    return ort.InferenceSession(str(path), o, providers=["CPUExecutionProvider"])
-
-
-def padded(rows, vocab, style, rng):
-    """ids, mask and types (N, L) of some texts; the places of padding hold any ids and either segment."""
-    length = max([len(r["ids"]) for r in rows] + [1]) + {"exact": 0, "behind": 5, "before": 3, "both": 6, "between": 9}[style]
-    ids = rng.integers(0, vocab, (len(rows), length))
-    types, mask = rng.integers(0, 2, ids.shape), np.zeros(ids.shape, np.int64)
-    for k, r in enumerate(rows):
-        n = len(r["ids"])
-        if style in ("exact", "behind"):
-            at = np.arange(n)
-        elif style == "before":
-            at = np.arange(n) + length - n
-        elif style == "both":
-            at = np.arange(n) + (length - n) // 2
-        else:
-            at = np.sort(rng.choice(length, n, replace=False))
-        ids[k, at], types[k, at], mask[k, at] = r["ids"], r["types"], 1
-    return {"input_ids": ids.astype(np.int64), "attention_mask": mask, "token_type_ids": types.astype(np.int64)}
-
-
-def answers(s, feeds):
-    names = [i.name for i in s.get_inputs()]
-    return s.run(["probabilities"], {n: feeds[n] for n in names})[0]
-
-
-def compare(name, got, want, worst):
-    d = float(np.abs(got - want).max())
-    worst[name] = max(worst.get(name, 0.0), d)
-    if not d <= LIMIT:
-        sys.exit(f"{name}: probabilities differ by {d:.3g}, at most {LIMIT:g}")
-    top = np.sort(want, axis=1)
-    clear = top[:, -1] - top[:, -2] > 2 * LIMIT  # a tie within rounding has no winner
-    if not (got.argmax(1) == want.argmax(1))[clear].all():
-        sys.exit(f"{name}: arg max differs")
 
 
 def latency(s, rows):
@@ -110,10 +48,10 @@ def net(a, hone, dump, name, work, worst):
     for opset in [17] if a.full else [13, 17, 20, 21]:
         run(hone, "export", folder, "--to", "onnx", "-o", folder / "model.onnx", "--opset", opset)
         s = session(folder / "model.onnx")
-        for style in ("exact", "behind", "before", "both", "between"):
+        for style in STYLES:
             for batch in (7, 1) if opset == 17 else (7,):
                 got = [answers(s, padded(rows[i:i + batch], vocab, style, rng)) for i in range(0, len(rows), batch)]
-                compare(name, np.concatenate(got), want, worst)
+                compare(name, np.concatenate(got), want, LIMIT, worst)
         lie = padded(rows, vocab, "behind", rng)
         lie["attention_mask"][:] = 1
         if np.abs(answers(s, lie) - want).max() < 1e-3:

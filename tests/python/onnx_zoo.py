@@ -17,51 +17,9 @@ import subprocess
 import sys
 import tempfile
 
-OWN = pathlib.Path(__file__).resolve().parents[2] / "build" / "python" / "bin" / "python"
-if OWN.exists() and "build/python" not in sys.prefix:
-    os.execv(OWN, [str(OWN), *sys.argv])  # the environment that ./dev python made
-
-try:
-    import numpy as np
-    import onnx
-    import onnxruntime as ort
-except ImportError as e:
-    print(f"onnx_zoo.py: skipped, exports are not compared with onnxruntime: {e} (./dev python installs it)")
-    sys.exit(77)
+from onnx_peer import answers, compare, flat, in_batches, np, onnx, ort, run, session
 
 RAW_SIZES = [(40, 61), (97, 33), (64, 64), (21, 130)]
-
-
-def run(*command, stdin=None):
-    r = subprocess.run([str(c) for c in command], input=stdin, capture_output=True, text=True)
-    if r.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit {r.returncode}\n{r.stdout}{r.stderr}")
-    return r.stdout
-
-
-def session(path):
-    onnx.checker.check_model(str(path), full_check=True)
-    o = ort.SessionOptions()
-    o.intra_op_num_threads = 2
-    o.log_severity_level = 3
-    return ort.InferenceSession(str(path), o, providers=["CPUExecutionProvider"])
-
-
-def compare(name, got, want, limit, worst):
-    d = float(np.abs(got - want).max())
-    worst[name] = max(worst.get(name, 0.0), d)
-    if not d <= limit:
-        sys.exit(f"{name}: probabilities differ by {d:.3g}, at most {limit:g}")
-    # a tie within rounding has no winner
-    top = np.sort(want, axis=1)
-    clear = top[:, -1] - top[:, -2] > 2 * limit if want.shape[1] > 1 else np.ones(len(want), bool)
-    if not (got.argmax(1) == want.argmax(1))[clear].all():
-        sys.exit(f"{name}: arg max differs")
-
-
-def in_batches(s, feeds, batch):
-    n = len(next(iter(feeds.values())))
-    return np.concatenate([s.run(["probabilities"], {k: v[i:i + batch] for k, v in feeds.items()})[0] for i in range(0, n, batch)])
 
 
 def image_net(a, hone, dump, name, work, worst):
@@ -87,7 +45,7 @@ def image_net(a, hone, dump, name, work, worst):
         run(dump, "raw", folder, height, width, 5)
         raw = np.fromfile(folder / "raw.u8", np.uint8).reshape(-1, height, width, c)
         want = np.fromfile(folder / "raw.f32", np.float32).reshape(-1, classes)
-        compare(name + " raw", s.run(["probabilities"], {"input": raw})[0], want, 1e-4, worst)
+        compare(name + " raw", answers(s, {"input": raw}), want, 1e-4, worst)
     print(f"{'':14} raw images of {len(RAW_SIZES)} sizes: {worst[name + ' raw']:.2e}", flush=True)
 
 
@@ -124,10 +82,7 @@ def bag(a, hone, work, mode, worst):
     for batch in (17, 1):
         got = []
         for i in range(0, len(ids), batch):
-            part = ids[i:i + batch]
-            offsets = np.cumsum([0] + [len(p) for p in part[:-1]]).astype(np.int64)
-            flat = np.array([t for p in part for t in p], np.int64)
-            got.append(s.run(["probabilities"], {"input_ids": flat, "offsets": offsets})[0])
+            got.append(answers(s, flat(ids[i:i + batch])))
         compare(name, np.concatenate(got), want, 1e-5, worst)
     print(f"{name:14} {len(texts)} texts, batch 17 and 1: {worst[name]:.2e}", flush=True)
 
@@ -148,9 +103,9 @@ def quantised(hone, dump, work, worst):
     run(dump, "run", folder, 64)
     x = np.fromfile(folder / "input.f32", np.float32).reshape(-1, 1, 16, 16)
     want = np.fromfile(folder / "probability.f32", np.float32).reshape(-1, 4)
-    for flag, limit in (("--int8", 0.05), ("--fp16", 2e-3)):
+    for flag, limit in (("--int8", 3e-3), ("--fp16", 2e-3)):  # 5e-3 where products saturate on AVX2
         said = run(hone, "export", folder, "--to", "onnx", "-o", folder / "small.onnx", flag).strip().splitlines()
-        got = session(folder / "small.onnx").run(["probabilities"], {"input": x})[0]
+        got = answers(session(folder / "small.onnx"), {"input": x})
         off = float(np.abs(got - want).mean())
         if not off <= limit:
             sys.exit(f"{flag}: probabilities are {off:.3g} off in the mean, at most {limit}")
