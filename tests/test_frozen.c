@@ -66,6 +66,13 @@ static void no_bit_changes(void **state)
         }
 }
 
+static hone_tid first_weight(const net *n)
+{
+    hone_tid t = 0;
+    while (n->g->tensor[t].role != HONE_ROLE_PARAM || n->g->tensor[t].rank != 2) t++;
+    return t;
+}
+
 /* The first row of the first weight, scaled: answers of both programs must become others, and stay the same ones. */
 static void writes_are_followed(void **state)
 {
@@ -75,9 +82,7 @@ static void writes_are_followed(void **state)
     net_products(&n, 6);
     n.g->tensor[n.logits].flags |= HONE_TENSOR_KEEP;
     hone_program *p = compiled(&n, b, &frozen), *q = compiled(&n, b, &plain);
-    hone_tid weight = HONE_NONE;
-    for (hone_tid t = 0; t < n.g->tensor_count && weight == HONE_NONE; t++)
-        if (n.g->tensor[t].role == HONE_ROLE_PARAM && n.g->tensor[t].rank == 2) weight = t;
+    hone_tid weight = first_weight(&n);
     size_t size = hone_tensor_bytes(&n.g->tensor[weight]);
     float *w = malloc(size), *before = logits_of(&n, p);
     OK(hone_program_read(p, weight, w, size));
@@ -166,6 +171,69 @@ static void lanes_share_what_is_kept(void **state)
     hone_backend_close(b);
 }
 
+/* A weight that stays where the caller has it, at an address of no alignment: owner and sharer read it there, and a
+ * write lands there. */
+static void weights_are_lent(void **state)
+{
+    (void)state;
+    net one, many;
+    hone_backend *b = open_backend("cpu");
+    net_products(&one, 1);
+    net_products(&many, 9);
+    one.g->tensor[one.logits].flags |= HONE_TENSOR_KEEP;
+    many.g->tensor[many.logits].flags |= HONE_TENSOR_KEEP;
+    hone_program *p = compiled(&one, b, &frozen), *q = compiled(&one, b, &plain), *r = compiled(&many, b, &plain),
+                 *sharer;
+    hone_tid weight = first_weight(&one);
+    size_t size = hone_tensor_bytes(&one.g->tensor[weight]);
+    char *memory = malloc(size + 4);
+    float *w = (float *)(memory + 4);
+    OK(hone_program_read(p, weight, w, size));
+    for (int i = 0; i < LONG_IN; i++) w[i] *= -1.5f;
+    assert_true(same_logits(&one, p, q)); /* packed already, from the arena */
+    assert_true(hone_program_lend(p, weight, w));
+    assert_ptr_equal(hone_program_address(p, weight), w);
+    assert_false(same_logits(&one, p, q)); /* planted: the others have the old weight */
+    OK(hone_program_write(q, weight, w, size));
+    assert_true(same_logits(&one, p, q));
+    hone_compile_opts o = {.loss = HONE_NONE, .frozen = true, .share = p};
+    OK(hone_compile(many.g, b, &o, &sharer));
+    fill_inputs(&many, sharer);
+    assert_false(same_logits(&many, sharer, r));
+    OK(hone_program_write(r, first_weight(&many), w, size));
+    assert_true(same_logits(&many, sharer, r));
+    float *other = calloc(1, size);
+    OK(hone_program_write(p, weight, other, size));
+    assert_memory_equal(w, other, size);
+    free(other);
+    assert_false(hone_program_lend(q, weight, w));                   /* not frozen: it may train */
+    assert_false(hone_program_lend(sharer, first_weight(&many), w)); /* not the owner */
+    assert_false(hone_program_lend(p, one.x, w));                    /* no parameter */
+    hone_program_free(sharer);
+    hone_program_free(p);
+    hone_program_free(q);
+    hone_program_free(r);
+    hone_graph_free(one.g);
+    hone_graph_free(many.g);
+    hone_backend_close(b);
+    free(memory);
+}
+
+/* Doubles are no floats of a file. */
+static void doubles_are_not_lent(void **state)
+{
+    (void)state;
+    net n;
+    hone_backend *b = open_backend("ref");
+    net_products(&n, 1);
+    hone_program *p = compiled(&n, b, &frozen);
+    float w = 0;
+    assert_int_equal(hone_program_lend(p, first_weight(&n), &w), b->real == HONE_F32);
+    hone_program_free(p);
+    hone_graph_free(n.g);
+    hone_backend_close(b);
+}
+
 static void trainers_are_refused(void **state)
 {
     (void)state;
@@ -195,10 +263,9 @@ static void trainers_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_bit_changes),
-        cmocka_unit_test(writes_are_followed),
-        cmocka_unit_test(lanes_share_what_is_kept),
-        cmocka_unit_test(trainers_are_refused),
+        cmocka_unit_test(no_bit_changes),           cmocka_unit_test(writes_are_followed),
+        cmocka_unit_test(lanes_share_what_is_kept), cmocka_unit_test(trainers_are_refused),
+        cmocka_unit_test(weights_are_lent),         cmocka_unit_test(doubles_are_not_lent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,10 @@ hone_status hone_program_read(hone_program *p, hone_tid t, void *host, size_t by
 hone_status hone_program_write_front(hone_program *p, hone_tid t, const void *host, size_t bytes) HONE_MUST_USE;
 /* Direct address on the device, for tests and resident data; NULL if not bound. */
 void       *hone_program_address(hone_program *p, hone_tid t);
+/* Parameter `t` (fp32) lies at `data` from now on, and is not copied: a table that was read from a file needs no second
+ * room. `data` must outlive the program and all that share it, which are compiled later; any alignment that floats have.
+ * Only a `frozen` owner in host memory takes such, and only a few: false says that the caller has to write it. */
+bool        hone_program_lend(hone_program *p, hone_tid t, void *data) HONE_MUST_USE;
 /* Binds memory of the device as a POOL tensor; may change between steps of an unrecorded program. */
 hone_status hone_program_bind_pool(hone_program *p, hone_tid t, void *device_memory) HONE_MUST_USE;
 /* Slot k of a parameter's optimizer state (k = 0, 1), or the moving average of a parameter or of a

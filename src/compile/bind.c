@@ -79,14 +79,25 @@ static void *arena_of(const hone_program *p, hone_tid root)
     return owners ? p->owner->arena[role] : p->arena[role];
 }
 
+/* Where a parameter was lent from, of this program or its owner; NULL: it lies in its arena. */
+static void *lent_from(const hone_program *p, hone_tid root)
+{
+    const hone_program *o = p->owner ? p->owner : p;
+    const hone_tensor *x = &p->graph->tensor[root];
+    for (int k = 0; k < o->lent_count && x->role == HONE_ROLE_PARAM; k++)
+        if (o->lent[k].offset == x->offset) return o->lent[k].data;
+    return NULL;
+}
+
 /* Tensors that fusion removed keep offset -1 and have no address. */
 static void resolve_addresses(hone_program *p)
 {
     for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
         hone_tid root = hone_alias_root(p->graph, t);
-        uint8_t *base = arena_of(p, root);
+        if (p->graph->tensor[root].role == HONE_ROLE_POOL) continue; /* bound by whoever has the data */
+        uint8_t *base = arena_of(p, root), *lent = lent_from(p, root);
         int64_t offset = p->graph->tensor[root].offset;
-        p->address[t] = base && offset >= 0 ? base + offset : NULL;
+        p->address[t] = lent ? lent : base && offset >= 0 ? base + offset : NULL;
     }
 }
 
@@ -130,6 +141,12 @@ static hone_status start_loss_scale(hone_program *p)
     bool trains = p->opts.loss != HONE_NONE && p->graph->precision == HONE_PRECISION_FP16;
     if (!trains || p->borrowed[p->step]) return HONE_OK;
     return hone_program_put_step(p, &step);
+}
+
+void hone_bind_addresses(hone_program *p)
+{
+    resolve_addresses(p);
+    for (int32_t i = 0; i < p->launch_count; i++) fill_launch(p, p->launch[i].node, &p->launch[i]);
 }
 
 /* Sharing is by address: the owner must have memory by now, and must outlive this program. */

@@ -27,7 +27,13 @@ typedef struct hone_guard {
     int64_t offset, bytes; /* in the ACT arena */
 } hone_guard;
 
-enum { HONE_SPARSE_MAX = 8 };
+/* A parameter that lies where its owner has it already (hone_program_lend). */
+typedef struct hone_lent {
+    int64_t offset; /* its place in PARAM, which stays untouched */
+    void *data;
+} hone_lent;
+
+enum { HONE_SPARSE_MAX = 8, HONE_LENT_MAX = 4 };
 
 /* One sparse table of a training program (sparse.c). */
 typedef struct hone_sparse {
@@ -75,8 +81,10 @@ struct hone_program {
     /* bind.c */
     void *arena[HONE_ROLE_COUNT]; /* NULL where this program has none of its own     */
     size_t arena_bytes[HONE_ROLE_COUNT];
-    void **address;      /* (tensor_count), NULL: not in memory                         */
-    hone_launch *launch; /* (launch_count): every node but reshapes, in order           */
+    void **address;                /* (tensor_count), NULL: not in memory                         */
+    hone_launch *launch;           /* (launch_count): every node but reshapes, in order           */
+    hone_lent lent[HONE_LENT_MAX]; /* of an owner; its sharers read them there, too        */
+    int lent_count;
     int32_t launch_count;
     hone_range whole, forward_backward, update;
 
@@ -122,7 +130,9 @@ void hone_shadow_note(hone_program *p, bool parameters);
 hone_status hone_shadow_refresh(hone_program *p) HONE_MUST_USE;
 /* One launch, at once; with `check` followed by a sync whose error names the node. */
 hone_status hone_launch_run(hone_program *p, const hone_launch *l) HONE_MUST_USE;
-/* bind.c: VERIFY, naming the tensor whose guard was written; OK where the program has no guards. */
+/* bind.c: addresses of tensors and launches, after memory or a loan changed. */
+void hone_bind_addresses(hone_program *p);
+/* VERIFY, naming the tensor whose guard was written; OK where the program has no guards. */
 hone_status hone_guards_check(hone_program *p) HONE_MUST_USE;
 
 /* The tensor whose memory `t` is: follows aliases. */

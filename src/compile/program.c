@@ -239,6 +239,19 @@ hone_status hone_program_bind_pool(hone_program *p, hone_tid t, void *device_mem
     return HONE_OK;
 }
 
+/* The arena keeps the parameter's place, whose pages are never touched and so cost nothing. */
+bool hone_program_lend(hone_program *p, hone_tid t, void *data)
+{
+    bool stays = p->opts.frozen && !p->owner && p->launch && p->backend->host_memory;
+    if (!stays || t < 0 || t >= p->graph->tensor_count || p->lent_count == HONE_LENT_MAX) return false;
+    const hone_tensor *x = &p->graph->tensor[t];
+    if (x->role != HONE_ROLE_PARAM || x->dtype != HONE_F32 || hone_shadow_bytes(p) > 0) return false;
+    p->lent[p->lent_count++] = (hone_lent){x->offset, data};
+    hone_bind_addresses(p);
+    hone_shadow_note(p, true);
+    return true;
+}
+
 /* --- the step block ------------------------------------------------------------------------------------- */
 
 /* The first `bytes` of the block, from the host. */

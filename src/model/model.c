@@ -243,6 +243,8 @@ static hone_status upload_one(hone_program *p, const hone_tensor *t, hone_tid id
                               float *scratch)
 {
     (void)ema;
+    /* a table that the file lent the model: lent on, where the program takes it */
+    if (param->sparse && param->borrowed && hone_program_lend(p, id, param->value)) return HONE_OK;
     if (param->sparse) return hone_program_write(p, id, param->value, (size_t)param->count * sizeof *scratch);
     hone_layout_from_file(t, param->value, scratch);
     return hone_program_write(p, id, scratch, (size_t)param->count * sizeof *scratch);

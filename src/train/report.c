@@ -102,9 +102,15 @@ void hone_csv_field(hone_text *t, const char *s)
         hone_text_append(t, s, strlen(s));
         return;
     }
-    hone_text_add(t, "\"");
-    for (; *s; s++) hone_text_add(t, *s == '"' ? "\"\"" : "%c", *s);
-    hone_text_add(t, "\"");
+    hone_text_append(t, "\"", 1);
+    for (size_t n; *s; s += n) { /* up to a quote and with it, which is then written again */
+        n = strcspn(s, "\"");
+        bool quote = s[n] == '"';
+        n += quote;
+        hone_text_append(t, s, n);
+        if (quote) hone_text_append(t, "\"", 1);
+    }
+    hone_text_append(t, "\"", 1);
 }
 
 /* Rows are truth, columns prediction. */
