@@ -555,6 +555,24 @@ static void test_evaluate_again(void **state)
     hone_predictor_close(p);
 }
 
+/* Lines are 200 steps long and epochs 199, so lines have an epoch's end near their own: the steps before it took time, too.
+ * Samples over their rate, summed over all lines, are the time of the run but for its setup and little evaluations. */
+static void test_rates_hold_all_steps(void **state)
+{
+    const char *override[] = {"data.synthetic.samples=3180", "data.val_fraction=0.015", "train.epochs=16",
+                              "log.every=200", "checkpoint.every=100 epoch"};
+    watch w = {0};
+    double began = hone_now_seconds(), seconds = 0;
+    assert_int_equal(train(*state, override, 5, &w, NULL), HONE_OK);
+    double whole = hone_now_seconds() - began;
+    char *text = read_all(*state, "metrics.jsonl", &(size_t){0}), *at = text;
+    int lines = 0;
+    for (; (at = strstr(at, "\"samples_per_second\":")); lines++) seconds += 200 * 16 / strtod(at += 21, NULL);
+    free(text);
+    assert_true(lines >= 15);
+    if (seconds < 0.5 * whole || seconds > 1.1 * whole) fail_msg("%g of %g s are in %d lines", seconds, whole, lines);
+}
+
 int main(void)
 {
 #define WITH_SCRATCH(f) cmocka_unit_test_setup_teardown(f, make_scratch, remove_scratch)
@@ -571,6 +589,7 @@ int main(void)
         WITH_SCRATCH(test_overfits_one_batch),
         WITH_SCRATCH(test_init),
         WITH_SCRATCH(test_evaluate_again),
+        WITH_SCRATCH(test_rates_hold_all_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

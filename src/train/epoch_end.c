@@ -157,6 +157,7 @@ hone_status hone_trainer_end_epoch(hone_trainer *t)
     /* lines come at multiples of log.every, and one for what is left at the end of the run */
     HONE_TRY(hone_trainer_drain(t, &block));
     if (t->s.step >= t->steps_total) HONE_TRY(hone_trainer_log_line(t));
+    double began = hone_now_seconds();
     if (t->data->val) {
         HONE_TRY(validate(t, &e));
         best = update_best(t, watched(t, &e));
@@ -174,7 +175,8 @@ hone_status hone_trainer_end_epoch(hone_trainer *t)
     t->s.epoch_loss_sum = 0;
     t->s.epoch_samples = t->s.epoch_correct = 0;
     decide_end(t);
-    t->line_started = hone_now_seconds(); /* the evaluation is no training time */
+    /* the evaluation is no training time; that of the line's steps before it is */
+    t->line_started += hone_now_seconds() - began;
     return HONE_OK;
 }
 
