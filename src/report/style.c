@@ -21,7 +21,7 @@ const char hone_report_style[] =
     ".soft{color:var(--soft)}.bad{color:var(--bad)}.good{color:var(--good)}\n"
     ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:18px 0}\n"
     ".figure{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:10px 12px}\n"
-    ".figure b{display:block;font-size:1.35rem;font-variant-numeric:tabular-nums}\n"
+    ".figure b{display:block;font-size:1.3rem;letter-spacing:-.01em;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
     ".figure span{color:var(--soft);font-size:.82rem}\n"
     ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:14px}\n"
     "figure{margin:0;background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:10px}\n"
