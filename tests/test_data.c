@@ -33,6 +33,9 @@ static void test_cifar(void **state)
     cifar_batch(root, "data_batch_2.bin", 20, 10, 20);
     cifar_batch(root, "test_batch.bin", 10, 10, 100);
     scratch_text(root, "batches.meta.txt", "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
+    static const char *const other[] = {"data_batch_0.bin", "data_batch_04.bin", "data_batch_100.bin",
+                                        "data_batch_.bin", "data_batch_4.bin.bak"};
+    for (int k = 0; k < 5; k++) scratch_text(root, other[k], "no batch by its name");
     hone_config c = data_config(root);
     c.data.val_fraction = 0;
     hone_data *d = opened(&c);

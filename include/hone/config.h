@@ -46,7 +46,7 @@ char            *hone_yaml_write(const hone_yaml *n, int flow_depth);
 /* Collects every mistake of a page, so that one run shows all: "file:14:5: train.optimzer: unknown
  * key (did you mean train.optimizer?)". hone_diag_status() turns them into one USAGE error whose
  * message has a line each. */
-typedef struct hone_diag { char *text; size_t bytes; int count; bool no_memory; } hone_diag;
+typedef struct hone_diag { char *text; size_t bytes, capacity; int count; bool no_memory; } hone_diag;
 void        hone_diag_add(hone_diag *d, const hone_yaml *at, const char *path, const char *fmt, ...) HONE_PRINTF(4, 5);
 hone_status hone_diag_status(const hone_diag *d) HONE_MUST_USE;             /* OK when count is 0   */
 void        hone_diag_free(hone_diag *d);

@@ -92,18 +92,33 @@ static void check_keys(const hone_yaml *map, const char *group, hone_diag *d)
 }
 
 /* --- rows -------------------------------------------------------------------------------------------------- */
-/* Defaults go through the same reader as a page, so the table can hold no default that a page may not. */
-static hone_status read_default(const hone_row *row, hone_config *c)
+/* A default that is more than a word: a list, a quoted text. */
+static hone_status read_default_page(const hone_row *row, hone_config *c, hone_diag *d)
 {
     hone_yaml *value = NULL;
+    hone_status status = hone_page_parse("default", row->fallback, strlen(row->fallback), true, d, &value);
+    if (status == HONE_OK && value) hone_type_table[row->type].read(row, value, c, d);
+    else if (status == HONE_OK && d->count == 0) status = no_memory(); /* libyaml ends a page early where it has none */
+    hone_yaml_free(value);
+    return status;
+}
+
+/* Defaults go through the same reader as a page, so the table can hold no default that a page may not. Most are one word,
+ * whose node is known without a parser, each of which begins with 100 KB of buffers. */
+static hone_status read_default(const hone_row *row, hone_config *c)
+{
     hone_diag d = {0};
     if (!row->fallback) return HONE_OK;
-    hone_status status = hone_page_parse("default", row->fallback, strlen(row->fallback), true, &d, &value);
-    if (status == HONE_OK && value) hone_type_table[row->type].read(row, value, c, &d);
-    else if (status == HONE_OK && d.count == 0) status = no_memory(); /* libyaml ends a page early where it has none */
+    hone_status status = HONE_OK;
+    if (hone_page_plain_word(row->fallback)) {
+        /* as a parser would make it; no reader writes to the text */
+        hone_yaml word = {.kind = HONE_YAML_SCALAR, .text = (char *)(uintptr_t)row->fallback, .file = "default"};
+        hone_type_table[row->type].read(row, &word, c, &d);
+    } else {
+        status = read_default_page(row, c, &d);
+    }
     if (status == HONE_OK) status = hone_diag_status(&d); /* a default out of range is our own bug, and is shown */
     hone_diag_free(&d);
-    hone_yaml_free(value);
     return status;
 }
 

@@ -13,7 +13,7 @@ enum { SHOWN_BYTES = 15000, SHOWN_LINES = 100 }; /* the error record holds 16 Ki
 /* Appends to the text in place; hone_text doubles, so a page with many mistakes stays cheap. */
 void hone_diag_add(hone_diag *d, const hone_yaml *at, const char *path, const char *fmt, ...)
 {
-    hone_text t = {.data = d->text, .bytes = d->bytes, .capacity = d->text ? d->bytes + 1 : 0};
+    hone_text t = {.data = d->text, .bytes = d->bytes, .capacity = d->capacity};
     if (at && at->line > 0) hone_text_add(&t, "%s:%d:%d: ", at->file, at->line, at->column);
     else if (at) hone_text_add(&t, "%s: ", at->file);
     if (path && *path) hone_text_add(&t, "%s: ", path);
@@ -24,6 +24,7 @@ void hone_diag_add(hone_diag *d, const hone_yaml *at, const char *path, const ch
     hone_text_append(&t, "\n", 1);
     d->text = t.data; /* without memory the text ends early, the count still says that there is a mistake */
     d->bytes = t.bytes;
+    d->capacity = t.capacity;
     d->count++;
 }
 

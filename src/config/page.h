@@ -11,6 +11,9 @@
  * Errors returned: MEMORY only. */
 hone_status hone_page_parse(const char *name, const char *text, size_t bytes, bool placeless, hone_diag *d,
                             hone_yaml **out) HONE_MUST_USE;
+/* True for text that YAML reads as one plain scalar, whatever a row makes of it later: a word, a number, `~`, nothing that
+ * holds a space or a sign of YAML. False also for rare ones that are plain (.5). */
+bool hone_page_plain_word(const char *text);
 /* Reads a regular file of at most 16 MiB, NUL-terminated. Errors: USAGE, naming what the path is. */
 hone_status hone_page_load(const char *path, char **text, size_t *bytes) HONE_MUST_USE;
 

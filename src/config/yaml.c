@@ -273,6 +273,20 @@ static hone_yaml *parse_stream(parser *p)
     return root;
 }
 
+bool hone_page_plain_word(const char *text)
+{
+    size_t k = 0;
+    if (strcmp(text, "~") == 0) return true;
+    /* a sign in front of a digit begins a number; in front of anything else it is a list's, or a marker's (---) */
+    if (text[0] == '-' && text[1] >= '0' && text[1] <= '9') k = 1;
+    else if (!*text || strchr("._+-", *text)) return false;
+    for (char c; (c = text[k]); k++) {
+        bool letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z', digit = c >= '0' && c <= '9';
+        if (!letter && !digit && !strchr("._+-", c)) return false;
+    }
+    return true;
+}
+
 /* Encoding first, then characters, then YAML: each check may rely on the one before. */
 hone_status hone_page_parse(const char *name, const char *text, size_t bytes, bool placeless, hone_diag *d,
                             hone_yaml **out)

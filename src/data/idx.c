@@ -46,7 +46,8 @@ static hone_status stream_open(const char *path, stream *s)
         close(fd);
         return hone_no_memory("zlib", 0);
     }
-    gzbuffer(s->gz, 1 << 18);
+    /* zlib takes three times this, so a file of some labels gets no more than it needs */
+    gzbuffer(s->gz, s->file_bytes < 1 << 18 ? (unsigned)s->file_bytes + 512 : 1 << 18);
     return HONE_OK;
 }
 

@@ -2,6 +2,8 @@
  *
  * The first byte says which set (10 or 100), how many records and files; the rest fills a record over and over, so that the
  * mutations need not find 3,073 bytes by themselves, and is the list of class names. */
+#include <sys/stat.h>
+
 #include "data/source.h"
 #include "fuzz/fuzz_file.h"
 
@@ -9,17 +11,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PIXELS = 3072, RECORDS = 2 };
 
-/* The set's files: one batch of `count` bytes, or two, the second a link to the first. */
-static void put_files(bool hundred, bool two, const uint8_t *file, size_t count, const uint8_t *names, size_t bytes)
+/* The set's files: one batch of `count` bytes, or two, the second a link to the first. Each kind of set has a folder of its
+ * own, so that files are only written over. Returns the folder. */
+static const char *put_files(bool hundred, bool two, const uint8_t *file, size_t count, const uint8_t *names,
+                             size_t bytes)
 {
     static const char *const name[2][2] = {{"data_batch_1.bin", "batches.meta.txt"},
                                            {"train.bin", "fine_label_names.txt"}};
-    static const char second[] = "data_batch_2.bin";
-    for (int k = 0; k < 2; k++) unlink(fuzz_path(name[!hundred][k]));
-    unlink(fuzz_path(second));
-    fuzz_put(name[hundred][0], file, count);
-    fuzz_put(name[hundred][1], names, bytes);
-    if (two && symlink(name[hundred][0], fuzz_path(second)) != 0) abort();
+    static char folder[2][2][128];
+    char *path = folder[hundred][two], set[16], batch[64], list[64];
+    snprintf(set, sizeof set, "set%d", 2 * hundred + two);
+    snprintf(batch, sizeof batch, "%s/%s", set, name[hundred][0]);
+    snprintf(list, sizeof list, "%s/%s", set, name[hundred][1]);
+    if (!*path) {
+        snprintf(path, sizeof folder[0][0], "%s", fuzz_path(set));
+        if (mkdir(path, 0700) != 0) abort();
+    }
+    bool linked = fuzz_holds(batch);
+    fuzz_put(batch, file, count);
+    fuzz_put(list, names, bytes);
+    snprintf(list, sizeof list, "%s/data_batch_2.bin", set);
+    if (two && !linked && symlink(name[hundred][0], fuzz_path(list)) != 0) abort();
+    return path;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -33,10 +46,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t k = 0; k < record && k < count; k += most) /* the input over and over makes one record */
         memcpy(file + k, data + 1, most < record - k ? most : record - k);
     for (size_t k = record; k < count; k += record) memcpy(file + k, file, record < count - k ? record : count - k);
-    put_files(hundred, data[0] >> 4 & 1, file, count, data + 2, size - 2);
+    const char *folder = put_files(hundred, data[0] >> 4 & 1, file, count, data + 2, size - 2);
     hone_source *s = NULL;
-    (void)hone_cifar_looks(fuzz_folder);
-    if (hone_cifar_open(fuzz_folder, HONE_SPLIT_TRAIN, false, &s) == HONE_OK && s) {
+    (void)hone_cifar_looks(folder);
+    if (hone_cifar_open(folder, HONE_SPLIT_TRAIN, false, &s) == HONE_OK && s) {
         if (s->count < 1 || !s->raw || s->height != 32 || s->width != 32 || s->channels != 3) abort();
         if (s->count > 2 * RECORDS) abort();
         for (int64_t i = 0; i < s->count; i++)

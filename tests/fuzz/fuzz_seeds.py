@@ -105,7 +105,7 @@ for k, (weights, split) in enumerate(((False, "train"), (True, "train"), (False,
              "name": split, "count": 2} | ({"weights": 16384} if weights else {})
     header = {"version": 1, "height": 2, "width": 2, "channels": 1, "resize": "stretch", "classes": ["x", "y"], "splits": [entry]}
     columns = b"a\0b\0" + bytes(28)
-    (root / "fuzz_pack" / str(k)).write_bytes(b"\1" + columns + json.dumps(header).encode() + (b" " if weights else b""))
+    (root / "fuzz_pack" / str(k)).write_bytes(bytes([1 | {"train": 0, "test": 2}[split] << 1]) + columns + json.dumps(header).encode() + (b" " if weights else b""))
 classes = "airplane automobile bird cat deer dog frog horse ship truck".replace(" ", "\n").encode() + b"\n"
 for k in (2, 3, 4, 10):
     (root / "fuzz_cifar" / str(k)).write_bytes(bytes([k, 3]) + (classes if k % 2 == 0 else b"".join(b"c%d\n" % i for i in range(100))))
@@ -129,4 +129,5 @@ net = {"format": "hone-model", "version": 1, "task": "image", "classes": ["x", "
 for k, model in enumerate((bag, net)):
     for bits in range(2):
         sizes = bytes([4, 3, 2, bits, 8])
-        (root / "fuzz_small" / f"{k}-{bits}").write_bytes(b"\1" + sizes + json.dumps(model).encode() + b"\0" + b"{}      " + bytes(16))
+        for way in (1, 3):  # a file; what a run says of its model
+            (root / "fuzz_small" / f"{k}-{bits}-{way}").write_bytes(bytes([way]) + sizes + json.dumps(model).encode() + b"\0{}      " + bytes(16))
