@@ -20,9 +20,24 @@ typedef struct level {
     float value[FINEST * FINEST], dx[FINEST * FINEST], dy[FINEST * FINEST];
 } level;
 
-/* Both pictures and what is made of them, on the heap: 100 KB. */
+/* A place between four samples. */
+typedef struct place {
+    int at;
+    float w[4];
+} place;
+
+/* A sample of a that lies within b under the map: its index, where it is (-1 to 1), where that is in b, b's brightness. */
+typedef struct sample {
+    int k;
+    double x, y, value;
+    place p;
+} sample;
+
+/* Both pictures and what is made of them, on the heap: 350 KB. */
 typedef struct pair {
     level a, b;
+    sample met[FINEST * FINEST]; /* (count)                                                              */
+    int count;
     float blurred[FINEST * FINEST];
     uint8_t grey[FINEST * FINEST];
 } pair;
@@ -57,12 +72,7 @@ static hone_status make_level(const hone_image *image, int side, pair *p, level 
     return HONE_OK;
 }
 
-/* A place between four samples; false outside. */
-typedef struct place {
-    int at;
-    float w[4];
-} place;
-
+/* False outside. */
 static bool find_place(int side, double x, double y, place *p)
 {
     /* -1 and 1 are the borders of the picture, not the middles of its last pixels */
@@ -106,19 +116,27 @@ static bool solve(double A[UNKNOWNS][UNKNOWNS], double b[UNKNOWNS])
     return true;
 }
 
-/* Sums over the common part: of both brightnesses, for the line a = gain b + offset; `likeness` is their correlation. */
-static bool fit_brightness(const level *a, const level *b, const hone_image_map *map, double *gain, double *offset,
-                           double *likeness)
+/* The samples of a that lie within b under the map. */
+static void meet(pair *p, const double m[UNKNOWNS])
 {
-    double n = 0, sa = 0, sb = 0, saa = 0, sbb = 0, sab = 0;
-    const double *m = map->m;
-    for (int k = 0; k < a->side * a->side; k++) {
-        int row = k / a->side;
-        double x = (k % a->side + 0.5) * 2 / a->side - 1, y = (row + 0.5) * 2 / a->side - 1;
-        place p;
-        if (!find_place(b->side, m[0] + m[1] * x + m[2] * y, m[3] + m[4] * x + m[5] * y, &p)) continue;
-        double v = (double)look(b->value, b->side, &p), u = (double)a->value[k];
-        n++;
+    int side = p->a.side;
+    p->count = 0;
+    for (int k = 0; k < side * side; k++) {
+        int row = k / side;
+        sample *s = &p->met[p->count];
+        *s = (sample){.k = k, .x = (k % side + 0.5) * 2 / side - 1, .y = (row + 0.5) * 2 / side - 1};
+        if (!find_place(p->b.side, m[0] + m[1] * s->x + m[2] * s->y, m[3] + m[4] * s->x + m[5] * s->y, &s->p)) continue;
+        s->value = (double)look(p->b.value, p->b.side, &s->p);
+        p->count++;
+    }
+}
+
+/* Sums over the common part: of both brightnesses, for the line a = gain b + offset; `likeness` is their correlation. */
+static bool fit_brightness(const pair *p, double *gain, double *offset, double *likeness)
+{
+    double n = p->count, sa = 0, sb = 0, saa = 0, sbb = 0, sab = 0;
+    for (int k = 0; k < p->count; k++) {
+        double v = p->met[k].value, u = (double)p->a.value[p->met[k].k];
         sa += u;
         sb += v;
         saa += u * u;
@@ -126,7 +144,7 @@ static bool fit_brightness(const level *a, const level *b, const hone_image_map 
         sab += u * v;
     }
     double var = n * sbb - sb * sb, other = n * saa - sa * sa;
-    if (n < 0.5 * a->side * a->side || !(var > 0) || !(other > 0)) return false;
+    if (n < 0.5 * p->a.side * p->a.side || !(var > 0) || !(other > 0)) return false;
     *likeness = (n * sab - sa * sb) / sqrt(var * other);
     *gain = (n * sab - sa * sb) / var;
     *offset = (sa - *gain * sb) / n;
@@ -134,19 +152,18 @@ static bool fit_brightness(const level *a, const level *b, const hone_image_map 
 }
 
 /* One Gauss-Newton step of the map; *moved: how far a corner went, in pixels of this level; *likeness: before the step. */
-static bool improve(const level *a, const level *b, hone_image_map *map, double *moved, double *likeness)
+static bool improve(pair *p, hone_image_map *map, double *moved, double *likeness)
 {
+    const level *b = &p->b;
     double A[UNKNOWNS][UNKNOWNS] = {{0}}, r[UNKNOWNS] = {0}, gain, offset, *m = map->m, scale = b->side / 2.0;
-    if (!fit_brightness(a, b, map, &gain, &offset, likeness)) return false;
-    for (int k = 0; k < a->side * a->side; k++) {
-        int row = k / a->side;
-        double x = (k % a->side + 0.5) * 2 / a->side - 1, y = (row + 0.5) * 2 / a->side - 1;
-        place p;
-        if (!find_place(b->side, m[0] + m[1] * x + m[2] * y, m[3] + m[4] * x + m[5] * y, &p)) continue;
-        double dx = gain * scale * (double)look(b->dx, b->side, &p),
-               dy = gain * scale * (double)look(b->dy, b->side, &p);
-        double rest = (double)a->value[k] - gain * (double)look(b->value, b->side, &p) - offset;
-        double J[UNKNOWNS] = {dx, dx * x, dx * y, dy, dy * x, dy * y};
+    meet(p, m);
+    if (!fit_brightness(p, &gain, &offset, likeness)) return false;
+    for (int k = 0; k < p->count; k++) {
+        const sample *s = &p->met[k];
+        double dx = gain * scale * (double)look(b->dx, b->side, &s->p),
+               dy = gain * scale * (double)look(b->dy, b->side, &s->p);
+        double rest = (double)p->a.value[s->k] - gain * s->value - offset;
+        double J[UNKNOWNS] = {dx, dx * s->x, dx * s->y, dy, dy * s->x, dy * s->y};
         for (int i = 0; i < UNKNOWNS; i++) {
             for (int j = i; j < UNKNOWNS; j++) A[i][j] += J[i] * J[j];
             r[i] += J[i] * rest;
@@ -192,7 +209,7 @@ hone_status hone_images_align(const hone_image *a, const hone_image *b, hone_ima
         if (s == HONE_OK) s = make_level(b, FINEST >> l, p, &p->b);
         if (s != HONE_OK) break;
         moved = 1;
-        for (int k = 0; fine && k < STEPS && moved > 0.02; k++) fine = improve(&p->a, &p->b, &map, &moved, &likeness);
+        for (int k = 0; fine && k < STEPS && moved > 0.02; k++) fine = improve(p, &map, &moved, &likeness);
         /* copies agree by 0.96 in the end, and blurred by more */
         fine = fine && likeness > LIKE_LEAST;
     }
