@@ -368,7 +368,7 @@ static void test_near(void **state)
     assert_false(is_near);
     hone_image_drop(&mirror);
     int pairs = 0, missed = 0;
-    assert_int_equal(hone_image_twins_find(print, N, copy_of, im, exact, near), HONE_OK);
+    assert_int_equal(hone_image_twins_find(print, N, copy_of, im, 2, exact, near), HONE_OK);
     for (int i = 0; i < N; i++) {
         int64_t first = i;
         for (int j = i - 1; j >= 0; j--) {

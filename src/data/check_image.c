@@ -135,11 +135,11 @@ static int64_t count_same_files(const pictures *p)
 }
 
 /* Copies of both degrees, across splits first: those spoil what is measured. */
-static hone_status find_copies(pictures *p, hone_data_report *r)
+static hone_status find_copies(pictures *p, int threads, hone_data_report *r)
 {
     const hone_all_rows *a = p->all;
     static const char exact[] = "by pixels the same as";
-    HONE_TRY(hone_image_twins_find(p->print, p->count, read_picture, p, p->exact, p->near));
+    HONE_TRY(hone_image_twins_find(p->print, p->count, read_picture, p, threads, p->exact, p->near));
     /* for the report alone: a copy is a copy, whatever its bytes */
     r->same_files = count_same_files(p);
     HONE_TRY(hone_findings_copies(a, p->exact, NULL, true, "exact_duplicate_across", exact, r));
@@ -188,7 +188,7 @@ static void drop(pictures *p)
     free(p->near);
 }
 
-/* The decoding is parallel and writes to places of its own; what follows is one thread's, in order. */
+/* Decoding and the search for copies are parallel and write to places of their own; the rest is one thread's, in order. */
 hone_status hone_check_pictures(const hone_all_rows *a, int what, int threads, hone_data_report *r)
 {
     pictures p = {.all = a, .count = a->begin[3]};
@@ -202,7 +202,7 @@ hone_status hone_check_pictures(const hone_all_rows *a, int what, int threads, h
     if (s == HONE_OK) s = hone_parallel_for(threads, (p.count + CHUNK - 1) / CHUNK, look_at_chunk, &p);
     if (s == HONE_OK) s = find_broken(&p, r);
     if (s == HONE_OK) s = measure(&p, r);
-    if (s == HONE_OK && what == HONE_REPORT_CHECK) s = find_copies(&p, r);
+    if (s == HONE_OK && what == HONE_REPORT_CHECK) s = find_copies(&p, threads, r);
     if (s == HONE_OK && what == HONE_REPORT_CHECK) s = find_poor(&p, r);
     drop(&p);
     return s;

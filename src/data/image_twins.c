@@ -1,10 +1,11 @@
-/* image_twins.c - see image_twins.h. Prints are made a picture at a time (any thread); the search is one thread's,
- * in the order of the pictures, so its result does not depend on threads.
+/* image_twins.c - see image_twins.h. Prints are made a picture at a time (any thread); so is the search, each picture
+ * against all before it in tables that are made before, so its result does not depend on threads.
  *
  * The search is not quadratic: a picture meets those that share 16 bits of its hash, up to one bit; of a bucket
  * at most 4,096 are looked at, and at most 16 candidates, the nearest by hash, are decoded. Sets of many thousand
  * pictures with the same coarse look may so lose a pair, and never gain one. */
 #define XXH_INLINE_ALL
+#include "core/thread.h"
 #include "data/image_align.h"
 #include "data/image_twins.h"
 
@@ -19,6 +20,8 @@ enum { NEAR_BITS = 10, BUCKET_SEEN_MAX = 4096, CANDIDATES = 16, COMPARED_SIDE_MA
 #define THUMB_CORRELATION 0.96
 /* The same for copies that were cut or turned, of 63 bits; a pair without relation differs in 31, and in 22 once in 90. */
 enum { LAID_BITS = 22, LAID_SEEN_MAX = 50000, LAID_MOST = 3 };
+/* Pictures that a thread looks for at once; their number from 1 on has 16 bits. */
+enum { SEARCH_CHUNK = 1024 };
 #define LAID_CORRELATION 0.5
 /* Standard deviation, in steps of 8 bits: flatter than this, what is left is noise. */
 #define FLAT 2.0
@@ -135,15 +138,25 @@ typedef struct moments {
     double n, x, y, xx, yy, xy;
 } moments;
 
-/* Sums in double: 128 x 128 x 3 squares of bytes are exact in it. */
-static void moments_add(moments *m, double x, double y)
+/* `n` values of a and b; with a step, their differences to the values that far on. Rows are short (128 x 3), so whole
+ * numbers of 32 bits hold their sums, and the doubles hold all of them exactly. */
+static void moments_add(moments *m, const uint8_t *a, const uint8_t *b, int n, size_t step)
 {
-    m->n++;
+    int32_t x = 0, y = 0, xx = 0, yy = 0, xy = 0;
+    for (int i = 0; i < n; i++) {
+        int32_t p = step ? a[(size_t)i + step] - a[i] : a[i], q = step ? b[(size_t)i + step] - b[i] : b[i];
+        x += p;
+        y += q;
+        xx += p * p;
+        yy += q * q;
+        xy += p * q;
+    }
+    m->n += n;
     m->x += x;
     m->y += y;
-    m->xx += x * x;
-    m->yy += y * y;
-    m->xy += x * y;
+    m->xx += xx;
+    m->yy += yy;
+    m->xy += xy;
 }
 
 /* Pearson's; 0 where one side does not vary. */
@@ -169,7 +182,7 @@ static bool is_inside(const both *p, int y, int x)
 static double worst_block(const both *p, const moments *m)
 {
     int h = p->h, w = p->w, c = p->c, side = (h > w ? h : w) / 16 > 4 ? (h > w ? h : w) / 16 : 4;
-    double mean_a = m->x / m->n, mean_b = m->y / m->n, worst = 0, r = correlation(m);
+    double mean_a = m->x / m->n, mean_b = m->y / m->n, worst = 0, r = correlation(m), n = side * side;
     double dev_a = sqrt(m->xx / m->n - mean_a * mean_a), dev_b = sqrt(m->yy / m->n - mean_b * mean_b);
     for (int top = 0; top + side <= h; top += side)
         for (int left = 0; left + side <= w; left += side) {
@@ -178,16 +191,18 @@ static double worst_block(const both *p, const moments *m)
                 !is_inside(p, top, left + side - 1) || !is_inside(p, top + side - 1, left + side - 1))
                 continue;
             for (int k = 0; k < c; k++) {
-                double sum = 0;
+                int32_t sum_a = 0, sum_b = 0;
                 for (int y = top; y < top + side; y++)
                     for (int x = left; x < left + side; x++) {
                         size_t at = ((size_t)y * (size_t)w + (size_t)x) * (size_t)c + (size_t)k;
-                        sum += (p->b[at] - mean_b) / dev_b - r * (p->a[at] - mean_a) / dev_a;
+                        sum_a += p->a[at];
+                        sum_b += p->b[at];
                     }
-                if (fabs(sum) > worst) worst = fabs(sum);
+                double rest = (sum_b - n * mean_b) / dev_b - r * (sum_a - n * mean_a) / dev_a;
+                if (fabs(rest) > worst) worst = fabs(rest);
             }
         }
-    return worst / (side * side);
+    return worst / n;
 }
 
 /* How well two pictures agree where both are. */
@@ -195,29 +210,45 @@ typedef struct agreement {
     double pixels, edges, block; /* correlations; the worst block                                      */
 } agreement;
 
+/* The next columns from x on that lie within in this row, and `down` rows below: [*from, the result); both w: none. */
+static int run_of(const both *p, int y, int down, int x, int *from)
+{
+    if (!p->inside) {
+        *from = x;
+        return p->w;
+    }
+    while (x < p->w && !(is_inside(p, y, x) && is_inside(p, y + down, x))) x++;
+    *from = x;
+    while (x < p->w && is_inside(p, y, x) && is_inside(p, y + down, x)) x++;
+    return x;
+}
+
 /* Over all channels; edges are differences to the neighbours on the right and below. */
 static agreement measure(const both *p)
 {
     moments pixels = {0}, edges = {0};
     size_t c = (size_t)p->c, row = (size_t)p->w * c;
     for (int y = 0; y < p->h; y++)
-        for (int x = 0; x < p->w; x++) {
-            bool right = x + 1 < p->w && is_inside(p, y, x + 1), below = y + 1 < p->h && is_inside(p, y + 1, x);
-            if (!is_inside(p, y, x)) continue;
-            size_t at = (size_t)y * row + (size_t)x * c;
-            for (size_t i = at; i < at + c; i++) {
-                moments_add(&pixels, p->a[i], p->b[i]);
-                if (right) moments_add(&edges, p->a[i + c] - p->a[i], p->b[i + c] - p->b[i]);
-                if (below) moments_add(&edges, p->a[i + row] - p->a[i], p->b[i + row] - p->b[i]);
+        for (int down = 0; down < 2 && y + down < p->h; down++)
+            for (int from = 0, to = 0; to < p->w;) {
+                to = run_of(p, y, down, to, &from);
+                if (from == to) break;
+                const uint8_t *a = p->a + (size_t)y * row + (size_t)from * c,
+                              *b = p->b + (size_t)y * row + (size_t)from * c;
+                if (down) {
+                    moments_add(&edges, a, b, (to - from) * p->c, row);
+                } else {
+                    moments_add(&pixels, a, b, (to - from) * p->c, 0);
+                    moments_add(&edges, a, b, (to - from - 1) * p->c, c);
+                }
             }
-        }
     return (agreement){correlation(&pixels), correlation(&edges), worst_block(p, &pixels)};
 }
 
 /* As they lie. */
 static bool agree(const agreement *g)
 {
-    return (g->pixels >= 0.99 && g->edges >= 0.90) || (g->pixels >= 0.98 && g->edges >= 0.80 && g->block <= 0.14);
+    return (g->pixels >= 0.99 && g->edges >= 0.97) || (g->pixels >= 0.98 && g->edges >= 0.80 && g->block <= 0.14);
 }
 
 /* Laid over one another, which makes any two pictures a little more alike, and blurs one of them. */
@@ -325,16 +356,32 @@ typedef struct candidate {
     double likeness; /* of the thumbnails: their correlation */
 } candidate;
 
-/* The tables: head[band][16 bits] is the latest picture with them, next[band][picture] the one before; -1: none. */
+/* A picture in a list that is walked: its hash stands beside it, so that a walk reads memory from one end. */
+typedef struct entry {
+    uint64_t low;
+    int64_t picture;
+} entry;
+
+/* What all threads read. A bucket's entries are entry[band][begin[band][bits] to begin[band][bits + 1]), in the order of the
+ * pictures; copies by pixels and those without a thumbnail are in none. */
 typedef struct search {
     const hone_print *print;
-    int64_t count;
-    int64_t *head, *next, *seen; /* (4, 65536), (4, count), (count) last picture that met it           */
-    candidate list[CANDIDATES];  /* likest first; of equal ones the earlier picture                    */
-    int listed;
+    int64_t count, chunk, laid_count;
+    const int64_t *exact;
+    int64_t *begin, *near; /* (4, 65537), (count)                                                  */
+    entry *entry, *laid;   /* (4, count), (laid_count) those in which a cut could show             */
     hone_picture_read *read;
     void *arg;
 } search;
+
+/* A thread's own, for a chunk of pictures. */
+typedef struct walk {
+    const search *s;
+    uint16_t *seen;             /* (count) the last picture of the chunk that met it, from 1 on                */
+    uint16_t now;               /* the one that is looked for                                                  */
+    candidate list[CANDIDATES]; /* likest first; of equal ones the earlier picture                             */
+    int listed;
+} walk;
 
 /* Sixteen of the 64 bits. */
 static unsigned band_of(uint64_t low, int band) { return (unsigned)(low >> (band * BAND_BITS)) & (BUCKETS - 1); }
@@ -348,7 +395,7 @@ static int count_bits(uint64_t x)
 }
 
 /* Keeps the 16 likest. Pictures come in any order, so equal ones go by number. */
-static void offer(search *s, int64_t j, double likeness)
+static void offer(walk *s, int64_t j, double likeness)
 {
     int k = s->listed < CANDIDATES ? s->listed++ : CANDIDATES;
     for (; k > 0 && (s->list[k - 1].likeness < likeness ||
@@ -366,18 +413,33 @@ static double thumb_correlation(const hone_print *a, const hone_print *b)
     return sum / ((double)a->norm * b->norm);
 }
 
-/* Pictures of one bucket that differ in few enough bits and have a like thumbnail. */
-static void walk_bucket(search *s, int64_t i, int band, unsigned key)
+/* How many of `list` (count), in the order of pictures, come before picture i. */
+static int64_t count_before(const entry *list, int64_t count, int64_t i)
 {
+    int64_t low = 0, high = count;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (list[middle].picture < i) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+/* Pictures of one bucket that differ in few enough bits and have a like thumbnail, the latest before i first. */
+static void walk_bucket(walk *w, int64_t i, int band, unsigned key)
+{
+    const search *s = w->s;
+    const int64_t *begin = s->begin + (size_t)band * (BUCKETS + 1) + key;
+    const entry *list = s->entry + (int64_t)band * s->count + begin[0];
     const hone_print *p = &s->print[i];
-    int64_t j = s->head[(size_t)band * BUCKETS + key];
-    for (int n = 0; j >= 0 && n < BUCKET_SEEN_MAX; n++, j = s->next[(size_t)band * (size_t)s->count + (size_t)j]) {
-        int bits = count_bits(p->low ^ s->print[j].low);
+    int64_t k = count_before(list, begin[1] - begin[0], i), end = k > BUCKET_SEEN_MAX ? k - BUCKET_SEEN_MAX : 0;
+    while (k-- > end) {
+        int64_t j = list[k].picture;
         /* most pairs share a band by chance and end here; the others are met in up to four tables */
-        if (bits > NEAR_BITS || s->seen[j] == i) continue;
-        s->seen[j] = i;
+        if (count_bits(p->low ^ list[k].low) > NEAR_BITS || w->seen[j] == w->now) continue;
+        w->seen[j] = w->now;
         double likeness = thumb_correlation(p, &s->print[j]);
-        if (likeness >= THUMB_CORRELATION) offer(s, j, likeness);
+        if (likeness >= THUMB_CORRELATION) offer(w, j, likeness);
     }
 }
 
@@ -388,30 +450,33 @@ static bool can_be_laid(const hone_print *p)
 }
 
 /* A cut or a turn changes more of the hash than the tables forgive, so the pictures right before i are met one by one. */
-static void walk_recent(search *s, int64_t i)
+static void walk_recent(walk *w, int64_t i)
 {
+    const search *s = w->s;
     const hone_print *p = &s->print[i];
-    for (int64_t j = i > LAID_SEEN_MAX ? i - LAID_SEEN_MAX : 0; j < i && can_be_laid(p); j++) {
-        const hone_print *q = &s->print[j];
-        if (count_bits(p->low ^ q->low) > LAID_BITS || !(q->norm > 0) || s->seen[j] == i || !can_be_laid(q)) continue;
-        s->seen[j] = i;
-        double likeness = thumb_correlation(p, q);
-        if (likeness >= LAID_CORRELATION) offer(s, j, likeness);
+    int64_t end = can_be_laid(p) ? count_before(s->laid, s->laid_count, i) : 0;
+    for (int64_t k = count_before(s->laid, end, i - LAID_SEEN_MAX); k < end; k++) {
+        if (count_bits(p->low ^ s->laid[k].low) > LAID_BITS) continue;
+        int64_t j = s->laid[k].picture;
+        w->seen[j] = w->now;
+        double likeness = thumb_correlation(p, &s->print[j]);
+        if (likeness >= LAID_CORRELATION) offer(w, j, likeness);
     }
 }
 
 /* The candidates of picture i, decoded and compared; near[i] becomes the earliest that is near. */
-static hone_status compare_candidates(search *s, int64_t i, int64_t *near)
+static hone_status compare_candidates(const walk *w, int64_t i, int64_t *near)
 {
+    const search *s = w->s;
     hone_image mine = {0}, other;
-    hone_status status = s->listed ? s->read(s->arg, i, &mine) : HONE_OK;
-    for (int k = 0; status == HONE_OK && k < s->listed; k++) {
+    hone_status status = w->listed ? s->read(s->arg, i, &mine) : HONE_OK;
+    for (int k = 0; status == HONE_OK && k < w->listed; k++) {
         bool is_near;
-        int64_t j = s->list[k].picture;
+        int64_t j = w->list[k].picture;
         if (near[i] != i && j > near[i]) continue; /* an earlier one is known */
         /* sets of like pictures (icons, frames of a film) would else be laid over one another in full */
         bool lay = k < LAID_MOST;
-        if (!lay && s->list[k].likeness < THUMB_CORRELATION) break;
+        if (!lay && w->list[k].likeness < THUMB_CORRELATION) break;
         status = s->read(s->arg, j, &other);
         if (status != HONE_OK) break;
         status = hone_images_near(&mine, &other, lay, &is_near);
@@ -423,49 +488,79 @@ static hone_status compare_candidates(search *s, int64_t i, int64_t *near)
     return status == HONE_ERR_DATA ? HONE_OK : status;
 }
 
-/* Each picture is compared with those before it and then entered, so every pair is met once. */
-static hone_status find_near(search *s, const int64_t *exact, int64_t *near)
+/* One task of the parallel loop: each of these pictures against all before it. Only the tables and prints are read, so no
+ * result depends on threads. */
+static hone_status search_chunk(void *arg, int64_t chunk)
 {
-    for (size_t k = 0; k < (size_t)BANDS * BUCKETS; k++) s->head[k] = -1;
-    for (int64_t i = 0; i < s->count; i++) {
+    const search *s = arg;
+    int64_t from = chunk * s->chunk, to = from + s->chunk < s->count ? from + s->chunk : s->count;
+    walk w = {.s = s, .seen = calloc((size_t)s->count + 1, sizeof *w.seen)};
+    hone_status status = w.seen ? HONE_OK : hone_no_memory("the search for near copies", (size_t)s->count * 2);
+    for (int64_t i = from; status == HONE_OK && i < to; i++) {
         const hone_print *p = &s->print[i];
-        s->seen[i] = -1;
-        near[i] = exact[i] == i ? i : near[exact[i]]; /* that one is earlier, so it is settled */
-        if (exact[i] != i || !(p->norm > 0)) continue;
-        s->listed = 0;
+        s->near[i] = i;
+        if (s->exact[i] != i || !(p->norm > 0)) continue;
+        w.now = (uint16_t)(i - from + 1);
+        w.listed = 0;
         /* first: what it has met and left out, the tables would leave out, too */
-        walk_recent(s, i);
+        walk_recent(&w, i);
         /* 17 of 65,536 buckets a table: with 7 differing bits one of four bands has at most one of them */
         for (int band = 0; band < BANDS; band++) {
             unsigned key = band_of(p->low, band);
-            walk_bucket(s, i, band, key);
-            for (int bit = 0; bit < BAND_BITS; bit++) walk_bucket(s, i, band, key ^ 1u << bit);
+            walk_bucket(&w, i, band, key);
+            for (int bit = 0; bit < BAND_BITS; bit++) walk_bucket(&w, i, band, key ^ 1u << bit);
         }
-        HONE_TRY(compare_candidates(s, i, near));
-        for (int band = 0; band < BANDS; band++) {
-            int64_t *head = &s->head[(size_t)band * BUCKETS + band_of(p->low, band)];
-            s->next[(size_t)band * (size_t)s->count + (size_t)i] = *head;
-            *head = i;
-        }
+        status = compare_candidates(&w, i, s->near);
     }
-    return HONE_OK;
+    free(w.seen);
+    return status;
 }
 
-/* 56 bytes a picture beside the prints, and 2 MiB of heads. */
-hone_status hone_image_twins_find(const hone_print *print, int64_t count, hone_picture_read *read, void *arg,
-                                  int64_t *exact, int64_t *near)
+/* Sorts the pictures into the buckets of all bands by counting, which keeps their order. */
+static void fill_tables(search *s)
 {
-    size_t n = (size_t)count;
+    memset(s->begin, 0, (size_t)BANDS * (BUCKETS + 1) * sizeof *s->begin);
+    for (int band = 0; band < BANDS; band++) {
+        int64_t *begin = s->begin + (size_t)band * (BUCKETS + 1);
+        for (int pass = 0; pass < 2; pass++) {
+            /* the second pass goes backwards and leaves each bucket's end at its begin */
+            for (int64_t k = 0; k < s->count; k++) {
+                int64_t i = pass ? s->count - 1 - k : k;
+                if (s->exact[i] != i || !(s->print[i].norm > 0)) continue;
+                int64_t *bucket = &begin[band_of(s->print[i].low, band)];
+                if (pass) s->entry[(int64_t)band * s->count + --*bucket] = (entry){s->print[i].low, i};
+                else ++*bucket;
+            }
+            for (size_t k = 1; pass == 0 && k <= BUCKETS; k++) begin[k] += begin[k - 1];
+        }
+    }
+    for (int64_t i = 0; i < s->count; i++)
+        if (s->exact[i] == i && s->print[i].norm > 0 && can_be_laid(&s->print[i]))
+            s->laid[s->laid_count++] = (entry){s->print[i].low, i};
+}
+
+/* 80 bytes a picture beside the prints, 2 a thread, and 2 MiB of buckets. */
+hone_status hone_image_twins_find(const hone_print *print, int64_t count, hone_picture_read *read, void *arg,
+                                  int threads, int64_t *exact, int64_t *near)
+{
+    size_t n = (size_t)count, buckets = (size_t)BANDS * (BUCKETS + 1);
     HONE_TRY(find_exact(print, count, exact));
-    search s = {.print = print, .count = count, .read = read, .arg = arg};
-    s.head = malloc((size_t)BANDS * BUCKETS * sizeof *s.head);
-    s.next = malloc(n * BANDS * sizeof *s.next + 1);
-    s.seen = malloc(n * sizeof *s.seen + 1);
-    hone_status status = s.head && s.next && s.seen
-                             ? find_near(&s, exact, near)
-                             : hone_no_memory("the search for near copies", n * (BANDS + 1) * sizeof *s.next);
-    free(s.head);
-    free(s.next);
-    free(s.seen);
+    /* few enough that each thread has some, and that marking what was seen costs nothing beside the looking */
+    search s = {.print = print, .count = count, .exact = exact, .near = near, .read = read, .arg = arg};
+    s.chunk = count < 16 * SEARCH_CHUNK ? count / 16 + 1 : SEARCH_CHUNK;
+    s.begin = malloc(buckets * sizeof *s.begin);
+    s.entry = malloc(n * BANDS * sizeof *s.entry + 1);
+    s.laid = malloc(n * sizeof *s.laid + 1);
+    hone_status status = s.begin && s.entry && s.laid
+                             ? HONE_OK
+                             : hone_no_memory("the search for near copies", n * (BANDS + 1) * sizeof *s.entry);
+    if (status == HONE_OK) fill_tables(&s);
+    if (status == HONE_OK) status = hone_parallel_for(threads, (count + s.chunk - 1) / s.chunk, search_chunk, &s);
+    /* the first of equal ones is earlier, so it is settled */
+    for (int64_t i = 0; status == HONE_OK && i < count; i++)
+        if (exact[i] != i) near[i] = near[exact[i]];
+    free(s.begin);
+    free(s.entry);
+    free(s.laid);
     return status;
 }
