@@ -16,7 +16,9 @@ unpack() {
 
 # one_in N NAME: true for one name of N; a function of the name, so the same on any machine.
 one_in() {
-    [ $((16#$(printf '%s' "$2" | md5sum | cut -c 1-6) % $1)) -eq 0 ]
+    local sum
+    sum=$(printf '%s' "$2" | md5sum)
+    [ $((16#${sum:0:6} % $1)) -eq 0 ]
 }
 
 # split_of NAME: test for a fifth of all names, else train.

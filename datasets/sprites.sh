@@ -15,6 +15,7 @@ fi
 scratch=$(mktemp -d "$here/.sprites.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 units=$(unpack wesnoth-1.16-data /usr/share/games/wesnoth/1.16/data/core/images/units)
+declare -A split_by_unit
 for people in "$units"/*/; do
     class=$(basename "$people")
     [ "$(find "$people" -name '*.png' | wc -l)" -ge 200 ] || continue
@@ -22,8 +23,10 @@ for people in "$units"/*/; do
         # "fighter-attack-1.png" is of the unit "fighter"; so is "fighter/defend-2.png"
         unit=${file#"$people"}
         unit=${unit%%[-/+.]*}
-        split=$(split_of "$class/$unit")
-        name=$(printf '%s' "${file#"$people"}" | tr '/ ' '__')
+        # asked once a unit, which has hundreds of pictures
+        [ -n "${split_by_unit[$class/$unit]:-}" ] || split_by_unit[$class/$unit]=$(split_of "$class/$unit")
+        split=${split_by_unit[$class/$unit]} name=${file#"$people"}
+        name=${name//[\/ ]/_}
         if [ "$split" = train ]; then one_in 8 "keep $class/$name" || continue; else one_in 2 "keep $class/$name" || continue; fi
         mkdir -p "$scratch/new/$split/$class"
         cp "$file" "$scratch/new/$split/$class/$name"

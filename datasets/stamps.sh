@@ -22,7 +22,8 @@ for kind in "$stamps"/*/; do
         split=$(split_of "$class/$(printf '%s' "$name" | sed -E 's/[-_ ]*[0-9]*[a-z]?$//')")
         mkdir -p "$scratch/new/$split/$class"
         # two folders of a kind may hold the same name
-        cp "$file" "$scratch/new/$split/$class/$(printf '%s' "${file#"$kind"}" | tr '/ ' '__')"
+        name=${file#"$kind"}
+        cp "$file" "$scratch/new/$split/$class/${name//[\/ ]/_}"
     done < <(find "$kind" -name '*.png' | LC_ALL=C sort)
 done
 [ -d "$scratch/new/train" ] || die "no stamps found in $stamps"
