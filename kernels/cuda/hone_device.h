@@ -3,7 +3,7 @@
  * A .cu file holds kernels and thin extern "C" launchers and is compiled twice: by nvcc for the GPU,
  * and as C++ over tests/simt for machines without one. So it uses these words in place of what only
  * nvcc knows: HONE_KERNEL (bounds on threads), HONE_SHARED, HONE_DYNAMIC_SHARED, HONE_LAUNCH, HONE_LAUNCH_LARGE. No
- * <<<>>>, no runtime calls, no PTX. Storage is float, bf16 or fp16; arithmetic is float. */
+ * <<<>>>, no runtime calls, no PTX but in mma.cuh. Storage is float, bf16 or fp16; arithmetic is float. */
 #ifndef HONE_KERNELS_CUDA_DEVICE_H
 #define HONE_KERNELS_CUDA_DEVICE_H
 

@@ -31,6 +31,7 @@ struct thread {
     unsigned mask;
     uint64_t bits;            /* input, then result                                                */
     int      argument, width;
+    void   (*work)(void *const *); /* of warp_op::together                                             */
     char     order[2];        /* tags of its __syncwarps, even and odd ones: a fast lane is at most one ahead */
     unsigned syncs, partners; /* __syncwarps so far; parity of each lane's count in the one just completed    */
 };
@@ -233,6 +234,13 @@ static bool is_shuffle(warp_op op)
     return op == warp_op::shuffle || op == warp_op::shuffle_up || op == warp_op::shuffle_down || op == warp_op::shuffle_xor;
 }
 
+static void work_together(thread *const *lanes, const thread &t)
+{
+    void *mine[32];
+    for (unsigned lane = 0; lane < 32; lane++) mine[lane] = (void *)(uintptr_t)lanes[lane]->bits;
+    t.work(mine);
+}
+
 /* Completes the operation of `t` if every lane of its mask has come. */
 static void try_warp(block &b, thread &t)
 {
@@ -249,9 +257,10 @@ static void try_warp(block &b, thread &t)
         if (!o) fault(t.where, "mask %08x names lane %u, but the block ends before it", t.mask, lane);
         if (o->state == wait::done) fault(t.where, "mask %08x names lane %u, which has returned", t.mask, lane);
         if (o->state != wait::warp) return;
-        if (o->op != t.op || o->mask != t.mask || o->where.line != t.where.line)
+        if (o->op != t.op || o->mask != t.mask || o->where.line != t.where.line || o->work != t.work)
             fault(t.where, "lane %u waits at %s:%d with mask %08x, this one with %08x", lane, o->where.file, o->where.line, o->mask, t.mask);
     }
+    if (t.op == warp_op::together) work_together(lanes, t);
     uint64_t result[32];
     unsigned parities = 0;
     for (unsigned lane = 0; lane < 32; lane++)
@@ -276,7 +285,7 @@ static void pass_warp(block &b, thread &t)
         if (t.mask >> lane & 1) race_acquire(&b.threads[(size_t)t.warp * 32 + lane].order[t.partners >> lane & 1]);
 }
 
-uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, int width)
+static uint64_t meet(site at, warp_op op, unsigned mask, uint64_t value, int argument, int width, void (*work)(void *const *))
 {
     executor &e = exec();
     thread &t = *e.running;
@@ -289,11 +298,22 @@ uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, 
     t.bits = value;
     t.argument = argument;
     t.width = width;
+    t.work = work;
     if (op == warp_op::sync) race_release(&t.order[t.syncs % 2]);
     try_warp(*e.current, t);
     leave();
     if (op == warp_op::sync) pass_warp(*e.current, t);
     return t.bits;
+}
+
+uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, int width)
+{
+    return meet(at, op, mask, value, argument, width, nullptr);
+}
+
+void together(site at, void (*work)(void *const *), void *mine)
+{
+    meet(at, warp_op::together, 0xffffffffu, (uint64_t)(uintptr_t)mine, 0, 32, work);
 }
 
 /* --- grid barrier and turns ---------------------------------------------------------------------- */
@@ -345,6 +365,12 @@ void *shared(const void *key, const char *name, size_t bytes, size_t align)
     size_t begin = place(b, bytes, align < 16 ? 16 : align, {name, 0}, name);
     b.arrays.push_back({key, name, begin, bytes});
     return b.arena + begin;
+}
+
+bool in_shared(const void *at, size_t bytes)
+{
+    const block &b = *exec().current;
+    return (const unsigned char *)at >= b.arena && (const unsigned char *)at + bytes <= b.arena + b.used;
 }
 
 void *dynamic_shared()

@@ -7,7 +7,8 @@
  * or exited-thread barriers, lanes outside a mask, misaligned vector access (UBSan), shared memory that
  * is read before it is written (it holds NaNs), and any byte outside an array (red zones, ASan).
  * HONE_SIMT=dry checks and counts launches and runs none, for steps of any size.
- * Not modelled: weak memory ordering, bank conflicts, occupancy, approximate intrinsics, clusters. */
+ * Tensor cores are computed by the documented layout of their operands (mma.cc), an asynchronous copy happens when it is
+ * waited for (kernels/cuda/mma.cuh). Not modelled: weak memory ordering, bank conflicts, occupancy, approximate intrinsics, clusters. */
 #ifndef HONE_SIMT_H
 #define HONE_SIMT_H
 
@@ -50,16 +51,41 @@ struct position { uint3 thread, block; dim3 block_dim, grid_dim; };
 const position &self();
 
 /* --- what the kernel's words turn into --------------------------------------------------------- */
-enum class warp_op { sync, shuffle, shuffle_up, shuffle_down, shuffle_xor, ballot, all, any, reduce_add, reduce_max };
+enum class warp_op { sync, shuffle, shuffle_up, shuffle_down, shuffle_xor, ballot, all, any, reduce_add, reduce_max, together };
 int      barrier(site at, int kind, int value);  /* kind 0 sync, 1 count, 2 and, 3 or; returns the reduction */
 uint64_t warp(site at, warp_op op, unsigned mask, uint64_t value, int argument, int width);
+/* All 32 lanes meet, and whoever comes last does `work` for them: each lane gives `mine`, work gets the lanes' in order. */
+void     together(site at, void (*work)(void *const *lane), void *mine);
 void    *shared(const void *key, const char *name, size_t bytes, size_t align);
 void    *dynamic_shared();
+bool     in_shared(const void *at, size_t bytes); /* whether they lie in the block's own shared memory */
 void     grid_sync(site at);
 void     yield(); /* atomics give others a turn, so that a spinning thread can't hang the block */
 /* Says what is wrong; fault() also abandons the launch it stands in. */
 void report(site at, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 [[noreturn]] void fault(site at, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Tensor cores, with the lanes' shares of the matrices as the PTX ISA has them: mma.cc */
+/* mma.sync.m16n8k16.row.col: c (16, 8) += a (16, 16) b (16, 8), sums in fp32; 16-bit pairs, low half first. */
+void mma_bf16(site at, float *c, const uint32_t *a, const uint32_t *b);
+void mma_fp16(site at, float *c, const uint32_t *a, const uint32_t *b);
+/* ldmatrix.x4: lane i gives row i % 8 of matrix i / 8; rows[i] is what lane i gave. Faults on an address that is not a
+ * multiple of 16 bytes in shared memory. The lanes read the elements themselves, so that races show. */
+void matrix_rows(site at, const void *row, const void **rows);
+static inline void ldmatrix(site at, uint32_t *r, const void *row, bool transposed)
+{
+    const void *rows[32];
+    matrix_rows(at, row, rows);
+    const unsigned lane = self().thread.x & 31, major = lane / 4, minor = lane % 4 * 2; /* blocks of warps in x */
+    for (unsigned m = 0; m < 4; m++) {
+        uint16_t pair[2];
+        for (unsigned k = 0; k < 2; k++) {
+            const unsigned i = transposed ? minor + k : major, j = transposed ? major : minor + k;
+            memcpy(&pair[k], (const char *)rows[8 * m + i] + 2 * j, 2);
+        }
+        r[m] = (uint32_t)pair[0] | (uint32_t)pair[1] << 16;
+    }
+}
 
 template <typename T> T warp_value(site at, warp_op op, unsigned mask, T value, int argument, int width)
 {
