@@ -1,29 +1,13 @@
-/* attention.cu - multi-head softmax attention over dense tokens or rows of texts, with dropout on the probabilities.
+/* attention.cu - multi-head softmax attention over dense tokens or rows of texts, with dropout on the probabilities: the rows,
+ * and the kernel that takes what the tensor cores' (attention_mma.cu, attention_mma_dx.cu) do not.
  *
- * qkv (B, T, 3C) = [q|k|v], y, dy (B, T, C), lse (B, heads, T), D = C / heads; ragged: (T, 3C), (T, C), (heads, T), a
- * text for itself, and zeros behind the live rows. Scores are never stored: a
- * warp owns one query (or, backward, one key), lanes share the D channels, and keys pass by in order with
- * a running maximum and sum (Milakov & Gimelshein, 2018; Dao et al., 2022). Backward makes P again from lse:
+ * Scores are never stored: here a warp owns one query (or, backward, one key), lanes share the D channels, and keys pass by
+ * in order with a running maximum and sum (Milakov & Gimelshein, 2018; Dao et al., 2022). Backward makes P again from lse:
  * one kernel walks keys for dq, another walks queries for dk and dv, so no sum is atomic. */
+#include "attention.cuh"
 #include "reduce.cuh"
-#include "launch.cuh"
-#include "ragged.cuh"
 
 static const int HEAD_CHUNKS = 8; /* D up to 32 * HEAD_CHUNKS = 256 channels a head */
-
-template <typename T> struct attention_args {
-    const T *qkv, *y, *dy;
-    const float *lse;
-    const int32_t *offset; /* (texts + 1); null: dense */
-    int64_t texts;
-    const hone_step *step;
-    T *out; /* y forward, dqkv backward */
-    float *lse_out;
-    int64_t rows;                      /* B heads T; ragged: heads T */
-    int tokens, channels, heads, head; /* T, C, heads, D */
-    float scale, p;
-    uint32_t stream;
-};
 
 /* A row of B heads T: the first token of its sample or text, how many there are, head, token. */
 struct row_place {
@@ -188,6 +172,22 @@ template <typename T> static attention_args<T> args_of(const hone_launch *l, con
     return a;
 }
 
+/* Whether the tensor cores took it. */
+static bool launch_forward_mma(hone_backend *, const attention_args<float> &) { return false; }
+template <typename T> static bool launch_forward_mma(hone_backend *b, const attention_args<T> &a)
+{
+    if (!attention_on_tensor_cores(a.head)) return false;
+    attention_mma_forward(b, a);
+    return true;
+}
+static bool launch_backward_mma(hone_backend *, const attention_args<float> &) { return false; }
+template <typename T> static bool launch_backward_mma(hone_backend *b, const attention_args<T> &a)
+{
+    if (!attention_on_tensor_cores(a.head)) return false;
+    attention_mma_backward(b, a);
+    return true;
+}
+
 /* step may be absent (evaluation): then nothing is dropped. lse is kept for the gradient only. */
 static void forward(hone_backend *b, const hone_launch *l, const void *offset, int64_t texts, const void *step)
 {
@@ -196,6 +196,7 @@ static void forward(hone_backend *b, const hone_launch *l, const void *offset, i
         attention_args<T> a = args_of<T>(l, offset, texts);
         a.step = (const hone_step *)step;
         a.lse_out = (float *)l->out[1];
+        if (launch_forward_mma(b, a)) return;
         HONE_LAUNCH(b, attention_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
     });
 }
@@ -210,17 +211,22 @@ static void backward(hone_backend *b, const hone_launch *l, const void *offset, 
         a.lse = (const float *)l->in[2];
         a.dy = (const T *)l->in[3];
         a.step = (const hone_step *)step;
+        a.delta = (float *)l->work;
+        if (launch_backward_mma(b, a)) return;
         HONE_LAUNCH(b, attention_dq_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
         HONE_LAUNCH(b, attention_dkv_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
     });
 }
 
 extern "C" {
-/* More channels a head than the registers hold are refused here, before the first step. */
+/* More channels a head than the registers hold are refused here, before the first step. Scratch: delta, as lse is. */
 hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
 {
     const hone_tensor *qkv = &g->tensor[n->in[0]];
+    const bool backward = n->op == HONE_OP_attention_dx || n->op == HONE_OP_ragged_attention_dx;
     int64_t head = qkv->dim[qkv->rank - 1] / 3 / n->attr.attention.heads;
+    if (backward && qkv->dtype != HONE_F32 && attention_on_tensor_cores(head))
+        n->work_bytes = (size_t)(hone_tensor_count(qkv) / (3 * head)) * sizeof(float);
     if (head <= 32 * HEAD_CHUNKS) return HONE_OK;
     return hone_fail(HONE_ERR_USAGE, "use more heads", "%s: attention with %lld channels a head, at most %d", b->name,
                      (long long)head, 32 * HEAD_CHUNKS);

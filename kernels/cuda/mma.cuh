@@ -3,7 +3,7 @@
  * The one file with PTX. On the emulator the same words are computed by the documented layout of the fragments
  * (tests/simt/mma.cc, tests/simt/test_mma.cc). Lane l of a warp, group = l / 4, pair = l % 4 * 2, holds of
  *   a (16, 16)  a[0] = (group, pair..), a[1] = (group + 8, pair..), a[2] = (group, pair + 8..), a[3] = (group + 8, pair + 8..)
- *   b (16, 8)   b[0] = (pair.., group), b[1] = (pair + 8.., group)            two elements of 16 bits each, low half first
+ *   b (16, 8)   b0 = (pair.., group), b1 = (pair + 8.., group)                two elements of 16 bits each, low half first
  *   c (16, 8)   c[0], c[1] = (group, pair..), c[2], c[3] = (group + 8, pair..)
  * so that two c side by side, rounded, are an a. All 32 lanes must come. */
 #ifndef HONE_KERNELS_CUDA_MMA_CUH
@@ -13,17 +13,17 @@
 
 #ifdef __CUDACC__
 
-__device__ static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bf16)
+__device__ static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bf16)
 {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-__device__ static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], fp16)
+__device__ static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, fp16)
 {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 __device__ static inline uint32_t shared_address(const void *at) { return (uint32_t)__cvta_generic_to_shared(at); }
@@ -74,12 +74,14 @@ struct async_copies {
 /* Where the caller stands, so that lanes at two products are told apart. */
 #define MMA_SITE simt::site at = {__builtin_FILE(), __builtin_LINE()}
 
-static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bf16, MMA_SITE)
+static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bf16, MMA_SITE)
 {
+    const uint32_t b[2] = {b0, b1};
     simt::mma_bf16(at, c, a, b);
 }
-static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], fp16, MMA_SITE)
+static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, fp16, MMA_SITE)
 {
+    const uint32_t b[2] = {b0, b1};
     simt::mma_fp16(at, c, a, b);
 }
 static inline void ldmatrix(uint32_t (&r)[4], const void *row, MMA_SITE) { simt::ldmatrix(at, r, row, false); }
@@ -109,7 +111,8 @@ struct async_copies {
 
     void copy16(void *to, const void *from, bool live, MMA_SITE)
     {
-        if ((uintptr_t)to % 16 || (live && (uintptr_t)from % 16)) simt::fault(at, "cp.async: not a multiple of 16 bytes");
+        if ((uintptr_t)to % 16 || (live && (uintptr_t)from % 16))
+            simt::fault(at, "cp.async: not a multiple of 16 bytes");
         if (!simt::in_shared(to, 16)) simt::fault(at, "cp.async: not to shared memory");
         if (end - begin == MOST) simt::fault(at, "cp.async: more than %d copies under way, none waited for", MOST);
         pending[end++ % MOST] = {to, from, live, group};

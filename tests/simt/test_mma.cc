@@ -85,12 +85,11 @@ template <typename T> static void product_k(const T *a_in, const T *b_in, float 
     if (m == SWAPPED_B) std::swap(b[0], b[1]);
     if (m == SWAPPED_HALVES) a[3] = a[3] >> 16 | a[3] << 16;
     if (m == LANE_ABSENT && lane == 5) return;
-    const uint32_t b_low[2] = {b[0], b[1]};
-    if (m == TWO_TYPES && lane >= 16) mma_16816(c, a, b_low, fp16());
-    else if (m == TWO_TYPES) mma_16816(c, a, b_low, bf16());
-    else if (m == TWO_PLACES && lane % 2) mma_16816(c, a, b_low, T());
-    else mma_16816(c, a, b_low, T());
-    mma_16816(none, a, other, T());
+    if (m == TWO_TYPES && lane >= 16) mma_16816(c, a, b[0], b[1], fp16());
+    else if (m == TWO_TYPES) mma_16816(c, a, b[0], b[1], bf16());
+    else if (m == TWO_PLACES && lane % 2) mma_16816(c, a, b[0], b[1], T());
+    else mma_16816(c, a, b[0], b[1], T());
+    mma_16816(none, a, other[0], other[1], T());
     for (int i = 0; i < 4; i++) c[i] += none[i];
     if (m == SWAPPED_C) std::swap(c[0], c[2]);
     for (int i = 0; i < 4; i++) c_out[(group + i / 2 * 8) * 8 + pair + i % 2] = c[i];

@@ -1,0 +1,152 @@
+/* attention_mma.cu - attention forward on tensor cores, 16-bit storage: FlashAttention-2's loop (Dao, 2023).
+ *
+ * A block has 64 queries of one head, a warp 16 of them; keys and values pass by in tiles of 64, the next one on its way
+ * while this one is used. Scores, their maximum and sum, and y stay in registers, in fp32; probabilities are rounded to the
+ * storage type as operands of the second product, as every 16-bit attention does. */
+#include "attention_mma.cuh"
+
+/* What was summed of a lane's two rows, row group and group + 8; scores times scale in powers of two. */
+struct running {
+    float top[2], total[2]; /* the maximum of the scores, this lane's share of the sum */
+};
+
+/* The maximum of rows over the four lanes that share them; fmaxf passes a NaN over, which the exponential then shows. */
+__device__ static inline float row_maximum(float v)
+{
+    v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 1));
+    return fmaxf(v, __shfl_xor_sync(0xffffffffu, v, 2));
+}
+__device__ static inline float row_sum(float v)
+{
+    v += __shfl_xor_sync(0xffffffffu, v, 1);
+    return v + __shfl_xor_sync(0xffffffffu, v, 2);
+}
+
+/* s (16, 64): scores become exp(score - maximum so far); what was summed under an older maximum is shrunk by `shrink`. */
+__device__ static inline void softmax_tile(float (&s)[8][4], running &r, float (&shrink)[2], float scale2, int keys)
+{
+    const lane_place l = this_lane();
+    float higher[2] = {r.top[0], r.top[1]};
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            if (n * 8 + l.pair + i % 2 >= keys) s[n][i] = -INFINITY;
+            higher[i / 2] = fmaxf(higher[i / 2], s[n][i]);
+        }
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        higher[half] = row_maximum(higher[half]);
+        shrink[half] = exp2f((r.top[half] - higher[half]) * scale2);
+        r.total[half] *= shrink[half];
+        r.top[half] = higher[half];
+        higher[half] *= scale2;
+    }
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            s[n][i] = exp2f(s[n][i] * scale2 - higher[i / 2]);
+            r.total[i / 2] += s[n][i];
+        }
+}
+
+/* Drops from s (16, 64), whose first row and key of this lane are t and key. First all bits, in a loop that is Philox and
+ * little else: eight copies of it would take the registers of the sums. */
+__device__ static inline void drop_tile(float (&s)[8][4], const keep_rule &k, const attention_place &p, int t, int key,
+                                        int keys)
+{
+    const uint64_t index = p.keep + (uint64_t)t * p.stride + (uint64_t)key;
+    unsigned bits = 0;
+#pragma unroll 2
+    for (int n = 0; n < 8; n++)
+        if (n * 8 < keys) bits |= kept_keys(k, index + (uint64_t)n * 8, p.stride) << (4 * n);
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            if (!(bits >> (4 * n + i) & 1)) s[n][i] = 0;
+}
+
+template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_k(attention_args<T> a)
+{
+    HONE_DYNAMIC_SHARED(T, qs); /* one tile; keys: two; values: two */
+    T *const ks = qs + mma_tile<D>::COUNT, *const vs = ks + 2 * mma_tile<D>::COUNT;
+    const attention_place p = attention_place_of(a, blockIdx.x);
+    const int64_t pitch = 3 * (int64_t)a.channels, own_head = (int64_t)p.h * a.head;
+    if (p.dead) {
+        clear_rows(a.out + p.first * a.channels + own_head, a.channels, p.dead, a.head);
+        if (a.lse_out) clear_rows(a.lse_out + p.lse + p.first, 1, p.dead, 1);
+    }
+    if (p.begin >= p.count) return;
+    const T *const q = a.qkv + p.first * pitch + own_head, *const k = q + a.channels, *const v = k + a.channels;
+    const lane_place l = this_lane();
+    const int first = (int)threadIdx.x / 32 * MMA_WARP_ROWS,
+              row = p.begin + first; /* of the warp: in the tile, of all */
+    const keep_rule keep = keep_rule_of(a);
+    const float scale2 = a.scale * LOG2E;
+    async_copies copies;
+    load_tile<T, D>(copies, qs, q + p.begin * pitch, pitch, p.count - p.begin, a.head);
+    copies.commit();
+    load_tile<T, D>(copies, ks, k, pitch, p.count, a.head);
+    load_tile<T, D>(copies, vs, v, pitch, p.count, a.head);
+    copies.commit();
+    copies.wait<1>();
+    __syncthreads();
+    own_rows<T, D, true> queries;
+    queries.open(qs, first);
+    float sum[D / 8][4] = {};
+    running r = {{-INFINITY, -INFINITY}, {0, 0}};
+    for (int key = 0, at = 0; key < p.count; key += ATTENTION_ROWS, at ^= mma_tile<D>::COUNT) {
+        const int next = key + ATTENTION_ROWS, keys = rows_of(p.count, key);
+        if (next < p.count) {
+            const int to = at ^ mma_tile<D>::COUNT;
+            load_tile<T, D>(copies, ks + to, k + next * pitch, pitch, p.count - next, a.head);
+            load_tile<T, D>(copies, vs + to, v + next * pitch, pitch, p.count - next, a.head);
+        }
+        copies.commit();
+        copies.wait<1>();
+        __syncthreads();
+        if (row < p.count) {
+            float s[8][4] = {}, shrink[2];
+#pragma unroll
+            for (int n = 0; n < 4; n++)
+                if (n * 16 < keys) times_rows(s[2 * n], s[2 * n + 1], queries, ks + at, n * 16);
+            softmax_tile(s, r, shrink, scale2, keys);
+#pragma unroll
+            for (int n = 0; n < D / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) sum[n][i] *= shrink[i / 2];
+            if (keep.on) drop_tile(s, keep, p, row + l.group, key + l.pair, keys);
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                uint32_t probabilities[4];
+                as_operand<T>(probabilities, s[2 * n], s[2 * n + 1]);
+                if (n * 16 < keys) add_product<T, D>(sum, probabilities, vs + at, n * 16);
+            }
+        }
+        __syncthreads(); /* the tile has been used: the next but one may come */
+    }
+    if (row >= p.count) return;
+    float factor[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const float total = row_sum(r.total[half]);
+        const int t = row + l.group + 8 * half;
+        factor[half] = keep.scale / total;
+        if (a.lse_out && l.pair == 0 && t < p.count) a.lse_out[p.lse + t] = r.top[half] * a.scale + logf(total);
+    }
+    store_rows<T, D>(qs + first * mma_tile<D>::PITCH, sum, factor, a.out + (p.first + row) * a.channels + own_head,
+                     a.channels, p.count - row, a.head);
+}
+
+template <typename T> void attention_mma_forward(hone_backend *b, const attention_args<T> &a)
+{
+    with_tile(a.head, [&](auto size) {
+        constexpr int D = decltype(size)::value;
+        HONE_LAUNCH_LARGE(b, (attention_mma_k<T, D>), attention_blocks(a), MMA_THREADS,
+                          5 * mma_tile<D>::COUNT * sizeof(T), a);
+    });
+}
+template void attention_mma_forward<bf16>(hone_backend *b, const attention_args<bf16> &a);
+template void attention_mma_forward<fp16>(hone_backend *b, const attention_args<fp16> &a);
