@@ -1,5 +1,5 @@
 /* attention.cu - multi-head softmax attention over dense tokens or rows of texts, with dropout on the probabilities: the rows,
- * and the kernel that takes what the tensor cores' (attention_mma.cu, attention_mma_dx.cu) do not.
+ * and the kernel of heads that are too long for the tiles of attention_mma.cu, attention_mma_dx.cu and attention_tile.cu.
  *
  * Scores are never stored: here a warp owns one query (or, backward, one key), lanes share the D channels, and keys pass by
  * in order with a running maximum and sum (Milakov & Gimelshein, 2018; Dao et al., 2022). Backward makes P again from lse:
@@ -172,20 +172,20 @@ template <typename T> static attention_args<T> args_of(const hone_launch *l, con
     return a;
 }
 
-/* Whether the tensor cores took it. */
-static bool launch_forward_mma(hone_backend *, const attention_args<float> &) { return false; }
-template <typename T> static bool launch_forward_mma(hone_backend *b, const attention_args<T> &a)
+/* The fastest kernel that takes the head: tensor cores, tiles of multiply-adds; false: a warp a row, below. */
+template <typename T> static bool forward_in_tiles(hone_backend *b, const attention_args<T> &a)
 {
-    if (!attention_on_tensor_cores(a.head)) return false;
-    attention_mma_forward(b, a);
-    return true;
+    if (a.head > ATTENTION_TILE_HEAD) return false;
+    if constexpr (!std::is_same<T, float>::value)
+        if (a.head % 16 == 0) return attention_mma_forward(b, a), true;
+    return attention_tile_forward(b, a), true;
 }
-static bool launch_backward_mma(hone_backend *, const attention_args<float> &) { return false; }
-template <typename T> static bool launch_backward_mma(hone_backend *b, const attention_args<T> &a)
+template <typename T> static bool backward_in_tiles(hone_backend *b, const attention_args<T> &a)
 {
-    if (!attention_on_tensor_cores(a.head)) return false;
-    attention_mma_backward(b, a);
-    return true;
+    if (a.head > ATTENTION_TILE_HEAD) return false;
+    if constexpr (!std::is_same<T, float>::value)
+        if (a.head % 16 == 0) return attention_mma_backward(b, a), true;
+    return attention_tile_backward(b, a), true;
 }
 
 /* step may be absent (evaluation): then nothing is dropped. lse is kept for the gradient only. */
@@ -196,7 +196,7 @@ static void forward(hone_backend *b, const hone_launch *l, const void *offset, i
         attention_args<T> a = args_of<T>(l, offset, texts);
         a.step = (const hone_step *)step;
         a.lse_out = (float *)l->out[1];
-        if (launch_forward_mma(b, a)) return;
+        if (forward_in_tiles(b, a)) return;
         HONE_LAUNCH(b, attention_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
     });
 }
@@ -212,7 +212,7 @@ static void backward(hone_backend *b, const hone_launch *l, const void *offset, 
         a.dy = (const T *)l->in[3];
         a.step = (const hone_step *)step;
         a.delta = (float *)l->work;
-        if (launch_backward_mma(b, a)) return;
+        if (backward_in_tiles(b, a)) return;
         HONE_LAUNCH(b, attention_dq_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
         HONE_LAUNCH(b, attention_dkv_k<T>, map_blocks(a.rows * 32), MAP_THREADS, 0, a);
     });
@@ -225,7 +225,7 @@ hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_no
     const hone_tensor *qkv = &g->tensor[n->in[0]];
     const bool backward = n->op == HONE_OP_attention_dx || n->op == HONE_OP_ragged_attention_dx;
     int64_t head = qkv->dim[qkv->rank - 1] / 3 / n->attr.attention.heads;
-    if (backward && qkv->dtype != HONE_F32 && attention_on_tensor_cores(head))
+    if (backward && head <= ATTENTION_TILE_HEAD)
         n->work_bytes = (size_t)(hone_tensor_count(qkv) / (3 * head)) * sizeof(float);
     if (head <= 32 * HEAD_CHUNKS) return HONE_OK;
     return hone_fail(HONE_ERR_USAGE, "use more heads", "%s: attention with %lld channels a head, at most %d", b->name,

@@ -8,7 +8,8 @@
 #include "launch.cuh"
 #include "ragged.cuh"
 
-static const int ATTENTION_ROWS = 64; /* queries or keys of a block, and of what passes by it */
+static const int ATTENTION_ROWS = 64;       /* queries or keys of a block, and of what passes by it */
+static const int ATTENTION_TILE_HEAD = 128; /* channels of a head that tiles have room for, at most */
 static const float LOG2E = 1.44269504f;
 
 template <typename T> struct attention_args {
@@ -139,11 +140,19 @@ __device__ static inline unsigned kept_four(const keep_rule &k, uint64_t index, 
     return bits;
 }
 
-/* Whether the tensor cores' kernels take a head stored in 16 bits: whole steps of 16 channels, registers for 128. */
-static inline bool attention_on_tensor_cores(int64_t head) { return head % 16 == 0 && head <= 128; }
+/* f(std::integral_constant<int, D>()) with the D that a head is stored in. */
+template <typename F> static inline void with_tile(int head, F f)
+{
+    if (head <= 32) f(std::integral_constant<int, 32>());
+    else if (head <= 64) f(std::integral_constant<int, 64>());
+    else f(std::integral_constant<int, 128>());
+}
 
-/* attention_mma.cu, attention_mma_dx.cu: bf16 and fp16 */
+/* attention_mma.cu, attention_mma_dx.cu: bf16 and fp16, D a multiple of 16 up to 128 */
 template <typename T> void attention_mma_forward(hone_backend *b, const attention_args<T> &a);
 template <typename T> void attention_mma_backward(hone_backend *b, const attention_args<T> &a);
+/* attention_tile.cu: every type, D up to 128 */
+template <typename T> void attention_tile_forward(hone_backend *b, const attention_args<T> &a);
+template <typename T> void attention_tile_backward(hone_backend *b, const attention_args<T> &a);
 
 #endif

@@ -58,9 +58,8 @@ __device__ static inline void drop_tile(float (&s)[8][4], const keep_rule &k, co
 {
     const uint64_t index = p.keep + (uint64_t)t * p.stride + (uint64_t)key;
     unsigned bits = 0;
-#pragma unroll 2
-    for (int n = 0; n < 8; n++)
-        if (n * 8 < keys) bits |= kept_keys(k, index + (uint64_t)n * 8, p.stride) << (4 * n);
+#pragma unroll 1
+    for (int n = 0; n * 8 < keys; n++) bits |= kept_keys(k, index + (uint64_t)n * 8, p.stride) << (4 * n);
 #pragma unroll
     for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -68,7 +67,7 @@ __device__ static inline void drop_tile(float (&s)[8][4], const keep_rule &k, co
             if (!(bits >> (4 * n + i) & 1)) s[n][i] = 0;
 }
 
-template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_k(attention_args<T> a)
+template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS) attention_mma_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(T, qs); /* one tile; keys: two; values: two */
     T *const ks = qs + mma_tile<D>::COUNT, *const vs = ks + 2 * mma_tile<D>::COUNT;
@@ -83,7 +82,6 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_k(attention_
     const lane_place l = this_lane();
     const int first = (int)threadIdx.x / 32 * MMA_WARP_ROWS,
               row = p.begin + first; /* of the warp: in the tile, of all */
-    const keep_rule keep = keep_rule_of(a);
     const float scale2 = a.scale * LOG2E;
     async_copies copies;
     load_tile<T, D>(copies, qs, q + p.begin * pitch, pitch, p.count - p.begin, a.head);
@@ -117,7 +115,7 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_k(attention_
             for (int n = 0; n < D / 8; n++)
 #pragma unroll
                 for (int i = 0; i < 4; i++) sum[n][i] *= shrink[i / 2];
-            if (keep.on) drop_tile(s, keep, p, row + l.group, key + l.pair, keys);
+            if (a.step && a.p > 0) drop_tile(s, keep_rule_of(a), p, row + l.group, key + l.pair, keys);
 #pragma unroll
             for (int n = 0; n < 4; n++) {
                 uint32_t probabilities[4];
@@ -128,12 +126,13 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_k(attention_
         __syncthreads(); /* the tile has been used: the next but one may come */
     }
     if (row >= p.count) return;
+    const float scale = keep_rule_of(a).scale; /* not kept in registers while keys pass by */
     float factor[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const float total = row_sum(r.total[half]);
         const int t = row + l.group + 8 * half;
-        factor[half] = keep.scale / total;
+        factor[half] = scale / total;
         if (a.lse_out && l.pair == 0 && t < p.count) a.lse_out[p.lse + t] = r.top[half] * a.scale + logf(total);
     }
     store_rows<T, D>(qs + first * mma_tile<D>::PITCH, sum, factor, a.out + (p.first + row) * a.channels + own_head,

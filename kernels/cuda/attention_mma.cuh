@@ -13,6 +13,9 @@ static_assert(MMA_WARP_ROWS == 16, "a warp has the 16 rows of one product");
 
 template <int D> struct mma_tile {
     static const int PITCH = D + 8, COUNT = ATTENTION_ROWS * PITCH; /* elements */
+    static const int BLOCKS = D <= 32   ? 4
+                              : D <= 64 ? 3
+                                        : 2; /* forward, on a multiprocessor: as sm_80's shared memory has room */
 };
 
 /* Where this lane's share of a fragment lies: mma.cuh */
@@ -143,14 +146,6 @@ __device__ static inline unsigned kept_keys(const keep_rule &k, uint64_t at, uin
     const unsigned mine = kept_quad(k, (odd ? below : at) >> 2), other = __shfl_xor_sync(0xffffffffu, mine, 1);
     const unsigned upper = odd ? other : mine, lower = odd ? mine : other; /* quads of row group, group + 8 */
     return odd ? upper >> 2 | lower >> 2 << 2 : (upper & 3) | (lower & 3) << 2;
-}
-
-/* f(std::integral_constant<int, D>()) with the D that a head is stored in. */
-template <typename F> static inline void with_tile(int head, F f)
-{
-    if (head <= 32) f(std::integral_constant<int, 32>());
-    else if (head <= 64) f(std::integral_constant<int, 64>());
-    else f(std::integral_constant<int, 128>());
 }
 
 #endif

@@ -98,16 +98,24 @@ template <typename T> static inline uint32_t pack_pair(float low, float high, T)
     return bits;
 }
 
-/* Each copy happens at the wait that covers it: a wait that is missing, or that covers less, shows as stale bytes. */
+/* A copy may happen at any time until the wait that covers it: every other one is done at once, so that what is overwritten
+ * too early shows, the others at the wait, so that one that is missing, or that covers less, shows as stale bytes. */
 struct async_copies {
     enum { MOST = 128 };
-    struct {
+    struct copy {
         void *to;
         const void *from;
         bool live;
         int group;
     } pending[MOST];
     int begin = 0, end = 0, group = 0; /* pending[begin..end) modulo MOST; the group that is being filled */
+    unsigned started = 0;
+
+    static void perform(const copy &c)
+    {
+        static const unsigned char zeros[16] = {0};
+        memcpy(c.to, c.live ? c.from : zeros, 16);
+    }
 
     void copy16(void *to, const void *from, bool live, MMA_SITE)
     {
@@ -115,16 +123,13 @@ struct async_copies {
             simt::fault(at, "cp.async: not a multiple of 16 bytes");
         if (!simt::in_shared(to, 16)) simt::fault(at, "cp.async: not to shared memory");
         if (end - begin == MOST) simt::fault(at, "cp.async: more than %d copies under way, none waited for", MOST);
-        pending[end++ % MOST] = {to, from, live, group};
+        if ((started++ + threadIdx.x) % 2) perform({to, from, live, group});
+        else pending[end++ % MOST] = {to, from, live, group};
     }
     void commit() { group++; }
     template <int n> void wait()
     {
-        static const unsigned char zeros[16] = {0};
-        for (; begin < end && pending[begin % MOST].group < group - n; begin++) {
-            const auto &p = pending[begin % MOST];
-            memcpy(p.to, p.live ? p.from : zeros, 16);
-        }
+        for (; begin < end && pending[begin % MOST].group < group - n; begin++) perform(pending[begin % MOST]);
     }
 };
 

@@ -7,8 +7,8 @@
  * or exited-thread barriers, lanes outside a mask, misaligned vector access (UBSan), shared memory that
  * is read before it is written (it holds NaNs), and any byte outside an array (red zones, ASan).
  * HONE_SIMT=dry checks and counts launches and runs none, for steps of any size.
- * Tensor cores are computed by the documented layout of their operands (mma.cc), an asynchronous copy happens when it is
- * waited for (kernels/cuda/mma.cuh). Not modelled: weak memory ordering, bank conflicts, occupancy, approximate intrinsics, clusters. */
+ * Tensor cores are computed by the documented layout of their operands (mma.cc), an asynchronous copy happens at once or
+ * when it is waited for (kernels/cuda/mma.cuh). Not modelled: weak memory ordering, bank conflicts, occupancy, approximate intrinsics, clusters. */
 #ifndef HONE_SIMT_H
 #define HONE_SIMT_H
 

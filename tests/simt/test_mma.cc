@@ -18,12 +18,12 @@ static void remember(const char *message)
 
 enum mistake {
     NONE, SWAPPED_A, SWAPPED_B, SWAPPED_C, SWAPPED_HALVES, NOT_TRANSPOSED, LANE_ABSENT, TWO_PLACES, TWO_TYPES, MISALIGNED_ROW,
-    ROW_NOT_SHARED, NO_WAIT, SHORT_WAIT, MISTAKES
+    ROW_NOT_SHARED, NO_WAIT, SHORT_WAIT, OVERWRITTEN, MISTAKES
 };
 static const char *mistake_name[] = {
     "none", "two registers of a swapped", "two registers of b swapped", "rows of the result swapped", "halves of a pair swapped",
     "b loaded without transposing", "a lane has returned", "lanes at two products", "lanes at products of two types",
-    "a row at no multiple of 16 bytes", "a row outside shared memory", "no wait for a copy", "a wait that leaves the last copy out"};
+    "a row at no multiple of 16 bytes", "a row outside shared memory", "no wait for a copy", "a wait that leaves the last copy out", "a copy begins over what is still read"};
 
 /* How the operands come into registers */
 enum path { BY_HAND, BY_LDMATRIX, BY_TRANSPOSE, PATHS };
@@ -68,6 +68,7 @@ template <typename T> static void product_k(const T *a_in, const T *b_in, float 
     for (int i = lane; i < 16 * 8; i += 32) ts[i / 8 * PITCH + i % 8] = bs[i % 8 * PITCH + i / 8]; /* (k, n) */
     for (int i = lane; i < 16 * 8; i += 32) ts[i / 8 * PITCH + 8 + i % 8] = from_float<T>(0);
     __syncthreads();
+    if (m == OVERWRITTEN) copies.copy16(as + lane / 2 * PITCH + lane % 2 * 8, a_in + (31 - lane) * 8, true);
     uint32_t a[4], b[4], other[2] = {0, 0};
     float c[4] = {1, 2, 3, 4}, none[4] = {0, 0, 0, 0};
     if (path == BY_HAND) fragments_by_hand(as, bs, a, b);
