@@ -172,7 +172,13 @@ template <typename T> static attention_args<T> args_of(const hone_launch *l, con
     return a;
 }
 
-/* The fastest kernel that takes the head: tensor cores, tiles of multiply-adds; false: a warp a row, below. */
+/* The fastest kernel that takes the head; false: none in tiles does, the kernels above remain.
+ *
+ *   16 bits, D a multiple of 16 up to 128    tensor cores
+ *   D up to 128                              multiply-adds in fp32: fp32 storage, strict or TF32, and odd heads
+ *
+ * TF32 is a way to multiply that only the libraries' products take (include/hone/graph.h); attention in fp32 storage has
+ * few products beside them, and rounds none. */
 template <typename T> static bool forward_in_tiles(hone_backend *b, const attention_args<T> &a)
 {
     if (a.head > ATTENTION_TILE_HEAD) return false;
@@ -188,7 +194,8 @@ template <typename T> static bool backward_in_tiles(hone_backend *b, const atten
     return attention_tile_backward(b, a), true;
 }
 
-/* step may be absent (evaluation): then nothing is dropped. lse is kept for the gradient only. */
+/* Whatever the kernel, one launch forward and two backward: steps of a recorded program are the same for all types.
+ * step may be absent (evaluation): then nothing is dropped. lse is kept for the gradient only. */
 static void forward(hone_backend *b, const hone_launch *l, const void *offset, int64_t texts, const void *step)
 {
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {

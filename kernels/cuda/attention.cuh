@@ -48,11 +48,11 @@ template <typename T> static inline unsigned attention_blocks(const attention_ar
 }
 
 /* The last text whose places begin at or before `place`; as text_of_row. */
-__device__ static inline int64_t text_of_place(const int32_t *offset, int64_t texts, int64_t place)
+__device__ static inline int text_of_place(const int32_t *offset, int texts, int place)
 {
-    int64_t low = 0, high = texts - 1;
+    int low = 0, high = texts - 1;
     while (low < high) {
-        int64_t middle = (low + high + 1) / 2;
+        const int middle = (low + high + 1) / 2;
         if (offset[middle] / ATTENTION_ROWS + middle <= place) low = middle;
         else high = middle - 1;
     }
@@ -61,29 +61,31 @@ __device__ static inline int64_t text_of_place(const int32_t *offset, int64_t te
 
 /* Of block `block` of attention_blocks, the same for all its threads. begin >= count: nothing to do. */
 template <typename T>
-__device__ static inline attention_place attention_place_of(const attention_args<T> &a, int64_t block)
+__device__ static inline attention_place attention_place_of(const attention_args<T> &a, unsigned block)
 {
-    const int64_t tiles = (a.tokens + ATTENTION_ROWS - 1) / ATTENTION_ROWS + (a.offset ? a.texts : 0);
-    const int64_t head = block / tiles, tile = block % tiles;
+    /* in 32 bits: a division of 64 takes longer than some blocks' products */
+    const int texts = a.offset ? (int)a.texts : 0;
+    const unsigned tiles = (unsigned)((a.tokens + ATTENTION_ROWS - 1) / ATTENTION_ROWS + texts), head = block / tiles;
+    const int tile = (int)(block % tiles);
     attention_place p = {};
-    p.h = (int)(head % a.heads);
-    p.lse = head * a.tokens;
+    p.h = (int)(head % (unsigned)a.heads);
+    p.lse = (int64_t)head * a.tokens;
     if (!a.offset) {
-        p.first = head / a.heads * a.tokens;
+        p.first = (int64_t)(head / (unsigned)a.heads) * a.tokens;
         p.keep = (uint64_t)(p.lse * a.tokens);
         p.stride = (uint64_t)a.tokens;
         p.count = a.tokens;
-        p.begin = (int)tile * ATTENTION_ROWS;
+        p.begin = tile * ATTENTION_ROWS;
         return p;
     }
-    const int64_t live = a.offset[a.texts];
-    if (tile >= live / ATTENTION_ROWS + a.texts) { /* all texts have their places */
-        const int64_t low = (tile - a.texts) * ATTENTION_ROWS, high = low + ATTENTION_ROWS;
+    const int live = a.offset[texts];
+    if (tile >= live / ATTENTION_ROWS + texts) { /* all texts have their places */
+        const int low = (tile - texts) * ATTENTION_ROWS, high = low + ATTENTION_ROWS;
         p.first = low > live ? low : live;
         p.dead = (int)((high < a.tokens ? high : a.tokens) - p.first);
         return p;
     }
-    const int64_t n = text_of_place(a.offset, a.texts, tile);
+    const int n = text_of_place(a.offset, texts, tile);
     p.first = a.offset[n];
     p.lse += p.first;
     p.keep = (uint64_t)(p.first * a.heads + p.h) << HONE_KEEP_KEYS;

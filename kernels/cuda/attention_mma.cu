@@ -2,10 +2,21 @@
  *
  * A block has 64 queries of one head, a warp 16 of them; keys and values pass by in tiles of 64, the next one on its way
  * while this one is used. Scores, their maximum and sum, and y stay in registers, in fp32; probabilities are rounded to the
- * storage type as operands of the second product, as every 16-bit attention does. */
+ * storage type as operands of the second product, as every 16-bit attention does.
+ *
+ *   for each tile of 64 keys:   S = q k^T                 (16, 64) a warp, from registers q and shared k
+ *                               m' = max(m, rows of S)    over four lanes by shuffles, no shared memory
+ *                               P = exp(S - m')           exp2 of S log2(e) / sqrt(D): one multiply-add, one instruction
+ *                               l = l exp(m - m') + sum P, y = y exp(m - m') + drop(P) v
+ *   y / l, lse = m + log l
+ *
+ * Dropout scales the numerator only: the normaliser is that of the undropped probabilities, as in PyTorch; the scale of what
+ * is kept goes into the last division. Nobody waits for anybody but at the two barriers of a tile: warps have rows of their
+ * own. What bounds it where texts are short is memory and latency, not products: three blocks a multiprocessor at D = 64. */
 #include "attention_mma.cuh"
 
-/* What was summed of a lane's two rows, row group and group + 8; scores times scale in powers of two. */
+/* What was summed of a lane's two rows, group and group + 8 of the warp's 16. The maximum is one of scores as the product gives
+ * them, before 1 / sqrt(D): a positive factor changes no order. */
 struct running {
     float top[2], total[2]; /* the maximum of the scores, this lane's share of the sum */
 };
@@ -27,6 +38,7 @@ __device__ static inline void softmax_tile(float (&s)[8][4], running &r, float (
 {
     const lane_place l = this_lane();
     float higher[2] = {r.top[0], r.top[1]};
+    /* keys behind the sample: their rows are zeros, their scores would be 0 and count */
 #pragma unroll
     for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -35,7 +47,7 @@ __device__ static inline void softmax_tile(float (&s)[8][4], running &r, float (
             higher[i / 2] = fmaxf(higher[i / 2], s[n][i]);
         }
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
+    for (int half = 0; half < 2; half++) { /* the first tile: exp2(-inf) = 0, and there is nothing to shrink */
         higher[half] = row_maximum(higher[half]);
         shrink[half] = exp2f((r.top[half] - higher[half]) * scale2);
         r.total[half] *= shrink[half];
@@ -46,6 +58,7 @@ __device__ static inline void softmax_tile(float (&s)[8][4], running &r, float (
     for (int n = 0; n < 8; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
+            /* each lane adds up its own columns; the four lanes of a row add theirs once, at the end */
             s[n][i] = exp2f(s[n][i] * scale2 - higher[i / 2]);
             r.total[i / 2] += s[n][i];
         }
@@ -67,6 +80,7 @@ __device__ static inline void drop_tile(float (&s)[8][4], const keep_rule &k, co
             if (!(bits >> (4 * n + i) & 1)) s[n][i] = 0;
 }
 
+/* y (.., C) and lse of one block's queries. Shared: 5 tiles, 46,080 bytes at D = 64. */
 template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS) attention_mma_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(T, qs); /* one tile; keys: two; values: two */
@@ -77,7 +91,7 @@ template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS
         clear_rows(a.out + p.first * a.channels + own_head, a.channels, p.dead, a.head);
         if (a.lse_out) clear_rows(a.lse_out + p.lse + p.first, 1, p.dead, 1);
     }
-    if (p.begin >= p.count) return;
+    if (p.begin >= p.count) return; /* all threads alike: a place that no text needs, or dead rows */
     const T *const q = a.qkv + p.first * pitch + own_head, *const k = q + a.channels, *const v = k + a.channels;
     const lane_place l = this_lane();
     const int first = (int)threadIdx.x / 32 * MMA_WARP_ROWS,
@@ -89,7 +103,7 @@ template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS
     load_tile<T, D>(copies, ks, k, pitch, p.count, a.head);
     load_tile<T, D>(copies, vs, v, pitch, p.count, a.head);
     copies.commit();
-    copies.wait<1>();
+    copies.wait<1>(); /* queries are there, keys and values may still be coming */
     __syncthreads();
     own_rows<T, D, true> queries;
     queries.open(qs, first);
@@ -105,7 +119,8 @@ template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS
         copies.commit();
         copies.wait<1>();
         __syncthreads();
-        if (row < p.count) {
+        if (row < p.count) { /* a warp whose rows lie behind the sample only helps to load */
+            /* 16 keys at a time, and none that are all behind the sample: T = 197 has 5 keys in its last tile */
             float s[8][4] = {}, shrink[2];
 #pragma unroll
             for (int n = 0; n < 4; n++)
@@ -130,7 +145,7 @@ template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS
     float factor[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        const float total = row_sum(r.total[half]);
+        const float total = row_sum(r.total[half]); /* never 0: the maximum itself counts 1 */
         const int t = row + l.group + 8 * half;
         factor[half] = scale / total;
         if (a.lse_out && l.pair == 0 && t < p.count) a.lse_out[p.lse + t] = r.top[half] * a.scale + logf(total);
@@ -139,6 +154,7 @@ template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS
                      a.channels, p.count - row, a.head);
 }
 
+/* One launch; its grid is for the longest that could be (attention.cuh). */
 template <typename T> void attention_mma_forward(hone_backend *b, const attention_args<T> &a)
 {
     with_tile(a.head, [&](auto size) {

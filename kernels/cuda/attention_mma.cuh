@@ -1,7 +1,11 @@
 /* attention_mma.cuh - tiles of attention on tensor cores: 64 rows of a head in shared memory, 16 rows a warp in registers.
  *
  * Rows lie D + 8 elements apart: eight rows of 16 bytes, which ldmatrix reads at once, then touch all banks once, whatever
- * multiple of 16 D is. Channels between the head's and D are zeros, so that three sizes of D serve all heads. */
+ * multiple of 16 D is. Channels between the head's and D are zeros, so that three sizes of D serve all heads.
+ *
+ * Rows of the block are left operands, what passes by is the right one, twice: transposed for scores (rows of k are columns of
+ * k^T: plain ldmatrix) and as it lies for sums (ldmatrix.trans). A right operand is loaded once for two products of a warp: 512
+ * bytes of shared memory, four cycles, for 8192 operations. */
 #ifndef HONE_KERNELS_CUDA_ATTENTION_MMA_CUH
 #define HONE_KERNELS_CUDA_ATTENTION_MMA_CUH
 
@@ -32,6 +36,7 @@ __device__ static inline lane_place this_lane()
 template <typename T, int D>
 __device__ static inline void load_tile(async_copies &copies, T *tile, const T *from, int64_t pitch, int rows, int head)
 {
+    /* a thread stays in its column of 8 channels: one address and a stride, not eight addresses in registers */
     const int c = (int)threadIdx.x % (D / 8) * 8, step = MMA_THREADS / (D / 8);
 #pragma unroll 2
     for (int r = (int)threadIdx.x / (D / 8); r < ATTENTION_ROWS; r += step) {
@@ -45,6 +50,7 @@ template <typename T, int D, bool KEPT> struct own_rows {
     uint32_t v[KEPT ? D / 16 : 1][4];
     const T *row; /* that this lane names to ldmatrix */
 
+    /* Behind a barrier: the tile must be there. All lanes. */
     __device__ void open(const T *tile, int first)
     {
         const int lane = this_lane().lane;
@@ -111,7 +117,7 @@ template <typename T, int D>
 __device__ static inline void store_rows(T *own, const float (&sum)[D / 8][4], const float (&factor)[2], T *to,
                                          int64_t pitch, int rows, int head)
 {
-    struct alignas(4) two {
+    struct alignas(4) two { /* what a lane holds of a row side by side */
         T v[2];
     };
     const lane_place l = this_lane();
@@ -140,7 +146,7 @@ __device__ static inline int rows_of(int count, int first)
  * and key, keys across. Two lanes that share a quad of keys draw for one row each and tell each other. */
 __device__ static inline unsigned kept_keys(const keep_rule &k, uint64_t at, uint64_t stride)
 {
-    if (!k.whole) return kept_four(k, at, 1, 8 * stride);
+    if (!k.whole) return kept_four(k, at, 1, 8 * stride); /* `whole` is the same for all threads */
     const uint64_t below = at + 8 * stride;
     const bool odd = this_lane().lane & 1;
     const unsigned mine = kept_quad(k, (odd ? below : at) >> 2), other = __shfl_xor_sync(0xffffffffu, mine, 1);

@@ -3,7 +3,14 @@
  * P is made again from lse, and dS = P (mask dP - delta), dP = dy v^T, delta = sum of dy y. The first kernel has 64 queries a
  * block, keys pass by: dq = dS k / sqrt(D). The second has 64 keys a block, queries pass by, and all is transposed, rows are
  * keys: so P^T and dS^T are left operands as they lie in registers, dv = drop(P)^T dy, dk = dS^T q / sqrt(D). Seven products
- * where one kernel that adds with atomics needs five; in return two runs give the same bits. */
+ * where one kernel that adds with atomics needs five; in return two runs give the same bits.
+ *
+ *   dq kernel, each 16 keys:      S = q k^T, dP = dy v^T, dS from both in registers, dq += dS k
+ *   dk, dv kernel, 16 queries:    S^T = k q^T, dP^T = v dy^T, dv += P^T dy, dk += dS^T q
+ *
+ * No maximum is needed, so 16 columns at a time are enough and scores take 16 registers, not 64; sums are what registers are
+ * for: 64 for dk and dv at D = 64, 128 at D = 128, where the block's own rows are read from shared memory again for each
+ * product. delta is summed once, by the first kernel, in fp32 from what is stored of y, and left in the node's scratch. */
 #include "attention_mma.cuh"
 
 /* Rows of a block, one at a time for two threads: sum of dy y over the head, to shared and global memory. */
@@ -13,6 +20,7 @@ __device__ static inline void row_deltas(const attention_args<T> &a, const atten
     const int r = (int)threadIdx.x / 2, t = p.begin + r;
     const int64_t at = (p.first + t) * a.channels + (int64_t)p.h * a.head;
     float sum = 0;
+    /* from global memory, 16 bytes at once: y is needed nowhere else, dy will be in a tile, but is not yet */
     for (int c = (int)threadIdx.x % 2 * 8; c < a.head && t < p.count; c += 16) {
         const pack<T> dy = *(const pack<T> *)(a.dy + at + c), y = *(const pack<T> *)(a.y + at + c);
 #pragma unroll
@@ -27,6 +35,7 @@ __device__ static inline void row_deltas(const attention_args<T> &a, const atten
 /* Bits of `kept` to 0 or scale. */
 __device__ static inline float kept_scale(unsigned kept, int i, float scale) { return kept >> i & 1 ? scale : 0; }
 
+/* dq (.., first third of dqkv) of one block's queries, and their delta. Shared: 6 tiles, 55,296 bytes at D = 64. */
 template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dq_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(T, qs); /* a tile; of dy: one; keys: two; values: two */
@@ -50,7 +59,7 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dq_k(attenti
     load_tile<T, D>(copies, ks, k, pitch, p.count, a.head);
     load_tile<T, D>(copies, vs, v, pitch, p.count, a.head);
     copies.commit();
-    row_deltas(a, p, delta);
+    row_deltas(a, p, delta); /* while the copies are under way; read behind the barrier below */
     copies.wait<1>();
     __syncthreads();
     own_rows<T, D, (D <= 64)> queries, dy;
@@ -86,18 +95,19 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dq_k(attenti
                                      p.stride);
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
+                    /* keys behind the sample: zeros, but P = exp(-lse) may overflow, and inf 0 is no zero */
                     const float prob = column + i % 2 < keys ? exp2f(s[m][i] * scale2 - lse2[i / 2]) : 0;
                     s[m][i] = prob * (dp[m][i] * kept_scale(bits, i, keep.scale) - own[i / 2]);
                 }
             }
-            uint32_t ds[4];
+            uint32_t ds[4]; /* scores lie as a left operand needs them: mma.cuh */
             as_operand<T>(ds, s[0], s[1]);
             add_product<T, D>(dq, ds, ks + at, n);
         }
         __syncthreads(); /* the tile has been used: the next but one may come */
     }
     if (row >= p.count) return;
-    const float factor[2] = {a.scale, a.scale};
+    const float factor[2] = {a.scale, a.scale}; /* of d score / d (q k), once for the whole sum */
     store_rows<T, D>(qs + first * mma_tile<D>::PITCH, dq, factor, a.out + (p.first + row) * pitch + own_head, pitch,
                      p.count - row, a.head);
 }
@@ -112,6 +122,7 @@ __device__ static inline unsigned kept_queries(const keep_rule &k, uint64_t at, 
     unsigned bits = 0;
     if (!k.whole) return kept_four(k, at + (uint64_t)l.group, stride, 8);
     const uint64_t counter = at + (uint64_t)(l.group - r + r / 2 * 8) + (uint64_t)(r % 2) * stride;
+    /* 4 bits of quad r, at 4 r; the four lanes, 4 and 8 apart, gather all 16 */
     unsigned quads = kept_quad(k, counter >> 2) << (4 * r);
     quads |= __shfl_xor_sync(0xffffffffu, quads, 4);
     quads |= __shfl_xor_sync(0xffffffffu, quads, 8);
@@ -132,6 +143,8 @@ __device__ static inline void load_rows(const attention_args<T> &a, const attent
     delta[r] = live ? a.delta[p.lse + first + r] : 0;
 }
 
+/* dk and dv (second and last third of dqkv) of one block's keys. Shared: 6 tiles and twice 64 lse and delta, which travel with
+ * the queries that they belong to; written by plain stores, they are seen behind the same barrier as the copies. */
 template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(T, ks); /* a tile; values: one; queries: two; dy: two */
@@ -141,7 +154,7 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attent
              *const dys = qs + 2 * mma_tile<D>::COUNT;
     const attention_place p = attention_place_of(a, blockIdx.x);
     const int64_t pitch = 3 * (int64_t)a.channels, own_head = (int64_t)p.h * a.head;
-    for (int part = 1; part < 3 && p.dead; part++)
+    for (int part = 1; part < 3 && p.dead; part++) /* k's third and v's */
         clear_rows(a.out + p.first * pitch + part * a.channels + own_head, pitch, p.dead, a.head);
     if (p.begin >= p.count) return;
     const T *const q = a.qkv + p.first * pitch + own_head, *const k = q + a.channels, *const v = k + a.channels;
@@ -163,6 +176,7 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attent
     own_rows<T, D, (D <= 64)> keys, values;
     keys.open(ks, first);
     values.open(vs, first);
+    /* both sums of 16 keys by D channels, all the while */
     float dk[D / 8][4] = {}, dv[D / 8][4] = {};
     for (int query = 0, at = 0; query < p.count; query += ATTENTION_ROWS, at ^= 1) {
         const int next = query + ATTENTION_ROWS, queries = rows_of(p.count, query);
@@ -175,6 +189,7 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attent
         copies.commit();
         copies.wait<1>();
         __syncthreads();
+        /* rows of q and dy serve twice: as columns of q^T and dy^T, and as they lie */
         const T *const q_tile = qs + at * mma_tile<D>::COUNT, *const dy_tile = dys + at * mma_tile<D>::COUNT;
         for (int n = 0; n < queries && row < p.count; n += 16) {
             float s[2][4], dp[2][4];
@@ -190,13 +205,14 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attent
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
                     const float prob = exp2f(s[m][i] * scale2 - shift[i % 2]), scale = kept_scale(bits, i, keep.scale);
+                    /* queries behind the sample: q, dy, delta 0 and P = 0 add nothing; keys behind it are not stored */
                     s[m][i] = bits >> i & 1 ? prob : 0;
                     dp[m][i] = prob * (dp[m][i] * scale - own[i % 2]);
                 }
             }
             uint32_t operand[4];
             as_operand<T>(operand, s[0], s[1]);
-            add_product<T, D>(dv, operand, dy_tile, n);
+            add_product<T, D>(dv, operand, dy_tile, n); /* dropout's scale comes with the store */
             as_operand<T>(operand, dp[0], dp[1]);
             add_product<T, D>(dk, operand, q_tile, n);
         }

@@ -3,7 +3,16 @@
  *
  * A block of 256 threads has 64 queries (or keys) of one head in shared memory, tiles of 64 of the others pass by. A thread
  * has 4 x 4 of the 64 x 64 scores and, of the sums, 4 rows of D / 16 channels: rows 4 ty.., columns tx, tx + 16.., channels in
- * groups of W. Rows lie D + 4 floats apart, so that what 8 neighbours read at once lies in different banks. */
+ * groups of W. Rows lie D + 4 floats apart, so that what 8 neighbours read at once lies in different banks.
+ *
+ *   dots          64 x 64 scores: rows times rows, four channels at once: 8 loads of 16 bytes for 64 multiply-adds a thread
+ *   share_scores  to shared memory, because the sums need whole rows of them
+ *   add_weighted  64 x D sums: scores times a tile as it lies, four of its rows at once, the same ratio
+ *
+ * Forward is one such pair a tile of keys, dq has two dots and one sum, dk and dv two and two; the loops are those of
+ * attention_mma.cu and attention_mma_dx.cu, where what they compute is written out. Each sum is one chain in the order of
+ * keys, or queries: no atomics, the same bits twice. Products are loads from shared memory and multiply-adds in about the same
+ * number of cycles, so the best that it can do is about half of the chip's fp32 rate. */
 #include "attention.cuh"
 
 static const int FMA_THREADS = 256, SCORE_PITCH = ATTENTION_ROWS + 4;
@@ -13,10 +22,11 @@ template <int D> struct fma_tile {
     static const int W = D < 64 ? 2 : 4, GROUPS = D / 16 / W;       /* a thread's channels lie 16 W apart, W at once */
 };
 
-/* 4 x 4 of 64 x 64. */
+/* A thread's scores: 4 rows, and columns 16 apart. */
 struct score_block {
     float v[4][4];
 };
+/* A thread's sums: the same 4 rows, D / 16 channels. */
 template <int D> struct row_sums {
     float v[4][fma_tile<D>::GROUPS][fma_tile<D>::W];
 };
@@ -24,7 +34,8 @@ template <int D> struct row_sums {
 __device__ static inline int thread_row() { return (int)threadIdx.x / 16 * 4; }
 __device__ static inline int thread_column() { return (int)threadIdx.x % 16; }
 
-/* ATTENTION_ROWS rows of a head as floats; zeros from row `rows` and channel `head` on. */
+/* ATTENTION_ROWS rows of a head as floats; zeros from row `rows` and channel `head` on. An element at a time: an odd head begins
+ * anywhere, and neighbours still read neighbours. */
 template <typename T, int D>
 __device__ static inline void fetch_tile(float *tile, const T *from, int64_t pitch, int rows, int head)
 {
@@ -37,6 +48,7 @@ __device__ static inline void fetch_tile(float *tile, const T *from, int64_t pit
 /* s = rows times columns, both tiles, over the channels; four channels at once. */
 template <int D> __device__ static inline void dots(score_block &s, const float *rows, const float *columns)
 {
+    /* two rows of a a warp, each read by 16 threads at once; of b 16 rows, in two goes */
     const float *a = rows + thread_row() * fma_tile<D>::PITCH, *b = columns + thread_column() * fma_tile<D>::PITCH;
     s = {};
 #pragma unroll 4
@@ -64,13 +76,14 @@ __device__ static inline void share_scores(float *scores, const score_block &s)
         for (int j = 0; j < 4; j++) scores[(thread_row() + i) * SCORE_PITCH + thread_column() + 16 * j] = s.v[i][j];
 }
 
-/* sum += scores (64, 64) times a tile (64, D). */
+/* sum += scores (64, 64) times a tile (64, D). Scores of rows behind a tail meet zeros. */
 template <int D> __device__ static inline void add_weighted(row_sums<D> &sum, const float *scores, const float *tile)
 {
     const int W = fma_tile<D>::W;
     struct alignas(4 * W) channels {
         float v[W];
     };
+    /* scores: two rows a warp at once; of the tile one row, side by side */
     const float *a = scores + thread_row() * SCORE_PITCH, *b = tile + thread_column() * W;
 #pragma unroll 2
     for (int k = 0; k < ATTENTION_ROWS; k += 4) {
@@ -107,7 +120,7 @@ __device__ static inline void store_sums(const row_sums<D> &sum, const float (&f
             }
 }
 
-/* Over the 16 threads that share rows. */
+/* Over the 16 threads that share rows: half a warp, so that no shuffle leaves it. */
 __device__ static inline float across_maximum(float v)
 {
 #pragma unroll
@@ -126,6 +139,7 @@ __device__ static inline float across_sum(float v)
  * each draws those of its own j. */
 __device__ static inline unsigned kept_across(const keep_rule &k, const attention_place &p, int t, int key)
 {
+    /* r: this thread's place in its quad of keys, and the j whose quads it draws */
     const int r = thread_column() & 3, lane = (int)threadIdx.x & 31;
     const uint64_t index = p.keep + (uint64_t)(t + thread_row()) * p.stride + (uint64_t)(key + thread_column() - r);
     unsigned mine = 0, bits = 0;
@@ -144,6 +158,7 @@ __device__ static inline unsigned kept_across(const keep_rule &k, const attentio
         mine |= kept_quad(k, (index + (uint64_t)i * p.stride + (uint64_t)(16 * r)) >> 2) << (4 * i);
 #pragma unroll
     for (int j = 0; j < 4; j++) {
+        /* quads of columns 16 j were drawn by the lane whose r is j; this one's key is the r-th of each */
         const unsigned drawn = __shfl_sync(0xffffffffu, mine, (lane & 28) | j);
 #pragma unroll
         for (int i = 0; i < 4; i++) bits |= (drawn >> (4 * i + r) & 1) << (4 * i + j);
@@ -151,7 +166,7 @@ __device__ static inline unsigned kept_across(const keep_rule &k, const attentio
     return bits;
 }
 
-/* The same where keys go down from `key` and queries across from t: a thread's four rows are a quad. */
+/* The same bits where keys go down from `key` and queries across from t: a thread's four rows are a quad. */
 __device__ static inline unsigned kept_down(const keep_rule &k, const attention_place &p, int t, int key)
 {
     unsigned bits = 0;
@@ -168,7 +183,8 @@ __device__ static inline unsigned kept_down(const keep_rule &k, const attention_
     return bits;
 }
 
-/* Forward: y and lse of 64 queries. */
+/* Forward: y (.., C) and lse of 64 queries. Three barriers a tile: keys and values have come, probabilities are whole, all
+ * have been used. */
 template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(float, qs); /* a tile; keys; values; probabilities (64, SCORE_PITCH) */
@@ -188,7 +204,7 @@ template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_k(attention
     for (int key = 0; key < p.count; key += ATTENTION_ROWS) {
         fetch_tile<T, D>(ks, q + a.channels + key * pitch, pitch, p.count - key, a.head);
         fetch_tile<T, D>(vs, q + 2 * a.channels + key * pitch, pitch, p.count - key, a.head);
-        __syncthreads();
+        __syncthreads(); /* the first time for the queries, too */
         score_block s;
         dots<D>(s, qs, ks);
         const unsigned bits = keep.on ? kept_across(keep, p, p.begin, key) : 0xffffu;
@@ -200,14 +216,15 @@ template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_k(attention
                 s.v[i][j] = key + thread_column() + 16 * j < p.count ? s.v[i][j] * a.scale : -INFINITY;
                 higher = fmaxf(higher, s.v[i][j]);
             }
-            higher = across_maximum(higher);
-            const float shrink = expf(top[i] - higher);
+            higher = across_maximum(higher);            /* 16 threads have the row: two rows' a warp */
+            const float shrink = expf(top[i] - higher); /* the first time exp(-inf) = 0 */
             total[i] *= shrink;
             top[i] = higher;
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 const float e = expf(s.v[i][j] - higher);
                 total[i] += e;
+                /* dropped behind the sum: the normaliser is that of all probabilities */
                 s.v[i][j] = bits >> (4 * i + j) & 1 ? e : 0;
             }
 #pragma unroll
@@ -248,7 +265,7 @@ __device__ static inline void row_deltas(const attention_args<T> &a, const atten
     if (t < p.count) a.delta[p.lse + t] = sum;
 }
 
-/* dq of 64 queries: sum over keys of dS k / sqrt(D), dS = P (mask dy.v - delta). */
+/* dq (.., first third of dqkv) and delta of 64 queries: sum over keys of dS k / sqrt(D), dS = P (mask dy.v - delta). */
 template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_dq_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(float, qs); /* a tile; dy; keys; values; dS */
@@ -283,6 +300,7 @@ template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_dq_k(attent
         for (int i = 0; i < 4; i++)
 #pragma unroll
             for (int j = 0; j < 4; j++) {
+                /* keys behind the sample are zeros, but P = exp(-lse) may overflow, and inf 0 is no zero */
                 const bool live = key + thread_column() + 16 * j < p.count;
                 const float prob = live ? expf(s.v[i][j] * a.scale - lse[i]) : 0;
                 const float kept = bits >> (4 * i + j) & 1 ? keep.scale : 0;
@@ -297,7 +315,7 @@ template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_dq_k(attent
     store_sums<T, D>(dq, factor, a.out + (p.first + p.begin) * pitch + own_head, pitch, p.count - p.begin, a.head);
 }
 
-/* dk and dv of 64 keys: sums over queries of dS q / sqrt(D) and of drop(P) dy; rows are keys here. */
+/* dk and dv (.., second and last third of dqkv) of 64 keys: sums over queries of dS q / sqrt(D) and of drop(P) dy; rows are keys here. */
 template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_dkv_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(float, ks); /* a tile; values; queries; dy; P, then dS */
@@ -325,6 +343,7 @@ template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_dkv_k(atten
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             const int t = query + thread_column() + 16 * j;
+            /* queries behind the sample: P = exp(-inf) = 0 */
             const float lse = t < p.count ? a.lse[p.lse + t] : INFINITY, own = t < p.count ? a.delta[p.lse + t] : 0;
 #pragma unroll
             for (int i = 0; i < 4; i++) {
@@ -350,12 +369,13 @@ template <typename T, int D> HONE_KERNEL(FMA_THREADS) attention_tile_dkv_k(atten
     store_sums<T, D>(dv, factor_v, to + a.channels, pitch, p.count - p.begin, a.head);
 }
 
-/* Bytes of `tiles` tiles and one of scores. */
+/* Bytes of `tiles` tiles and one of scores: 87,040 for four at D = 64, 152,576 at D = 128, less than sm_80's 163 KiB. */
 template <int D> static size_t shared_bytes(int tiles)
 {
     return (size_t)(tiles * fma_tile<D>::COUNT + ATTENTION_ROWS * SCORE_PITCH) * sizeof(float);
 }
 
+/* One launch forward, two backward: dq leaves delta for the second. */
 template <typename T> void attention_tile_forward(hone_backend *b, const attention_args<T> &a)
 {
     with_tile(a.head, [&](auto size) {

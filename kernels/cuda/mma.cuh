@@ -13,6 +13,7 @@
 
 #ifdef __CUDACC__
 
+/* c += a b, sums in fp32; the last argument names the type. Pure: the compiler may move it as any arithmetic. */
 __device__ static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bf16)
 {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -26,10 +27,12 @@ __device__ static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], u
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* PTX addresses shared memory by 32 bits of its own. */
 __device__ static inline uint32_t shared_address(const void *at) { return (uint32_t)__cvta_generic_to_shared(at); }
 
 /* Four 8 x 8 matrices: this lane names row l % 8 of matrix l / 8 (16 bytes of shared memory) and gets, in r[m], elements
- * (group, pair), (group, pair + 1) of matrix m; of its transpose by ldmatrix_transposed. */
+ * (group, pair), (group, pair + 1) of matrix m; of its transpose by ldmatrix_transposed. Volatile and with memory, so that it
+ * stays between the barriers that it stands between. */
 __device__ static inline void ldmatrix(uint32_t (&r)[4], const void *row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -45,6 +48,7 @@ __device__ static inline void ldmatrix_transposed(uint32_t (&r)[4], const void *
                  : "memory");
 }
 
+/* Two floats rounded to nearest, low half first. */
 __device__ static inline uint32_t pack_pair(float low, float high, bf16)
 {
     const __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
@@ -59,12 +63,14 @@ __device__ static inline uint32_t pack_pair(float low, float high, fp16)
 /* A thread's copies of 16 bytes from global to shared memory. They may be read behind wait<n>(), which leaves the last n
  * committed groups under way, and by other threads behind a barrier after that. Where not `live`: zeros. */
 struct async_copies {
+    /* Both on multiples of 16 bytes; past L1, which nobody else would read it from. `from` must be an address even if not live. */
     __device__ void copy16(void *to, const void *from, bool live)
     {
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
                      "r"(live ? 16 : 0)
                      : "memory");
     }
+    /* What was begun since the last commit is a group, an empty one too. */
     __device__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
     template <int n> __device__ void wait() { asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory"); }
 };
@@ -109,7 +115,7 @@ struct async_copies {
         int group;
     } pending[MOST];
     int begin = 0, end = 0, group = 0; /* pending[begin..end) modulo MOST; the group that is being filled */
-    unsigned started = 0;
+    unsigned started = 0;              /* with the thread's number it decides when a copy is done */
 
     static void perform(const copy &c)
     {
