@@ -3,7 +3,7 @@
  * A .cu file holds kernels and thin extern "C" launchers and is compiled twice: by nvcc for the GPU,
  * and as C++ over tests/simt for machines without one. So it uses these words in place of what only
  * nvcc knows: HONE_KERNEL (bounds on threads), HONE_SHARED, HONE_DYNAMIC_SHARED, HONE_LAUNCH, HONE_LAUNCH_LARGE. No
- * <<<>>>, no runtime calls, no PTX but in mma.cuh. Storage is float, bf16 or fp16; arithmetic is float. */
+ * <<<>>>, no runtime calls, no PTX. Storage is float, bf16 or fp16; arithmetic is float. */
 #ifndef HONE_KERNELS_CUDA_DEVICE_H
 #define HONE_KERNELS_CUDA_DEVICE_H
 
@@ -27,8 +27,6 @@ extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, cudaErro
 /* "1" block a multiprocessor at least: else ptxas spills a few bytes to fit more blocks than we asked for. */
 #define HONE_FILL_BLOCKS               (132 * 8) /* eight on each multiprocessor of the largest chip */
 #define HONE_KERNEL(max_threads)       __global__ void __launch_bounds__(max_threads, 1)
-#define HONE_KERNEL_BLOCKS(max_threads, blocks)                                                                        \
-    __global__ void __launch_bounds__(max_threads, blocks) /* on one multiprocessor: a limit on registers */
 #define HONE_SHARED(type, name, count) __shared__ type name[count]
 #define HONE_DYNAMIC_SHARED(type, name)                                                                                \
     extern __shared__ __align__(128) unsigned char name##_bytes[];                                                     \
@@ -71,7 +69,6 @@ extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int erro
 
 #define HONE_FILL_BLOCKS         6 /* few, so that loops over the grid go round more than once */
 #define HONE_KERNEL(max_threads) [[maybe_unused]] static void
-#define HONE_KERNEL_BLOCKS(max_threads, blocks) HONE_KERNEL(max_threads)
 #define HONE_SHARED(type, name, count)                                                                                 \
     static const char name##_key = 0;                                                                                  \
     type *name = (type *)simt::shared(&name##_key, #name, sizeof(type) * (count), alignof(type))

@@ -13,6 +13,9 @@
 
 #ifdef __CUDACC__
 
+/* HONE_KERNEL with the blocks that a multiprocessor must have room for: a limit on registers. */
+#define HONE_KERNEL_BLOCKS(max_threads, blocks) __global__ void __launch_bounds__(max_threads, blocks)
+
 /* c += a b, sums in fp32; the last argument names the type. Pure: the compiler may move it as any arithmetic. */
 __device__ static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bf16)
 {
@@ -77,8 +80,10 @@ struct async_copies {
 
 #else
 
+#define HONE_KERNEL_BLOCKS(max_threads, blocks) HONE_KERNEL(max_threads)
+
 /* Where the caller stands, so that lanes at two products are told apart. */
-#define MMA_SITE simt::site at = {__builtin_FILE(), __builtin_LINE()}
+#define MMA_SITE                                simt::site at = {__builtin_FILE(), __builtin_LINE()}
 
 static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bf16, MMA_SITE)
 {
