@@ -71,6 +71,9 @@ struct hone_backend {
     hone_status (*record_end)(hone_backend *b, void **recorded);
     hone_status (*replay)(hone_backend *b, void *recorded);
     void        (*record_free)(hone_backend *b, void *recorded);
+    /* A few bytes (a multiple of 4, 4-aligned) within the device's memory, in order with launches, and recorded with
+     * them; like a launch it can't fail. NULL where a dialect can't record.                       */
+    void        (*copy)(hone_backend *b, void *to, const void *from, size_t bytes);
     /* NULL with host_memory, which needs no copies.                                               */
     hone_status (*lane_open)(hone_backend *b, size_t bytes, hone_lane **out);
     hone_status (*lane_wait)(hone_backend *b, hone_lane *lane); /* until `host` may be written again */

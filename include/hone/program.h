@@ -31,6 +31,8 @@ typedef struct hone_compile_opts {
     bool                no_fuse;
     bool                eager;       /* never record                                               */
     hone_program       *share;       /* NULL: own everything                                       */
+    bool                together;    /* every input is written before each step, so that several may run as one
+                                        (hone_program_steps_together) where that pays                            */
     bool                apart;       /* with share, loss NONE, fp32 in host memory: steps may overlap with the owner's;
                                         the backend may be another one of the same name (threads of its own)     */
     bool                frozen;      /* loss NONE, and so all who share: parameters change only by hone_program_write (while
@@ -93,6 +95,14 @@ hone_status hone_program_forward_backward(hone_program *p) HONE_MUST_USE;
 hone_status hone_program_update(hone_program *p) HONE_MUST_USE;
 /* Both; the whole recorded step where the backend records. */
 hone_status hone_program_step(hone_program *p) HONE_MUST_USE;
+/* Whole steps that one recording may hold: a power of two up to 16, known after the plan; 1 without opts.together, with
+ * accumulation, where nothing is recorded, and where a step is too long to gain. HONE_STEPS_A_GRAPH overrides it. */
+int hone_program_steps_most(const hone_program *p);
+/* The next n calls of hone_program_step only note what they were told, and run as one at the last of them: same bits. n: a
+ * power of two up to hone_program_steps_most. Until then every input and the step block are written for each step,
+ * and whatever else would read or write the program is a USAGE error. n = 1: nothing is held back any more, and a group
+ * that is not complete is dropped. */
+hone_status hone_program_steps_together(hone_program *p, int n) HONE_MUST_USE;
 
 /* Runs the step node by node on the inputs as they are and names the first node (phase, op, layer,
  * tensor) whose output is not finite. *found is false and text empty where all are finite. The step

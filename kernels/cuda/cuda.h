@@ -36,6 +36,8 @@ hone_status cuda_embedding_bag_prepare(hone_backend *b, const hone_graph *g, hon
 hone_status cuda_conv1d_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_gru_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 
+/* copy.cu: hone_backend.copy. */
+void hone_cuda_copy(hone_backend *b, void *to, const void *from, size_t bytes);
 /* Puts the rows of kernels/cuda/table.c into b->kernel. Rows without a kernel stay NULL: compile
  * refuses them by name, because this dialect inherits nothing. */
 void hone_cuda_fill(hone_backend *b);

@@ -288,6 +288,7 @@ hone_status hone_cuda_open(int device, hone_backend **out)
                         .record_end = cuda_record_end,
                         .replay = cuda_replay,
                         .record_free = cuda_record_free,
+                        .copy = hone_cuda_copy,
                         .lane_open = hone_cuda_lane_open,
                         .lane_wait = hone_cuda_lane_wait,
                         .lane_send = hone_cuda_lane_send,

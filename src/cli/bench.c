@@ -56,10 +56,16 @@ static hone_status one_step(hone_trainer *t, meter *m)
     return HONE_OK;
 }
 
-/* `steps` of them, until the device is done. */
+/* `steps` of them, until the device is done; together where training runs them so. */
 static hone_status run_steps(hone_trainer *t, int steps, meter *m)
 {
-    for (int k = 0; k < steps; k++) HONE_TRY(one_step(t, m));
+    hone_program *p = t->train.full.program;
+    for (int done = 0; done < steps;) {
+        int n = hone_steps_together(hone_program_steps_most(p), done, steps - done, NULL, 0);
+        HONE_TRY(hone_program_steps_together(p, n));
+        for (int k = 0; k < n; k++) HONE_TRY(one_step(t, m));
+        done += n;
+    }
     return t->backend->sync(t->backend);
 }
 
@@ -109,6 +115,8 @@ static hone_status measure_steps(hone_trainer *t, hone_bench_result *r, meter *m
     double *seconds = calloc((size_t)r->steps, sizeof *seconds), loss;
     if (!seconds) return hone_fail(HONE_ERR_MEMORY, NULL, "no memory for the times");
     hone_status status = run_steps(t, WARM_STEPS - 1, m); /* step 1 was the first one */
+    /* and every size of a group is recorded before it is timed */
+    if (r->together > 1 && status == HONE_OK) status = run_steps(t, DEVICE_STEPS, m);
     if (status == HONE_OK) status = take_loss(t, &loss);
     m->tokens = 0;
     if (status == HONE_OK) status = time_steps(t, seconds, r->steps, &r->data_wait, m);
@@ -143,6 +151,7 @@ static hone_status measure(hone_trainer *t, double started, hone_bench_result *r
     meter m = {0};
     HONE_TRY(hone_setup_open(t));
     HONE_TRY(hone_setup_initial_weights(t));
+    r->together = hone_program_steps_most(t->train.full.program);
     int64_t launched = t->backend->launched;
     r->ready_seconds = hone_now_seconds() - started;
     HONE_TRY(run_steps(t, 1, &m)); /* not recorded yet, so every launch is counted */

@@ -31,6 +31,7 @@ typedef struct hone_bench_result {
     double tokens;                                       /* text: live ones of a step, mean  */
     size_t peak_bytes, program_bytes;                    /* of the process; of its arenas    */
     double flop_per_second, bytes_per_second;            /* the roof; 0 where not measured   */
+    int together;                                        /* steps that one recording may hold          */
     int64_t kernels;   /* launched in one step; 0 where the dialect does not count     */
     hone_bench_op *op; /* (op_count), slowest first        */
     int op_count;

@@ -121,6 +121,7 @@ void hone_bench_print(const hone_bench_result *r)
     totals step = step_totals(r);
     printf("work           %.3f GFLOP and %.1f MB a step", 1e-9 * step.flop, 1e-6 * step.bytes);
     if (r->kernels > 0) printf(", %lld kernels", (long long)r->kernels);
+    if (r->together > 1) printf(", up to %d steps a graph", r->together);
     printf("\n");
     if (r->flop_per_second > 0)
         printf("roof           %.1f GFLOP/s, %.1f GB/s (measured now): %.3f ms, %.0f %% of the step\n",
@@ -164,6 +165,7 @@ json_t *hone_bench_json(const hone_bench_result *r)
     o = hone_json_with(o, "flop_per_step", hone_json_real(step.flop));
     o = hone_json_with(o, "bytes_per_step", hone_json_real(step.bytes)); /* each operand of each node once */
     o = hone_json_with(o, "kernels_per_step", r->kernels > 0 ? json_integer((json_int_t)r->kernels) : json_null());
+    o = hone_json_with(o, "steps_a_graph", json_integer(r->together));
     o = hone_json_with(o, "roof",
                        r->flop_per_second > 0 ? json_pack("{s:f,s:f}", "gflop_per_second", 1e-9 * r->flop_per_second,
                                                           "gb_per_second", 1e-9 * r->bytes_per_second)

@@ -72,6 +72,7 @@ static hone_status plan_mode(const hone_trainer *t, hone_mode mode, bool allocat
     HONE_TRY(hone_plan_program(t, mode, t->config->train.batch, allocate, &p));
     hone_program_memory(p, &out->planned, &out->allocated);
     out->was_allocated = allocate;
+    out->together = hone_program_steps_most(p);
     sum_storage(hone_program_graph(p), out->stored);
     hone_text text = {0};
     if (nodes) hone_graph_print(hone_program_graph(p), &text);

@@ -11,6 +11,7 @@ typedef struct hone_plan_mode { /* one program: training or inference */
     hone_memory planned, allocated;
     size_t stored[HONE_DTYPE_COUNT]; /* activations before reuse, by type */
     bool was_allocated;              /* --allocate: `allocated` is filled           */
+    int together;                    /* steps that one recording may hold           */
 } hone_plan_mode;
 
 typedef struct hone_plan_result {

@@ -33,6 +33,8 @@ static void print_memory(const hone_plan_result *r)
         snprintf(name, sizeof name, "  of it %s", hone_dtype_name((hone_dtype)k));
         print_arena(name, r->train.stored[k], r->infer.stored[k]);
     }
+    if (r->train.together > 1)
+        printf("up to %d training steps a graph where the samples lie on the device\n", r->train.together);
     printf("activations with reuse: %.1f %% of those without in training, %.1f %% in inference\n", saved(t), saved(i));
     if (r->train.was_allocated)
         printf("allocated: training %zu bytes (planned %zu), inference %zu bytes (planned %zu)\n",
@@ -67,6 +69,7 @@ static json_t *mode_json(const hone_plan_mode *m)
         json_pack("{s:o, s:o, s:I, s:I, s:I}", "arenas", arenas, "activation_bytes_by_type", stored, "total_bytes",
                   (json_int_t)m->planned.total, "activation_bytes", (json_int_t)m->planned.role_bytes[HONE_ROLE_ACT],
                   "activation_bytes_no_reuse", (json_int_t)m->planned.act_no_reuse);
+    o = hone_json_with(o, "steps_a_graph", json_integer(m->together));
     if (m->was_allocated) o = hone_json_with(o, "allocated_bytes", json_integer((json_int_t)m->allocated.total));
     return o;
 }

@@ -1,7 +1,7 @@
 /* compile.c - the passes in their order, and the life of a program.
  *
  * Everything slow or fallible happens here, once. The environment is read here as well: HONE_EAGER=1
- * never records, HONE_CHECK=1 syncs after each node and names the one that fails.
+ * never records, HONE_CHECK=1 syncs after each node and names the one that fails; HONE_STEPS_A_GRAPH: together.c.
  *
  * After hone_compile_plan a program knows its nodes, kernels, offsets and bytes, and owns no memory of
  * tensors: `hone plan` and the search for the largest batch stop there. Tests stop there too, change
@@ -77,7 +77,8 @@ static hone_status run_passes(hone_program *p, const hone_graph *g)
     HONE_TRY(hone_pass_precision(p));
     HONE_TRY(hone_pass_frozen(p));
     HONE_TRY(hone_pass_prepare(p));
-    return hone_pass_plan(p);
+    HONE_TRY(hone_pass_plan(p));
+    return hone_pass_together(p);
 }
 
 /* Everything but memory: what a launch would need is known after this. */
@@ -111,6 +112,7 @@ void hone_program_free(hone_program *p)
     hone_prepare_release(p);
     hone_frozen_free(p->rooms);
     hone_bind_free(p);
+    free(p->kept);
     hone_graph_free(p->graph);
     free(p);
 }

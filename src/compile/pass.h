@@ -43,6 +43,9 @@ typedef struct hone_sparse {
     bool direct;               /* plain SGD: no rows between gradient and update  */
 } hone_sparse;
 
+/* together.c: a power of two, its exponents, and a bit each in hone_program.told beside the step block's. */
+enum { HONE_TOGETHER_MAX = 16, HONE_TOGETHER_SIZES = 5, HONE_TOGETHER_INPUTS = 16 };
+
 enum { HONE_SEGMENTS_MAX = 256 }; /* runs of equal decay and rate: two a block of the net and layer-wise rates */
 
 /* What a compiled graph owns. Passes fill it in their order; a step only reads it. */
@@ -88,6 +91,16 @@ struct hone_program {
     int32_t launch_count;
     hone_range whole, forward_backward, update;
 
+    /* together.c: steps that are held back and run as one; a slot of INPUT has what one of them is told */
+    int together;                         /* the most of them, 1: each runs at once               */
+    hone_tid input[HONE_TOGETHER_INPUTS]; /* (input_count), more than fit: together is 1          */
+    int input_count;                      /* tensors of INPUT                                     */
+    int64_t slot_bytes, told_offset;      /* of a slot; in it, the host's part of the step block  */
+    uint8_t *kept;                        /* (together * slot_bytes) on the host, NULL before     */
+    int wanted, held;                     /* steps of the group under way, 0: none; told so far   */
+    uint32_t told;                        /* bit k: input k of the step that comes; then the block */
+    void *recorded[HONE_TOGETHER_SIZES];  /* of 2^k steps, NULL before                            */
+
     /* shadow.c: of the family, kept by its owner; but for the last */
     bool shadow_stale, average_stale; /* a 16-bit copy is behind its master             */
     bool reads_average;               /* this program reads the moving average          */
@@ -102,6 +115,7 @@ hone_status hone_pass_precision(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_frozen(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_prepare(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_plan(hone_program *p) HONE_MUST_USE;
+hone_status hone_pass_together(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_bind(hone_program *p) HONE_MUST_USE;
 
 /* update.c: offsets of PARAM, GRAD and OPT tensors; runs after all of them exist. */
@@ -120,6 +134,13 @@ void hone_record_free(hone_program *p);
 
 /* record.c: runs a range, recorded where possible. */
 hone_status hone_range_run(hone_program *p, hone_range *r) HONE_MUST_USE;
+/* together.c: while a group is under way (wanted > 0) the three that tell and run its steps; USAGE for what can't be
+ * held back. hone_held_none: USAGE while one is. hone_together_forget: drops the recordings. */
+hone_status hone_held_write(hone_program *p, hone_tid t, const void *host, size_t bytes) HONE_MUST_USE;
+void hone_held_set_step(hone_program *p, const hone_step *step);
+hone_status hone_held_step(hone_program *p) HONE_MUST_USE;
+hone_status hone_held_none(const hone_program *p) HONE_MUST_USE;
+void hone_together_forget(hone_program *p);
 /* shadow.c: bytes of an owner's SHADOW arena, once PARAM is sized; 0 in fp32. */
 size_t hone_shadow_bytes(const hone_program *p);
 /* Where the average of a SHADOW tensor is copied; NULL for what has none. */

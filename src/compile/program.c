@@ -34,7 +34,7 @@ hone_status hone_program_step(hone_program *p)
 {
     HONE_TRY(hone_shadow_refresh(p));
     hone_shadow_note(p, false);
-    return hone_range_run(p, &p->whole);
+    return p->wanted ? hone_held_step(p) : hone_range_run(p, &p->whole);
 }
 
 /* --- transfers ---------------------------------------------------------------------------------------- */
@@ -85,6 +85,7 @@ static hone_status download_reals(hone_program *p, const hone_tensor *t, const v
 /* Address of a tensor that the host may touch; an activation that shares its memory is refused. */
 static hone_status find_address(hone_program *p, hone_tid t, bool reads, void **address)
 {
+    HONE_TRY(hone_held_none(p));
     if (t < 0 || t >= p->graph->tensor_count)
         return hone_fail(HONE_ERR_USAGE, "pass an id of the compiled graph", "there is no tensor %d", t);
     const hone_tensor *x = &p->graph->tensor[t];
@@ -197,6 +198,7 @@ hone_status hone_program_use_ema(hone_program *p, bool use)
 hone_status hone_program_write(hone_program *p, hone_tid t, const void *host, size_t bytes)
 {
     void *address = NULL;
+    if (p->wanted) return hone_held_write(p, t, host, bytes);
     HONE_TRY(find_address(p, t, false, &address));
     HONE_TRY(upload_reals(p, &p->graph->tensor[t], address, host, bytes));
     if (p->graph->tensor[t].role == HONE_ROLE_PARAM) hone_shadow_note(p, true);
@@ -264,7 +266,9 @@ static hone_status put_step(hone_program *p, const hone_step *step, size_t bytes
 
 hone_status hone_program_set_step(hone_program *p, const hone_step *step)
 {
-    return put_step(p, step, offsetof(hone_step, loss_sum)); /* the kernels' fields begin there */
+    if (!p->wanted) return put_step(p, step, offsetof(hone_step, loss_sum)); /* the kernels' fields begin there */
+    hone_held_set_step(p, step);
+    return HONE_OK;
 }
 
 /* All of it: resume, and clearing the sums. */

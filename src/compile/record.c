@@ -6,7 +6,7 @@
  * device itself.
  *
  * Three ranges can be recorded, each on its own third run: the whole step, forward and backward, the
- * update. A change of address (another pool, the moving average) drops the recordings. */
+ * update; several whole steps in one: together.c. A change of address (another pool, the moving average) drops the recordings. */
 #include "compile/pass.h"
 
 /* The hot path of a CPU step: one indirect call a node, and the branch on `check`. */
@@ -41,6 +41,7 @@ static hone_status record(hone_program *p, hone_range *r)
 hone_status hone_range_run(hone_program *p, hone_range *r)
 {
     bool can_record = p->backend->record_begin && !p->opts.eager && !p->check;
+    HONE_TRY(hone_held_none(p));
     if (!p->launch)
         return hone_fail(HONE_ERR_USAGE, "compile it with hone_compile", "a planned program has no memory to run in");
     if (!can_record || (!r->recorded && r->runs < 2)) {
@@ -64,4 +65,5 @@ void hone_record_free(hone_program *p)
     forget(p, &p->whole);
     forget(p, &p->forward_backward);
     forget(p, &p->update);
+    hone_together_forget(p);
 }

@@ -1,7 +1,7 @@
 /* loop.c - the steps of a run: feed, compute, log, save, until done or told to stop (trainer.h).
  *
- * The stop flag is looked at before every micro-batch, in every evaluation batch and before every
- * save. What happens when is a function of the state alone (max_time and checkpoint intervals in
+ * The stop flag is looked at before every micro-batch (before every group of steps that run as one: together.c), in
+ * every evaluation batch and before every save. What happens when is a function of the state alone (max_time and checkpoint intervals in
  * seconds apart), so a resumed run does the same things at the same steps. */
 #include <math.h>
 #include <stdlib.h>
@@ -145,10 +145,7 @@ static hone_status check_finite(hone_trainer *t, hone_program *last)
     hone_step b;
     bool found = false;
     char text[512] = "";
-    int64_t every =
-        t->config->log.every < t->config->train.max_bad_steps ? t->config->log.every : t->config->train.max_bad_steps;
-    /* asking a device costs a wait, so there the question is put only as often as it must be */
-    if (!t->backend->host_memory && every > 0 && t->s.step % every != 0) return HONE_OK;
+    if (t->s.step % hone_trainer_look_steps(t) != 0) return HONE_OK;
     HONE_TRY(hone_program_get_step(last, &b));
     if (b.bad_total > t->s.warned_bad && b.bad_in_row == 1)
         hone_trainer_say(t, "warn",
@@ -213,14 +210,9 @@ hone_status hone_trainer_micro_batch(hone_trainer *t, double lr, hone_program **
 static bool save_is_due(const hone_trainer *t)
 {
     const hone_interval *every = &t->config->checkpoint.every;
-    int64_t steps;
+    int64_t steps = hone_trainer_save_steps(t);
     if (t->s.step == t->last_saved_step) return false;
-    switch (every->kind) {
-    case HONE_EVERY_STEPS: steps = (int64_t)every->value; break;
-    case HONE_EVERY_EPOCHS: steps = (int64_t)(every->value * (double)t->steps_per_epoch + 0.5); break;
-    case HONE_EVERY_SECONDS: return hone_now_seconds() - t->last_save >= every->value;
-    default: return false;
-    }
+    if (every->kind == HONE_EVERY_SECONDS) return hone_now_seconds() - t->last_save >= every->value;
     return steps > 0 && t->s.step % steps == 0;
 }
 
@@ -259,6 +251,21 @@ static double scheduled_lr(const hone_trainer *t)
     return hone_schedule_lr(t->config, t->s.step, t->steps_per_epoch, t->steps_total, t->s.plateau_scale);
 }
 
+/* One micro-batch, or steps that run as one: then *updated is that of the last. */
+static hone_status run_some(hone_trainer *t, hone_program **updated)
+{
+    hone_program *p = t->train.full.program;
+    int n = hone_trainer_together(t);
+    if (n > 1) HONE_TRY(hone_program_steps_together(p, n));
+    for (int k = 0; k < n; k++) {
+        hone_status status = hone_trainer_micro_batch(t, scheduled_lr(t), updated);
+        if (status == HONE_OK) continue;
+        if (n > 1 && hone_program_steps_together(p, 1) != HONE_OK) hone_error_context("dropping %d steps", k);
+        return status;
+    }
+    return HONE_OK;
+}
+
 /* The end of the run is always saved, so that the directory can be told from an unfinished one. */
 hone_status hone_trainer_loop(hone_trainer *t)
 {
@@ -275,7 +282,7 @@ hone_status hone_trainer_loop(hone_trainer *t)
             continue;
         }
         hone_program *updated;
-        HONE_TRY(hone_trainer_micro_batch(t, scheduled_lr(t), &updated));
+        HONE_TRY(run_some(t, &updated));
         if (!updated) continue;
         HONE_TRY(check_finite(t, updated));
         /* lines at fixed steps, not at fixed times: a resumed run has the same ones */

@@ -50,6 +50,8 @@ static hone_status compile_one(const hone_pass_opts *o, int batch, int64_t token
     build.tokens = tokens;
     HONE_TRY(hone_model_build(o->model, &build, &graph, &out->io));
     compile.loss = o->mode == HONE_MODE_TRAIN ? out->io.loss : HONE_NONE;
+    /* streamed pixels arrive one by one; a short batch stands alone at an epoch's end */
+    compile.together = o->compile.together && hone_dataset_pixels(o->data) && !share;
     /* one set of parameters, gradients, sums and constants for all programs of a run */
     if (share) compile.share = share;
     hone_status status = hone_compile(graph, o->backend, &compile, &out->program);

@@ -194,7 +194,8 @@ hone_pass_opts hone_setup_train_opts(const hone_trainer *t)
                                         .update = update_attr(c),
                                         .precision = c->train.precision,
                                         .loss_scale = (float)c->train.loss_scale,
-                                        .accumulate = c->train.accumulate},
+                                        .accumulate = c->train.accumulate,
+                                        .together = c->task == HONE_TASK_IMAGE},
                             .class_weight = t->class_weight,
                             .mix_alpha = {c->augment.mixup, c->augment.cutmix},
                             .stop = t->opts->stop};

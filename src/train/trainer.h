@@ -69,6 +69,15 @@ hone_status hone_trainer_loop(hone_trainer *t) HONE_MUST_USE;
 /* The next micro-batch at rate `lr`, and the update where it completes a step: then *updated is the program that ran it,
  * else NULL. Counts in t->s; does not look at what came out. */
 hone_status hone_trainer_micro_batch(hone_trainer *t, double lr, hone_program **updated) HONE_MUST_USE;
+/* together.c: the largest power of two, at most `most`, of steps after `step` that are no more than `left` and pass over
+ * no multiple of an every[count] (0: none); at least 1. */
+int hone_steps_together(int most, int64_t step, int64_t left, const int64_t *every, int count);
+/* How many of the steps to come may run as one: up to whatever the host does next at a known step. */
+int hone_trainer_together(const hone_trainer *t);
+/* Steps between two checkpoints; 0 where none is due at fixed steps. */
+int64_t hone_trainer_save_steps(const hone_trainer *t);
+/* Steps between two looks at what a device did; 1 in host memory, where looking costs nothing. */
+int64_t hone_trainer_look_steps(const hone_trainer *t);
 /* Moves the metric sums off the device into the state; *block is as it was read. */
 hone_status hone_trainer_drain(hone_trainer *t, hone_step *block) HONE_MUST_USE;
 /* The train line of the steps since the last one; nothing where there were none. */

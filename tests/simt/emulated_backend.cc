@@ -144,6 +144,7 @@ extern "C" hone_status hone_cuda_open(int, hone_backend **out)
     b->record_end = emulated_record_end;
     b->replay = emulated_replay;
     b->record_free = emulated_record_free;
+    b->copy = hone_cuda_copy;
     b->lane_open = hone_cuda_lane_open;
     b->lane_wait = hone_cuda_lane_wait;
     b->lane_send = hone_cuda_lane_send;
