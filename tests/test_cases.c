@@ -8,11 +8,13 @@
  *   test_cases dump       the cases with their numbers, for tests/golden/make_ops.py
  *   test_cases emulated [OP [first]]    the CUDA dialect's kernels on the SIMT emulator (HONE_SIMT picks the
  *                         schedule); `first` stops at the first failure; OP@bf16, @fp16: stored in 16 bits.
- *                         HONE_TEST_SMALL set: some small cases of each op
+ *                         HONE_TEST_SMALL set: some small cases of each op; HONE_TEST_SHARE=N: every Nth of each
+ *                         op, drawn by the text of the CUDA kernels: others after every change of them
  *   test_cases cuda [OP [first]]        the same on the GPU of this machine
  * The parts are in tests/cases/. All failing cases of a mode are listed, not only the first. */
 #include "cases/cases.h"
 
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -197,6 +199,33 @@ static bool has_rows(const hone_backend *b, hone_op op)
     return true;
 }
 
+/* FNV-1a over the kernels' sources: one number for one state of them. */
+static uint64_t digest_kernels(void)
+{
+    uint64_t h = 14695981039346656037u;
+    glob_t found;
+    assert_int_equal(glob(HONE_SOURCE_DIR "/kernels/cuda/*.cu*", 0, NULL, &found), 0);
+    for (size_t k = 0; k < found.gl_pathc; k++) {
+        FILE *f = fopen(found.gl_pathv[k], "r");
+        assert_non_null(f);
+        for (int c; (c = getc(f)) != EOF;) h = (h ^ (uint64_t)c) * 1099511628211u;
+        fclose(f);
+    }
+    globfree(&found);
+    return h;
+}
+
+/* Case number `of_op` of an op, of those that run; HONE_TEST_SHARE unset: all of them. */
+static bool is_drawn(int op, int of_op)
+{
+    static uint64_t digest;
+    const char *share = getenv("HONE_TEST_SHARE");
+    uint64_t n = share ? (uint64_t)atoi(share) : 1;
+    if (n <= 1) return true;
+    if (digest == 0) digest = digest_kernels();
+    return ((uint64_t)of_op + digest + (uint64_t)op) % n == 0;
+}
+
 static const char *device_name; /* "emulated", "cuda" */
 static const char *device_op;   /* NULL: all */
 static hone_dtype device_storage;
@@ -208,10 +237,11 @@ static void test_device(void **state)
     hone_backend *b = open_device(device_name), *ref64 = open_device("ref64");
     complaint why;
     const bool small = getenv("HONE_TEST_SMALL") != NULL; /* under ThreadSanitizer: some small cases of each op */
-    int failures = 0, ran = 0, of_op[HONE_OP_COUNT] = {0};
+    int failures = 0, ran = 0, of_op[HONE_OP_COUNT] = {0}, met[HONE_OP_COUNT] = {0};
     for (int k = 0; k < case_count && !(failures && stop_at_first); k++) {
         const case_row *row = &case_list[k];
         if ((device_op && strcmp(device_op, hone_op_name(row->op)) != 0) || !has_rows(b, row->op)) continue;
+        if (!is_drawn((int)row->op, met[row->op]++)) continue;
         if (small && (!is_small(row, 3e4) || of_op[row->op]++ >= SMALL_MAX)) continue;
         ran++;
         if (!check_case(b, ref64, row, device_storage, &why)) count_failure(&failures, &why);

@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GUARD_BYTES = 256, GUARD_FILL = 0xA5, DIRTY = 0xFF };
+/* What a kernel reads behind a tensor must show in its results: 0x7F in every byte is 3e38 in fp32 and bf16, 1e306 in
+ * double, NaN in fp16. An output that is left as it was must not be a right one by chance: 0xFF is NaN in every real
+ * type, but -1 in i32, which stands for "none" in rows and places. */
+enum { GUARD_BYTES = 256, GUARD_FILL = 0x7F, DIRTY = 0xFF, DIRTY_INTEGER = 0x5A };
 
 typedef struct guarded { /* device memory: guard, `bytes`, guard */
     unsigned char *base;
@@ -134,7 +137,7 @@ static void open_inputs(hone_backend *b, const scene *s, stage *z, run *r)
     }
 }
 
-/* Outputs full of NaN (0xFF bytes), of start values where the node accumulates, or over an input. */
+/* Outputs full of NaN, or of an integer that is no result, of start values where the node accumulates, or over an input. */
 static void open_outputs(hone_backend *b, stage *z, run_how how, run *r)
 {
     for (int k = 0; k < z->node->out_count; k++) {
@@ -149,8 +152,10 @@ static void open_outputs(hone_backend *b, stage *z, run_how how, run *r)
             z->l.out[k] = z->l.in[over];
             continue;
         }
-        void *start = how.accumulate && is_param_gradient(z->node->op, k) ? malloc(r->out_bytes[k]) : NULL;
-        for (int64_t i = 0; start && i < hone_tensor_count(d); i++) value_put(d->dtype, start, i, start_value(i));
+        bool adds = how.accumulate && is_param_gradient(z->node->op, k);
+        void *start = adds || d->dtype == HONE_I32 ? malloc(r->out_bytes[k]) : NULL;
+        if (start) memset(start, DIRTY_INTEGER, r->out_bytes[k]);
+        for (int64_t i = 0; adds && i < hone_tensor_count(d); i++) value_put(d->dtype, start, i, start_value(i));
         guard_open(b, &z->out[k], r->out_bytes[k], start, r);
         z->l.out[k] = z->out[k].base + GUARD_BYTES;
         free(start);
