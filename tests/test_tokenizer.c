@@ -299,6 +299,7 @@ static void test_refused(void **state)
          "end_of_word_suffix"},
         {"{\"model\":{\"type\":\"hone-ngram\",\"words\":[3,1],\"chars\":[0,0],\"vocab\":[]}}", "text.ngram.words"},
         {"{\"model\":{\"type\":\"hone-char\",\"vocab\":[\"a\",1]}}", "vocab[1]"},
+        {"{\"model\":{\"type\":\"hone-char\",\"vocab\":[\"a\",\"b\",\"a\"]}}", "vocab[2]: \"a\" is there twice"},
     };
     (void)state;
     for (size_t k = 0; k < sizeof row / sizeof *row; k++) {

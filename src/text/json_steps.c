@@ -189,6 +189,10 @@ static hone_status read_list(const char *name, const json_t *model, hone_vocab *
     {
         if (!json_is_string(word) || json_string_length(word) == 0)
             return hone_fail(HONE_ERR_DATA, NULL, "%s: model.vocab[%zu] must be a string", name, k);
+        /* the first of the two ids would have no word, and nothing could write the list again */
+        if (hone_vocab_find(v, json_string_value(word), json_string_length(word)) >= 0)
+            return hone_fail(HONE_ERR_DATA, "each word has one id", "%s: model.vocab[%zu]: \"%.40s\" is there twice",
+                             name, k, json_string_value(word));
         HONE_TRY(hone_vocab_add(v, json_string_value(word), json_string_length(word), (int32_t)k));
     }
     return HONE_OK;
