@@ -70,12 +70,27 @@ def flat(ids):
     return {"input_ids": np.array([t for i in ids for t in i], np.int64), "offsets": np.cumsum([0] + [len(i) for i in ids[:-1]]).astype(np.int64)}
 
 
+def logarithms(p):
+    return np.log(np.maximum(p, 1e-26).astype(np.float64))
+
+
+def check_spread(name, want, least=0.005):
+    """Answers that hardly depend on the input would prove nothing."""
+    spread = float(np.abs(logarithms(want) - logarithms(want).mean(0)).max())
+    if spread < least:
+        sys.exit(f"{name}: logarithms of different samples' probabilities are within {spread:.3g}")
+
+
 def compare(name, got, want, limit, worst):
-    """Probabilities within the limit and the same winner; worst[name] keeps the largest difference."""
+    """Probabilities within the limit and the same winner; worst[name] keeps the largest difference. Of a thousand classes
+    each has a thousandth, so their logarithms are compared too: ten times the limit (logits beyond -60 say nothing)."""
     d = float(np.abs(got - want).max())
     worst[name] = max(worst.get(name, 0.0), d)
     if not d <= limit:
         sys.exit(f"{name}: probabilities differ by {d:.3g}, at most {limit:g}")
+    r = float(np.abs(logarithms(got) - logarithms(want)).max())
+    if not r <= 10 * limit:
+        sys.exit(f"{name}: logarithms of probabilities differ by {r:.3g}, at most {10 * limit:g}")
     # a tie within rounding has no winner
     top = np.sort(want, axis=1)
     clear = top[:, -1] - top[:, -2] > 2 * limit if want.shape[1] > 1 else np.ones(len(want), bool)

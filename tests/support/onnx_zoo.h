@@ -2,6 +2,8 @@
 #ifndef HONE_TESTS_ONNX_ZOO_H
 #define HONE_TESTS_ONNX_ZOO_H
 
+#include <math.h>
+
 #include "hone/io.h"
 #include "hone/philox.h"
 #include "support/model_page.h"
@@ -46,12 +48,16 @@ static inline void onnx_zoo_weights(hone_model *m, uint64_t seed)
         bool variance = strstr(p->name, "running_var") != NULL, head = k >= count - 2;
         /* the branches of deep residual nets add up: tame, as training would make them */
         bool branch = strstr(p->name, "bn2.weight") || strstr(p->name, "bn3.weight");
+        /* torchvision draws depthwise kernels by the fan of all channels, and leaves it to the batch's statistics to make
+         * up for it: without them each would shrink what passes, and the answer would not depend on the picture */
+        bool depthwise = p->rank == 4 && p->dim[1] == 1 && p->dim[0] > 1;
+        for (int64_t i = 0; i < p->count && depthwise; i++) p->value[i] *= sqrtf((float)p->dim[0]);
         for (int64_t i = 0; i < p->count && (p->rank == 1 || head); i++) {
             hone_philox4 r = hone_philox(seed, HONE_STREAM_SYNTHETIC, (uint64_t)k, (uint64_t)i);
             float u = (float)(r.v[0] >> 8) / (float)(1 << 24) - 0.5f;
             if (variance) p->value[i] = 1 + u;
             else if (p->rank == 1) p->value[i] = (p->value[i] + 0.4f * u) * (branch ? 0.3f : 1);
-            else p->value[i] *= 2;
+            else p->value[i] *= 6;
         }
     }
 }
