@@ -23,49 +23,107 @@ typedef struct array {
     uint8_t *data;         /* (count) */
 } array;
 
+/* A file on its way through the decoder. */
 typedef struct stream {
     const char *path;
-    gzFile gz;
-    bool compressed;
+    int fd;
     int64_t file_bytes;
+    bool compressed, ended; /* ended: of all members, each with its sum */
+    z_stream z;
+    uint8_t *in; /* (IN_BYTES) packed bytes that were read last */
 } stream;
 
 /* zlib expands by at most 1032 : 1 (a match of 258 bytes in 2 bits), so a tiny file can't ask for terabytes. */
-enum { INFLATE_RATIO_MAX = 1032 };
+enum { INFLATE_RATIO_MAX = 1032, IN_BYTES = 1 << 17 };
 
-/* gzread passes plain files through, so one reader serves both; zlib checks the CRC of gzip. */
+/* 16 + 15: a gzip header and the largest window. gzread would be shorter, and takes a file that is cut within its sum for
+ * a whole one when all data came before. */
 static hone_status stream_open(const char *path, stream *s)
 {
-    int fd;
     unsigned char magic[2] = {0, 0};
     *s = (stream){.path = path};
-    HONE_TRY(hone_file_open(path, &fd, &s->file_bytes));
-    s->compressed = pread(fd, magic, 2, 0) == 2 && magic[0] == 0x1F && magic[1] == 0x8B;
-    s->gz = gzdopen(fd, "rb");
-    if (!s->gz) {
-        close(fd);
-        return hone_no_memory("zlib", 0);
-    }
-    /* zlib takes three times this, so a file of some labels gets no more than it needs */
-    gzbuffer(s->gz, s->file_bytes < 1 << 18 ? (unsigned)s->file_bytes + 512 : 1 << 18);
+    HONE_TRY(hone_file_open(path, &s->fd, &s->file_bytes));
+    s->compressed = pread(s->fd, magic, 2, 0) == 2 && magic[0] == 0x1F && magic[1] == 0x8B;
+    if (!s->compressed) return HONE_OK;
+    s->in = malloc(IN_BYTES);
+    if (s->in && inflateInit2(&s->z, 16 + MAX_WBITS) == Z_OK) return HONE_OK;
+    free(s->in);
+    close(s->fd);
+    return hone_no_memory("zlib", IN_BYTES);
+}
+
+static void stream_close(stream *s)
+{
+    if (s->compressed) inflateEnd(&s->z);
+    free(s->in);
+    close(s->fd);
+}
+
+/* *got is 0 only at the end of the file. */
+static hone_status read_some(const stream *s, void *data, size_t want, size_t *got)
+{
+    ssize_t n;
+    do n = read(s->fd, data, want);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return hone_fail(HONE_ERR_DATA, "fetch the file again", "%s: %s", hone_shown(s->path), strerror(errno));
+    *got = (size_t)n;
     return HONE_OK;
 }
 
-/* Reads up to `want` bytes; *have is fewer only at the end of the file. Checksum errors of gzip: DATA. */
+static hone_status refill(stream *s, bool *end)
+{
+    size_t got = 0;
+    HONE_TRY(read_some(s, s->in, IN_BYTES, &got));
+    s->z.next_in = s->in;
+    s->z.avail_in = (uInt)got;
+    *end = got == 0;
+    return HONE_OK;
+}
+
+/* RFC 1952: members may follow one another; gzip itself passes over zeros behind the last. */
+static hone_status next_member(stream *s)
+{
+    for (bool end = false; !end;) {
+        for (; s->z.avail_in && *s->z.next_in == 0; s->z.avail_in--) s->z.next_in++;
+        if (s->z.avail_in && inflateReset(&s->z) == Z_OK) return HONE_OK;
+        HONE_TRY(refill(s, &end));
+    }
+    s->ended = true;
+    return HONE_OK;
+}
+
+/* One turn of the decoder; *got may be 0 on the way. A cut file and a wrong sum: DATA. */
+static hone_status inflate_some(stream *s, void *data, size_t want, size_t *got)
+{
+    bool end = false;
+    if (s->z.avail_in == 0) HONE_TRY(refill(s, &end));
+    s->z.next_out = data;
+    s->z.avail_out = (uInt)want;
+    int code = inflate(&s->z, Z_NO_FLUSH);
+    *got = want - s->z.avail_out;
+    if (code == Z_STREAM_END) return next_member(s);
+    /* Z_BUF_ERROR only says that it wants more of the file */
+    if (code == Z_OK || (code == Z_BUF_ERROR && !end)) return HONE_OK;
+    return hone_fail(HONE_ERR_DATA, "fetch the file again", "%s: %s", hone_shown(s->path),
+                     end        ? "the compressed data is cut"
+                     : s->z.msg ? s->z.msg
+                                : "broken gzip data");
+}
+
+/* Reads up to `want` bytes; *have is fewer only at the end of the data. */
 static hone_status stream_read(stream *s, void *data, size_t want, size_t *have)
 {
     *have = 0;
-    while (*have < want) {
-        /* gzread counts in int */
-        size_t chunk = want - *have < (1u << 30) ? want - *have : 1u << 30;
-        int n = gzread(s->gz, (char *)data + *have, (unsigned)chunk);
-        int code = Z_OK;
-        const char *why = gzerror(s->gz, &code);
-        if (n < 0 || (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR))
-            return hone_fail(HONE_ERR_DATA, "fetch the file again", "%s: %s", hone_shown(s->path),
-                             code == Z_ERRNO ? strerror(errno) : why);
-        if (n == 0) break;
-        *have += (size_t)n;
+    while (*have < want && !s->ended) {
+        /* zlib counts in 32 bits */
+        size_t chunk = want - *have < (1u << 30) ? want - *have : 1u << 30, got = 0;
+        if (s->compressed) {
+            HONE_TRY(inflate_some(s, (char *)data + *have, chunk, &got));
+        } else {
+            HONE_TRY(read_some(s, (char *)data + *have, chunk, &got));
+            if (got == 0) break;
+        }
+        *have += got;
     }
     return HONE_OK;
 }
@@ -155,9 +213,7 @@ static hone_status array_read(const char *path, int rank_least, int rank_most, a
         status = hone_fail(HONE_ERR_DATA, "images have 3 dimensions, labels 1",
                            "%s: %d dimension(s) where %d are wanted", hone_shown(path), a->rank, rank_least);
     if (status == HONE_OK) status = read_data(&s, a);
-    int closed = gzclose(s.gz); /* Z_BUF_ERROR: the compressed stream was cut behind the last wanted byte */
-    if (status == HONE_OK && closed != Z_OK)
-        status = hone_fail(HONE_ERR_DATA, "fetch the file again", "%s: the compressed data is cut", hone_shown(path));
+    stream_close(&s);
     if (status != HONE_OK) {
         free(a->data);
         a->data = NULL;
@@ -217,7 +273,7 @@ bool hone_idx_looks(const char *path)
         size_t have = 0;
         if (stream_open(path, &s) != HONE_OK) return false;
         hone_status read = stream_read(&s, head, 4, &have);
-        gzclose(s.gz);
+        stream_close(&s);
         return read == HONE_OK && have == 4 && !head[0] && !head[1] && head[2] >= 8 && head[2] <= 14 && head[3] >= 3;
     }
     for (int split = 0; kind == HONE_PATH_FOLDER && split < HONE_SPLIT_COUNT; split++) {
