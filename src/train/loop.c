@@ -255,7 +255,8 @@ static double scheduled_lr(const hone_trainer *t)
 static hone_status run_some(hone_trainer *t, hone_program **updated)
 {
     hone_program *p = t->train.full.program;
-    int n = hone_trainer_together(t);
+    int n = hone_trainer_together(t); /* 1 or more */
+    *updated = NULL;
     if (n > 1) HONE_TRY(hone_program_steps_together(p, n));
     for (int k = 0; k < n; k++) {
         hone_status status = hone_trainer_micro_batch(t, scheduled_lr(t), updated);
