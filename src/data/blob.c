@@ -6,7 +6,6 @@
 #define XXH_INLINE_ALL
 #include "data/blob.h"
 
-#include <errno.h>
 #include <lzma.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include <zlib.h>
 
 #include "data/files.h"
+#include "data/gunzip.h"
 #include "data/utf8.h"
 
 /* 256 KiB at a time keep the decoder's input in the second-level cache. A dictionary of more than 512 MiB is what no
@@ -28,7 +27,7 @@ typedef struct unpack {
     const char *path;
     int fd;
     size_t chunk, limit;
-    uint8_t *in; /* (chunk) what was read last                                                 */
+    uint8_t *in; /* (chunk) of xz: what was read last                                                */
     size_t in_bytes;
     bool end;               /* the file has ended                                                         */
     char *out;              /* (capacity) the content so far; becomes the blob's memory                    */
@@ -58,22 +57,10 @@ static hone_status grow(unpack *u)
     return HONE_OK;
 }
 
-/* Interrupted reads go on; *got is 0 only at the end of the file. */
-static hone_status read_some(unpack *u, void *into, size_t want, size_t *got)
-{
-    ssize_t n;
-    /* a signal that only sets the stop flag must not look like a broken disk */
-    do n = read(u->fd, into, want < u->chunk ? want : u->chunk);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) return hone_fail(HONE_ERR_DATA, "check the disk", "%s: %s", hone_shown(u->path), strerror(errno));
-    *got = (size_t)n;
-    return HONE_OK;
-}
-
 /* The next stretch of packed bytes. */
 static hone_status refill(unpack *u)
 {
-    HONE_TRY(read_some(u, u->in, u->chunk, &u->in_bytes));
+    HONE_TRY(hone_file_read_some(u->path, u->fd, u->in, u->chunk, &u->in_bytes));
     u->end = u->in_bytes == 0;
     return HONE_OK;
 }
@@ -90,7 +77,8 @@ static hone_status unpack_plain(unpack *u, size_t size)
     if (!u->out) return no_room(u, size);
     while (u->bytes < size) {
         size_t got = 0;
-        HONE_TRY(read_some(u, u->out + u->bytes, size - u->bytes, &got));
+        size_t want = size - u->bytes < u->chunk ? size - u->bytes : u->chunk;
+        HONE_TRY(hone_file_read_some(u->path, u->fd, u->out + u->bytes, want, &got));
         if (got == 0)
             return hone_fail(HONE_ERR_DATA, "leave the data alone while it is read",
                              "%s: ended after %zu of %zu bytes: it shrank while it was read", hone_shown(u->path),
@@ -100,65 +88,19 @@ static hone_status unpack_plain(unpack *u, size_t size)
     return HONE_OK;
 }
 
-/* Both packings fail alike. */
-static hone_status broken(const unpack *u, const char *what)
-{
-    return hone_fail(HONE_ERR_DATA, "bring the file anew", "%s: %s", hone_shown(u->path), what);
-}
-
-/* Between members of a gzip file: another member, zeros (tapes pad with them), or the end. */
-static hone_status next_member(unpack *u, z_stream *z, bool *more)
-{
-    *more = false;
-    while (!u->end) {
-        /* RFC 1952 allows members to follow one another; gzip itself passes over zeros behind the last */
-        while (z->avail_in && *z->next_in == 0) {
-            z->next_in++;
-            z->avail_in--;
-        }
-        if (z->avail_in) {
-            /* the magic itself is checked by the decoder, which then says what is wrong */
-            *more = true;
-            return inflateReset(z) == Z_OK ? HONE_OK : broken(u, "the gzip decoder can't go on");
-        }
-        /* what follows a member may begin in the next stretch */
-        HONE_TRY(refill(u));
-        z->next_in = u->in;
-        z->avail_in = (uInt)u->in_bytes;
-    }
-    return HONE_OK;
-}
-
-/* gzip: inflate until the last member has ended with its sum. */
-static hone_status gunzip(unpack *u, z_stream *z)
-{
-    for (bool more = true; more;) {
-        if (z->avail_in == 0 && !u->end) {
-            HONE_TRY(refill(u));
-            z->next_in = u->in;
-            z->avail_in = (uInt)u->in_bytes;
-        }
-        HONE_TRY(grow(u));
-        size_t room = u->capacity - u->bytes - TAIL, piece = room < 1u << 30 ? room : 1u << 30;
-        z->next_out = (Bytef *)u->out + u->bytes;
-        z->avail_out = (uInt)piece;
-        /* zlib counts in 32 bits, hence the pieces; Z_BUF_ERROR only says that it wants more input or room */
-        int code = inflate(z, Z_NO_FLUSH);
-        u->bytes += piece - z->avail_out;
-        if (code == Z_STREAM_END) HONE_TRY(next_member(u, z, &more));
-        else if (code == Z_BUF_ERROR && u->end) return broken(u, "the gzip file is cut off");
-        else if (code != Z_OK && code != Z_BUF_ERROR) return broken(u, z->msg ? z->msg : "broken gzip data");
-    }
-    return HONE_OK;
-}
-
-/* 16 + 15: a gzip header and the largest window. */
+/* gzip: as much as there is room for, until the last member has ended with its sum. */
 static hone_status unpack_gzip(unpack *u)
 {
-    z_stream z = {0}; /* zeroed: the library's own allocator */
-    if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) return no_room(u, 0);
-    hone_status s = gunzip(u, &z);
-    inflateEnd(&z);
+    hone_gunzip g;
+    HONE_TRY(hone_gunzip_open(u->path, u->fd, u->chunk, &g));
+    hone_status s = HONE_OK;
+    while (s == HONE_OK && !g.ended) {
+        size_t have = 0;
+        s = grow(u);
+        if (s == HONE_OK) s = hone_gunzip_read(&g, u->out + u->bytes, u->capacity - u->bytes - TAIL, &have);
+        u->bytes += have;
+    }
+    hone_gunzip_close(&g);
     return s;
 }
 
@@ -187,7 +129,8 @@ static hone_status unxz(unpack *u, lzma_stream *z)
         /* with LZMA_FINISH the decoder itself reports an end that comes too early */
         code = lzma_code(z, u->end ? LZMA_FINISH : LZMA_RUN);
         u->bytes += room - z->avail_out;
-        if (code != LZMA_OK && code != LZMA_STREAM_END) return broken(u, xz_fault(code));
+        if (code != LZMA_OK && code != LZMA_STREAM_END)
+            return hone_fail(HONE_ERR_DATA, "bring the file anew", "%s: %s", hone_shown(u->path), xz_fault(code));
     }
     return HONE_OK;
 }
@@ -196,6 +139,8 @@ static hone_status unxz(unpack *u, lzma_stream *z)
 static hone_status unpack_xz(unpack *u)
 {
     lzma_stream z = LZMA_STREAM_INIT;
+    u->in = malloc(u->chunk);
+    if (!u->in) return no_room(u, u->chunk);
     if (lzma_stream_decoder(&z, XZ_MEMORY_BYTES, LZMA_CONCATENATED) != LZMA_OK) return no_room(u, 0);
     hone_status s = unxz(u, &z);
     lzma_end(&z);
@@ -262,17 +207,13 @@ static hone_status unpack_any(unpack *u, size_t size)
     /* pread leaves the position at the start: all of the file goes through one path afterwards */
     uint8_t magic[6] = {0};
     ssize_t n = pread(u->fd, magic, sizeof magic, 0);
-    /* RFC 1952, section 2.3.1, and the xz format, section 2.1.1.1 */
-    bool gz = n >= 2 && magic[0] == 0x1F && magic[1] == 0x8B;
-    bool xz = n == 6 && memcmp(magic,
-                               "\xFD"
-                               "7zXZ\0",
-                               6) == 0;
-    if (!gz && !xz) return unpack_plain(u, size);
-    /* only packed files need a buffer for input: plain ones are read into their place */
-    u->in = malloc(u->chunk);
-    if (!u->in) return no_room(u, u->chunk);
-    return gz ? unpack_gzip(u) : unpack_xz(u);
+    bool gz = n > 0 && hone_gunzip_looks(magic, (size_t)n);
+    bool xz /* the xz format, section 2.1.1.1 */ = n == 6 && memcmp(magic,
+                                                                    "\xFD"
+                                                                    "7zXZ\0",
+                                                                    6) == 0;
+    if (gz) return unpack_gzip(u);
+    return xz ? unpack_xz(u) : unpack_plain(u, size);
 }
 
 /* Takes `memory` (with room for the tail) over: checks it, puts the tail behind it, hashes it. */

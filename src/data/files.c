@@ -144,19 +144,26 @@ hone_status hone_file_open(const char *path, int *fd, int64_t *bytes)
     return HONE_OK;
 }
 
-/* Reads exactly `want` bytes; interrupted and short reads go on. */
+hone_status hone_file_read_some(const char *path, int fd, void *data, size_t want, size_t *got)
+{
+    ssize_t n;
+    /* a signal that only sets the stop flag must not look like a broken disk */
+    do n = read(fd, data, want);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return hone_fail(HONE_ERR_DATA, "check the disk", "%s: %s", hone_shown(path), strerror(errno));
+    *got = (size_t)n;
+    return HONE_OK;
+}
+
+/* Reads exactly `want` bytes; short reads go on. */
 static hone_status read_exactly(int fd, const char *path, uint8_t *data, size_t want)
 {
-    /* a signal that only sets the stop flag must not look like a broken disk */
-    for (size_t have = 0; have < want;) {
-        ssize_t n = read(fd, data + have, want - have);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return hone_fail(HONE_ERR_DATA, "check the disk", "%s: %s", hone_shown(path), strerror(errno));
-        if (n == 0)
+    for (size_t have = 0, got = 0; have < want; have += got) {
+        HONE_TRY(hone_file_read_some(path, fd, data + have, want - have, &got));
+        if (got == 0)
             return hone_fail(HONE_ERR_DATA, "leave the data alone while it is read",
                              "%s: ended after %zu of %zu bytes: it shrank while it was read", hone_shown(path), have,
                              want);
-        have += (size_t)n;
     }
     return HONE_OK;
 }

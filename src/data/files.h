@@ -34,6 +34,8 @@ hone_status hone_folder_list(const char *path, hone_names *out) HONE_MUST_USE;
 
 /* Opens a regular file for reading; never blocks on a FIFO. Errors (DATA) name the path. */
 hone_status hone_file_open(const char *path, int *fd, int64_t *bytes) HONE_MUST_USE;
+/* One read; interrupted ones go on, and *got is 0 only at the end of the file. Errors: DATA. */
+hone_status hone_file_read_some(const char *path, int fd, void *data, size_t want, size_t *got) HONE_MUST_USE;
 /* Whole content (free() it). A file that shrinks while it is read, or over `limit` bytes: DATA. */
 hone_status hone_bytes_read(const char *path, size_t limit, uint8_t **data, size_t *bytes) HONE_MUST_USE;
 /* `bytes` bytes from `offset` on (free() them; a NUL behind). A file that ends before: DATA. */

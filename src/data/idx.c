@@ -8,13 +8,12 @@
  * hold, before memory is taken, and the data must end exactly where the header says. Images and
  * labels must agree in number. Class names come from labels.txt beside the files, one a line, and then
  * bound the labels; without it the classes are numbered up to the largest label of the split. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "data/gunzip.h"
 #include "data/source.h"
 
 typedef struct array {
@@ -23,108 +22,42 @@ typedef struct array {
     uint8_t *data;         /* (count) */
 } array;
 
-/* A file on its way through the decoder. */
+/* A file, plain or packed. */
 typedef struct stream {
     const char *path;
     int fd;
     int64_t file_bytes;
-    bool compressed, ended; /* ended: of all members, each with its sum */
-    z_stream z;
-    uint8_t *in; /* (IN_BYTES) packed bytes that were read last */
+    bool compressed;
+    hone_gunzip gz;
 } stream;
 
 /* zlib expands by at most 1032 : 1 (a match of 258 bytes in 2 bits), so a tiny file can't ask for terabytes. */
-enum { INFLATE_RATIO_MAX = 1032, IN_BYTES = 1 << 17 };
+enum { INFLATE_RATIO_MAX = 1032, CHUNK_BYTES = 1 << 17 };
 
-/* 16 + 15: a gzip header and the largest window. gzread would be shorter, and takes a file that is cut within its sum for
- * a whole one when all data came before. */
 static hone_status stream_open(const char *path, stream *s)
 {
-    unsigned char magic[2] = {0, 0};
+    unsigned char magic[2];
     *s = (stream){.path = path};
     HONE_TRY(hone_file_open(path, &s->fd, &s->file_bytes));
-    s->compressed = pread(s->fd, magic, 2, 0) == 2 && magic[0] == 0x1F && magic[1] == 0x8B;
-    if (!s->compressed) return HONE_OK;
-    s->in = malloc(IN_BYTES);
-    if (s->in && inflateInit2(&s->z, 16 + MAX_WBITS) == Z_OK) return HONE_OK;
-    free(s->in);
-    close(s->fd);
-    return hone_no_memory("zlib", IN_BYTES);
+    s->compressed = pread(s->fd, magic, 2, 0) == 2 && hone_gunzip_looks(magic, 2);
+    hone_status status = s->compressed ? hone_gunzip_open(path, s->fd, CHUNK_BYTES, &s->gz) : HONE_OK;
+    if (status != HONE_OK) close(s->fd);
+    return status;
 }
 
 static void stream_close(stream *s)
 {
-    if (s->compressed) inflateEnd(&s->z);
-    free(s->in);
+    if (s->compressed) hone_gunzip_close(&s->gz);
     close(s->fd);
-}
-
-/* *got is 0 only at the end of the file. */
-static hone_status read_some(const stream *s, void *data, size_t want, size_t *got)
-{
-    ssize_t n;
-    do n = read(s->fd, data, want);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) return hone_fail(HONE_ERR_DATA, "fetch the file again", "%s: %s", hone_shown(s->path), strerror(errno));
-    *got = (size_t)n;
-    return HONE_OK;
-}
-
-static hone_status refill(stream *s, bool *end)
-{
-    size_t got = 0;
-    HONE_TRY(read_some(s, s->in, IN_BYTES, &got));
-    s->z.next_in = s->in;
-    s->z.avail_in = (uInt)got;
-    *end = got == 0;
-    return HONE_OK;
-}
-
-/* RFC 1952: members may follow one another; gzip itself passes over zeros behind the last. */
-static hone_status next_member(stream *s)
-{
-    for (bool end = false; !end;) {
-        for (; s->z.avail_in && *s->z.next_in == 0; s->z.avail_in--) s->z.next_in++;
-        if (s->z.avail_in && inflateReset(&s->z) == Z_OK) return HONE_OK;
-        HONE_TRY(refill(s, &end));
-    }
-    s->ended = true;
-    return HONE_OK;
-}
-
-/* One turn of the decoder; *got may be 0 on the way. A cut file and a wrong sum: DATA. */
-static hone_status inflate_some(stream *s, void *data, size_t want, size_t *got)
-{
-    bool end = false;
-    if (s->z.avail_in == 0) HONE_TRY(refill(s, &end));
-    s->z.next_out = data;
-    s->z.avail_out = (uInt)want;
-    int code = inflate(&s->z, Z_NO_FLUSH);
-    *got = want - s->z.avail_out;
-    if (code == Z_STREAM_END) return next_member(s);
-    /* Z_BUF_ERROR only says that it wants more of the file */
-    if (code == Z_OK || (code == Z_BUF_ERROR && !end)) return HONE_OK;
-    return hone_fail(HONE_ERR_DATA, "fetch the file again", "%s: %s", hone_shown(s->path),
-                     end        ? "the compressed data is cut"
-                     : s->z.msg ? s->z.msg
-                                : "broken gzip data");
 }
 
 /* Reads up to `want` bytes; *have is fewer only at the end of the data. */
 static hone_status stream_read(stream *s, void *data, size_t want, size_t *have)
 {
     *have = 0;
-    while (*have < want && !s->ended) {
-        /* zlib counts in 32 bits */
-        size_t chunk = want - *have < (1u << 30) ? want - *have : 1u << 30, got = 0;
-        if (s->compressed) {
-            HONE_TRY(inflate_some(s, (char *)data + *have, chunk, &got));
-        } else {
-            HONE_TRY(read_some(s, (char *)data + *have, chunk, &got));
-            if (got == 0) break;
-        }
-        *have += got;
-    }
+    if (s->compressed) return hone_gunzip_read(&s->gz, data, want, have);
+    for (size_t got = 1; *have < want && got > 0; *have += got)
+        HONE_TRY(hone_file_read_some(s->path, s->fd, (char *)data + *have, want - *have, &got));
     return HONE_OK;
 }
 
