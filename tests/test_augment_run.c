@@ -17,6 +17,7 @@
 #include "data/dataset.h"
 #include "hone/hone.h"
 #include "io/file.h"
+#include "support/runs.h"
 #include "support/scratch.h"
 #include "train/augment.h"
 #include "train/setup.h"
@@ -39,18 +40,6 @@ static const char page[] = "task: image\n"
                            "train: {epochs: 2, batch: 7, optimizer: {name: sgd, lr: 0.05}, schedule: {name: constant}, "
                            "loss: {label_smoothing: 0.1}}\n"
                            "log: {every: 1}\n";
-
-/* Asks for a stop after some steps. */
-typedef struct stopper {
-    int left;
-    volatile int stop;
-} stopper;
-
-static void count_down(void *arg, const hone_progress *p)
-{
-    stopper *s = arg;
-    if (strcmp(p->what, "step") == 0 && --s->left == 0) s->stop = 1;
-}
 
 static hone_config *config_of(const char *dir, const char *const *override, int count)
 {

@@ -23,6 +23,7 @@
 
 #include "hone/hone.h"
 #include "io/file.h"
+#include "support/runs.h"
 
 enum { STEPS = 20 };
 /* Relative, at each step. Less than LEAST_HALF from fp32 would mean that nothing was stored in 16 bits. */
@@ -63,18 +64,6 @@ static const char *device(void)
 {
     const char *name = getenv("HONE_TEST_DEVICE");
     return name ? name : "emulated";
-}
-
-/* Stops a run after `left` steps. */
-typedef struct stopper {
-    int left;
-    volatile int stop;
-} stopper;
-
-static void count_down(void *arg, const hone_progress *p)
-{
-    stopper *s = arg;
-    if (strcmp(p->what, "step") == 0 && --s->left == 0) s->stop = 1;
 }
 
 /* One run of a net into dir/run, or the rest of one; `stop_after` 0: to its end. `precision` is the value of

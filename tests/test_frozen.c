@@ -205,7 +205,8 @@ static void weights_are_lent(void **state)
     float *other = calloc(1, size);
     OK(hone_program_write(p, weight, other, size));
     assert_memory_equal(w, other, size);
-    free(other);
+    assert_true(hone_program_lend(p, weight, other)); /* again: the newest counts */
+    assert_ptr_equal(hone_program_address(p, weight), other);
     assert_false(hone_program_lend(q, weight, w));                   /* not frozen: it may train */
     assert_false(hone_program_lend(sharer, first_weight(&many), w)); /* not the owner */
     assert_false(hone_program_lend(p, one.x, w));                    /* no parameter */
@@ -216,6 +217,7 @@ static void weights_are_lent(void **state)
     hone_graph_free(one.g);
     hone_graph_free(many.g);
     hone_backend_close(b);
+    free(other);
     free(memory);
 }
 

@@ -1,7 +1,7 @@
 /* test_program.c - steps of bound programs: accumulation, sharing, the moving average, recording, the
  * step block, and the search for what is not finite.
  * rooms: compile graph kernels core */
-#include "support/programs.h"
+#include "support/recorder.h"
 
 /* --- steps -------------------------------------------------------------------------------------------------- */
 
@@ -341,91 +341,31 @@ static void running_statistics_are_averaged(void **state)
 
 /* --- recording -------------------------------------------------------------------------------------------------- */
 
-/* A backend that notes launches between record_begin and record_end, and a table that tells where they go. */
-typedef struct recorder {
-    hone_kernel real[HONE_OP_COUNT];
-    bool recording;
-    hone_launch tape[512];
-    int taped, recordings, replays, eager;
-} recorder;
-
-static void launch_or_note(hone_backend *b, const hone_launch *l)
-{
-    recorder *r = b->self;
-    if (r->recording) {
-        r->tape[r->taped++] = *l;
-        return;
-    }
-    r->eager++;
-    r->real[l->node->op].launch(b, l);
-}
-
-static hone_status record_begin(hone_backend *b)
-{
-    recorder *r = b->self;
-    r->recording = true;
-    r->taped = 0;
-    r->recordings++;
-    return HONE_OK;
-}
-
-static hone_status record_end(hone_backend *b, void **recorded)
-{
-    recorder *r = b->self;
-    r->recording = false;
-    *recorded = r->tape;
-    return HONE_OK;
-}
-
-static hone_status replay(hone_backend *b, void *recorded)
-{
-    recorder *r = b->self;
-    assert_ptr_equal(recorded, r->tape);
-    r->replays++;
-    for (int k = 0; k < r->taped; k++) r->real[r->tape[k].node->op].launch(b, &r->tape[k]);
-    return HONE_OK;
-}
-
-static void record_free(hone_backend *b, void *recorded)
-{
-    (void)b;
-    (void)recorded;
-}
-
 static void recorded_equals_eager(void **state)
 {
     (void)state;
-    hone_backend *b = open_backend("ref"), *plain = open_backend("ref");
-    recorder *r = calloc(1, sizeof *r);
-    memcpy(r->real, b->kernel, sizeof r->real);
-    for (int op = 0; op < HONE_OP_COUNT; op++)
-        if (b->kernel[op].launch) b->kernel[op].launch = launch_or_note;
-    b->self = r;
-    b->record_begin = record_begin;
-    b->record_end = record_end;
-    b->replay = replay;
-    b->record_free = record_free;
+    recorder r;
+    hone_backend *b = open_recorder(&r), *plain = open_backend("ref");
     net n;
     net_lenet(&n, 3, 1.0f);
     hone_compile_opts o = training(&n);
     hone_program *eager = compiled(&n, plain, &o), *p = compiled(&n, b, &o);
     net_steps(eager, 6);
     net_steps(p, 2);
-    assert_true(r->recordings == 0 && r->eager == 2 * p->launch_count);
+    assert_true(r.recordings == 0 && r.eager == 2 * p->launch_count);
     net_steps(p, 4);
-    assert_true(r->recordings == 1 && r->replays == 4 && r->eager == 2 * p->launch_count);
+    assert_true(r.recordings == 1 && r.replays == 4 && r.eager == 2 * p->launch_count);
     assert_true(same_outcome(&n, eager, p));
     hone_program_free(p);
     o.eager = true;
     p = compiled(&n, b, &o);
     net_steps(p, 4);
-    assert_int_equal(r->recordings, 1);
+    assert_int_equal(r.recordings, 1);
     hone_program_free(p);
     hone_program_free(eager);
     hone_graph_free(n.g);
     hone_backend_close(plain);
     hone_backend_close(b);
-    free(r);
 }
 
 static void the_environment_is_read_at_compile(void **state)

@@ -4,121 +4,26 @@
  * emulated device: test_together_run.c. Planted: the step block told once a group, one step's inputs for all of it, a
  * schedule that passes over a train line.
  * rooms: train data model config io compile graph kernels core */
-#include "support/programs.h"
+#include "support/recorder.h"
 
 #include "train/trainer.h"
 
-/* --- a device that records -------------------------------------------------------------------------------------- */
+/* --- faults of the device --------------------------------------------------------------------------------------- */
 
-enum { TAPE_MAX = 2048 };
 typedef enum fault { NO_FAULT, TOLD_ONCE, SAME_INPUTS } fault;
 
-/* A launch, or a copy where `bytes` > 0. */
-typedef struct entry {
-    hone_launch launch;
-    void *to;
-    const void *from;
-    size_t bytes;
-} entry;
-
-typedef struct tape {
-    int count;
-    entry entry[TAPE_MAX];
-} tape;
-
-typedef struct recorder {
-    hone_kernel real[HONE_OP_COUNT];
-    tape *recording; /* NULL: launches run at once */
-    int recordings, replays, copies;
-    fault fault;
-    hone_program *p; /* of the fault */
-} recorder;
+/* TOLD_ONCE: the step block of the first step stands for the whole group. */
+static bool is_later_copy(const recorder *r) { return r->copies > 0; }
 
 /* SAME_INPUTS: every step of a group reads the last one's slot. */
-static void spoil(const recorder *r, hone_launch *l)
+static void read_last_slot(const recorder *r, hone_launch *l)
 {
-    const uint8_t *base = r->p ? r->p->arena[HONE_ROLE_INPUT] : NULL;
-    for (int k = 0; r->fault == SAME_INPUTS && base && k < l->node->in_count; k++) {
+    const uint8_t *base = r->p->arena[HONE_ROLE_INPUT];
+    for (int k = 0; k < l->node->in_count; k++) {
         int64_t at = (const uint8_t *)l->in[k] - base;
         if (at >= 0 && at < r->p->together * r->p->slot_bytes)
             l->in[k] = (uint8_t *)r->p->arena[HONE_ROLE_INPUT] + at % r->p->slot_bytes;
     }
-}
-
-static void launch_or_note(hone_backend *b, const hone_launch *l)
-{
-    recorder *r = b->self;
-    hone_launch mine = *l;
-    spoil(r, &mine);
-    if (!r->recording) {
-        r->real[l->node->op].launch(b, &mine);
-        return;
-    }
-    assert_true(r->recording->count < TAPE_MAX);
-    r->recording->entry[r->recording->count++] = (entry){.launch = mine};
-}
-
-/* TOLD_ONCE: the step block of the first step stands for the whole group. */
-static void copy_or_note(hone_backend *b, void *to, const void *from, size_t bytes)
-{
-    recorder *r = b->self;
-    assert_true(bytes % 4 == 0);
-    if (r->fault == TOLD_ONCE && r->copies++ > 0) return;
-    if (!r->recording) memcpy(to, from, bytes);
-    else r->recording->entry[r->recording->count++] = (entry){.to = to, .from = from, .bytes = bytes};
-}
-
-static hone_status record_begin(hone_backend *b)
-{
-    recorder *r = b->self;
-    r->recording = calloc(1, sizeof *r->recording);
-    assert_non_null(r->recording);
-    r->recordings++;
-    r->copies = 0;
-    return HONE_OK;
-}
-
-static hone_status record_end(hone_backend *b, void **recorded)
-{
-    recorder *r = b->self;
-    *recorded = r->recording;
-    r->recording = NULL;
-    return HONE_OK;
-}
-
-static hone_status replay(hone_backend *b, void *recorded)
-{
-    recorder *r = b->self;
-    const tape *t = recorded;
-    r->replays++;
-    for (int k = 0; k < t->count; k++) {
-        const entry *e = &t->entry[k];
-        if (e->bytes) memcpy(e->to, e->from, e->bytes);
-        else r->real[e->launch.node->op].launch(b, &e->launch);
-    }
-    return HONE_OK;
-}
-
-static void record_free(hone_backend *b, void *recorded)
-{
-    (void)b;
-    free(recorded);
-}
-
-static hone_backend *open_recorder(recorder *r)
-{
-    hone_backend *b = open_backend("ref");
-    *r = (recorder){.recording = NULL};
-    memcpy(r->real, b->kernel, sizeof r->real);
-    for (int op = 0; op < HONE_OP_COUNT; op++)
-        if (b->kernel[op].launch) b->kernel[op].launch = launch_or_note;
-    b->self = r;
-    b->record_begin = record_begin;
-    b->record_end = record_end;
-    b->replay = replay;
-    b->record_free = record_free;
-    b->copy = copy_or_note;
-    return b;
 }
 
 /* --- groups of steps ----------------------------------------------------------------------------------------------- */
@@ -195,7 +100,8 @@ static bool groups_equal_singles(int kind, const int *size, int count, fault f, 
     hone_program *single = compiled(&n, plain, &o), *p = compiled(&n, b, &o);
     assert_int_equal(hone_program_steps_most(single), 1); /* "ref" records nothing */
     assert_int_equal(hone_program_steps_most(p), 16);
-    r->fault = f;
+    if (f == TOLD_ONCE) r->loses = is_later_copy;
+    if (f == SAME_INPUTS) r->spoil = read_last_slot;
     r->p = p;
     int steps = run_groups(p, &n, size, count);
     int *each = malloc((size_t)steps * sizeof *each);

@@ -24,6 +24,7 @@
 #include "hone/hone.h"
 #include "hone/philox.h"
 #include "io/file.h"
+#include "support/runs.h"
 #include "train/trainer.h"
 
 /* 33 samples train: eight full batches and one of 1, two epochs. Lines, looks at the gradient, checkpoints and
@@ -78,17 +79,6 @@ void __wrap_hone_held_set_step(hone_program *p, const hone_step *step)
 
 /* --- one training --------------------------------------------------------------------------------------------------- */
 
-typedef struct stopper {
-    int left;
-    volatile int stop;
-} stopper;
-
-static void count_down(void *arg, const hone_progress *p)
-{
-    stopper *s = arg;
-    if (strcmp(p->what, "step") == 0 && --s->left == 0) s->stop = 1;
-}
-
 /* A training into dir/run with `most` steps a graph ("" : as counted, "eager"), told to stop after `stop_after` train
  * lines (0: to its end); the status. `groups` counts anew. */
 static hone_status train(const char *rest, const char *most, int stop_after, const char *dir, const char *run)
@@ -118,24 +108,6 @@ static void train_on(const char *rest, const char *most, const char *dir, const 
 
 /* --- comparing -------------------------------------------------------------------------------------------------------- */
 
-static char *contents(const char *dir, const char *run, const char *name, size_t *bytes)
-{
-    char path[600], *data;
-    snprintf(path, sizeof path, "%s/%s/%s", dir, run, name);
-    if (hone_file_read(path, 1 << 24, &data, bytes) != HONE_OK) fail_msg("%s", hone_error_message());
-    return data;
-}
-
-static bool same_file(const char *dir, const char *a, const char *b, const char *name)
-{
-    size_t m, n;
-    char *x = contents(dir, a, name, &m), *y = contents(dir, b, name, &n);
-    bool same = m == n && memcmp(x, y, m) == 0;
-    free(x);
-    free(y);
-    return same;
-}
-
 /* A line of metrics.jsonl without what a clock says. */
 static json_t *next_line(char **at)
 {
@@ -153,7 +125,7 @@ static json_t *next_line(char **at)
 static bool same_lines(const char *dir, const char *a, const char *b)
 {
     size_t bytes;
-    char *x = contents(dir, a, "metrics.jsonl", &bytes), *y = contents(dir, b, "metrics.jsonl", &bytes), *i = x, *j = y;
+    char *x = run_file(dir, a, "metrics.jsonl", &bytes), *y = run_file(dir, b, "metrics.jsonl", &bytes), *i = x, *j = y;
     bool same = true, more = true;
     int count = 0;
     while (same && more) {

@@ -19,6 +19,7 @@
 
 #include "hone/hone.h"
 #include "io/file.h"
+#include "support/runs.h"
 
 enum { WARNING_BYTES = 512 };
 /* Of the last step: best.safetensors may be of an epoch before the resume. */
@@ -55,32 +56,11 @@ static void train(const char *dir, const char *run, const char *clock, int steps
     hone_config_free(config);
 }
 
-/* A file of dir/run; free() it. */
-static char *file_of(const char *dir, const char *run, const char *name, size_t *bytes)
-{
-    char path[512];
-    static char *data; /* static: gcc 12 takes the pointer that comes back for the address of a local */
-    data = NULL;
-    snprintf(path, sizeof path, "%s/%s/%s", dir, run, name);
-    if (hone_file_read(path, 1 << 24, &data, bytes) != HONE_OK) fail_msg("%s", hone_error_message());
-    return data;
-}
-
-static bool same_file(const char *dir, const char *a, const char *b, const char *name)
-{
-    size_t x, y;
-    char *one = file_of(dir, a, name, &x), *other = file_of(dir, b, name, &y);
-    bool same = x == y && memcmp(one, other, x) == 0;
-    free(one);
-    free(other);
-    return same;
-}
-
 /* Else our own kernels would have done the work, and this test have shown nothing. */
 static void holds_all_directions(const char *dir, const char *run)
 {
     size_t bytes;
-    char *text = file_of(dir, run, "tuning.txt", &bytes);
+    char *text = run_file(dir, run, "tuning.txt", &bytes);
     assert_non_null(strstr(text, "choice\tmatmul tn")); /* forward */
     assert_non_null(strstr(text, "choice\tmatmul nn")); /* dx */
     assert_non_null(strstr(text, "choice\tmatmul nt")); /* dw */

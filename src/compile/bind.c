@@ -157,7 +157,9 @@ hone_status hone_pass_bind(hone_program *p)
                          "compile: the shared program is only planned");
     p->address = calloc((size_t)p->graph->tensor_count + 1, sizeof *p->address);
     p->launch = calloc((size_t)p->graph->node_count + 1, sizeof *p->launch);
-    if (!p->address || !p->launch) return hone_fail(HONE_ERR_MEMORY, NULL, "bind: no host memory");
+    if (p->together > 1) p->kept = calloc((size_t)p->together, (size_t)p->slot_bytes);
+    if (!p->address || !p->launch || (p->together > 1 && !p->kept))
+        return hone_fail(HONE_ERR_MEMORY, NULL, "bind: no host memory");
     for (int role = 0; role < HONE_ROLE_COUNT; role++) HONE_TRY(allocate(p, (hone_role)role));
     resolve_addresses(p);
     fill_launches(p);
@@ -176,6 +178,7 @@ void hone_bind_free(hone_program *p)
         if (p->arena[role]) p->backend->free(p->backend, p->arena[role]);
     free(p->address);
     free(p->launch);
+    free(p->kept);
     free(p->borrowed);
     free(p->guard);
 }

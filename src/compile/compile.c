@@ -112,7 +112,6 @@ void hone_program_free(hone_program *p)
     hone_prepare_release(p);
     hone_frozen_free(p->rooms);
     hone_bind_free(p);
-    free(p->kept);
     hone_graph_free(p->graph);
     free(p);
 }

@@ -96,7 +96,7 @@ struct hone_program {
     hone_tid input[HONE_TOGETHER_INPUTS]; /* (input_count), more than fit: together is 1          */
     int input_count;                      /* tensors of INPUT                                     */
     int64_t slot_bytes, told_offset;      /* of a slot; in it, the host's part of the step block  */
-    uint8_t *kept;                        /* (together * slot_bytes) on the host, NULL before     */
+    uint8_t *kept;                        /* (together * slot_bytes) on the host; NULL where 1     */
     int wanted, held;                     /* steps of the group under way, 0: none; told so far   */
     uint32_t told;                        /* bit k: input k of the step that comes; then the block */
     void *recorded[HONE_TOGETHER_SIZES];  /* of 2^k steps, NULL before                            */

@@ -245,10 +245,14 @@ hone_status hone_program_bind_pool(hone_program *p, hone_tid t, void *device_mem
 bool hone_program_lend(hone_program *p, hone_tid t, void *data)
 {
     bool stays = p->opts.frozen && !p->owner && p->launch && p->backend->host_memory;
-    if (!stays || t < 0 || t >= p->graph->tensor_count || p->lent_count == HONE_LENT_MAX) return false;
+    int k = 0;
+    if (!stays || t < 0 || t >= p->graph->tensor_count) return false;
     const hone_tensor *x = &p->graph->tensor[t];
     if (x->role != HONE_ROLE_PARAM || x->dtype != HONE_F32 || hone_shadow_bytes(p) > 0) return false;
-    p->lent[p->lent_count++] = (hone_lent){x->offset, data};
+    while (k < p->lent_count && p->lent[k].offset != x->offset) k++; /* lent before: now from elsewhere */
+    if (k == HONE_LENT_MAX) return false;
+    p->lent[k] = (hone_lent){x->offset, data};
+    if (k == p->lent_count) p->lent_count++;
     hone_bind_addresses(p);
     hone_shadow_note(p, true);
     return true;

@@ -105,8 +105,6 @@ hone_status hone_program_steps_together(hone_program *p, int n)
     if (!p->launch)
         return hone_fail(HONE_ERR_USAGE, "compile it with hone_compile", "a planned program has no memory to run in");
     if (n > 1) HONE_TRY(hone_held_none(p)); /* 1 drops a group that an error cut short */
-    if (n > 1 && !p->kept) p->kept = calloc((size_t)p->together, (size_t)p->slot_bytes);
-    if (n > 1 && !p->kept) return hone_fail(HONE_ERR_MEMORY, NULL, "no host memory to hold %d steps back", n);
     p->wanted = n > 1 ? n : 0;
     p->held = 0;
     p->told = 0;

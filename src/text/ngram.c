@@ -188,6 +188,14 @@ static hone_status keep_hash(bag *b, uint64_t hash)
     return HONE_OK;
 }
 
+/* The id of a word, where single words have one. There is room. */
+static inline void add_id(bag *b, uint64_t hash)
+{
+    const hone_tokenizer *t = b->t;
+    int32_t id = t->opts.words[0] > 1 ? -1 : t->opts.min_count == 0 ? row(t, hash ^ WORD_SEED) : known(t, hash);
+    if (id >= 0) b->ids->id[b->ids->count++] = id;
+}
+
 /* One word: its id and those of its subwords; the hash waits for the n-grams. */
 static inline hone_status add_word(void *arg, const char *word, size_t bytes)
 {
@@ -198,10 +206,7 @@ static inline hone_status add_word(void *arg, const char *word, size_t bytes)
         HONE_TRY(keep_hash(b, hash));
         HONE_TRY(hone_ids_reserve(b->ids, 1));
         if (b->later) __builtin_prefetch(&t->word[hash & t->word_mask]);
-        int32_t id = b->later || t->opts.words[0] > 1 ? -1
-                     : t->opts.min_count == 0         ? row(t, hash ^ WORD_SEED)
-                                                      : known(t, hash);
-        if (id >= 0) b->ids->id[b->ids->count++] = id;
+        else add_id(b, hash);
         if (t->opts.chars[1] > 0) HONE_TRY(subwords(b, (char *)(uintptr_t)word, bytes));
     }
     b->words++;
@@ -213,10 +218,7 @@ static inline hone_status add_word(void *arg, const char *word, size_t bytes)
 static hone_status look_up(bag *b, int64_t words)
 {
     HONE_TRY(hone_ids_reserve(b->ids, (size_t)words));
-    for (int64_t k = 0; k < words; k++) {
-        int32_t id = known(b->t, b->w->hash[k]);
-        if (id >= 0) b->ids->id[b->ids->count++] = id;
-    }
+    for (int64_t k = 0; k < words; k++) add_id(b, b->w->hash[k]);
     return HONE_OK;
 }
 

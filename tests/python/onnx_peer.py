@@ -83,7 +83,8 @@ def check_spread(name, want, least=0.005):
 
 def compare(name, got, want, limit, worst):
     """Probabilities within the limit and the same winner; worst[name] keeps the largest difference. Of a thousand classes
-    each has a thousandth, so their logarithms are compared too: ten times the limit (logits beyond -60 say nothing)."""
+    each has a thousandth, so their logarithms are compared too: ten times the limit, which is what logits are held to
+    beside other packages (beyond -60 they say nothing)."""
     d = float(np.abs(got - want).max())
     worst[name] = max(worst.get(name, 0.0), d)
     if not d <= limit:
