@@ -92,7 +92,8 @@ template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS
         if (a.lse_out) clear_rows(a.lse_out + p.lse + p.first, 1, p.dead, 1);
     }
     if (p.begin >= p.count) return; /* all threads alike: a place that no text needs, or dead rows */
-    const T *const q = a.qkv + p.first * pitch + own_head, *const k = q + a.channels, *const v = k + a.channels;
+    const T *const q = a.qkv + p.first * pitch + own_head, *const k = q + a.channels;
+    const passing_tiles<T, D> others = {{ks, vs}, {k, k + a.channels}, {pitch, pitch}, p.count, a.head};
     const lane_place l = this_lane();
     const int first = (int)threadIdx.x / 32 * MMA_WARP_ROWS,
               row = p.begin + first; /* of the warp: in the tile, of all */
@@ -100,8 +101,7 @@ template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS
     async_copies copies;
     load_tile<T, D>(copies, qs, q + p.begin * pitch, pitch, p.count - p.begin, a.head);
     copies.commit();
-    load_tile<T, D>(copies, ks, k, pitch, p.count, a.head);
-    load_tile<T, D>(copies, vs, v, pitch, p.count, a.head);
+    others.load(copies, 0, 0);
     copies.commit();
     copies.wait<1>(); /* queries are there, keys and values may still be coming */
     __syncthreads();
@@ -110,15 +110,8 @@ template <typename T, int D> HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS
     float sum[D / 8][4] = {};
     running r = {{-INFINITY, -INFINITY}, {0, 0}};
     for (int key = 0, at = 0; key < p.count; key += ATTENTION_ROWS, at ^= mma_tile<D>::COUNT) {
-        const int next = key + ATTENTION_ROWS, keys = rows_of(p.count, key);
-        if (next < p.count) {
-            const int to = at ^ mma_tile<D>::COUNT;
-            load_tile<T, D>(copies, ks + to, k + next * pitch, pitch, p.count - next, a.head);
-            load_tile<T, D>(copies, vs + to, v + next * pitch, pitch, p.count - next, a.head);
-        }
-        copies.commit();
-        copies.wait<1>();
-        __syncthreads();
+        const int keys = rows_of(p.count, key);
+        others.arrive(copies, key, at);
         if (row < p.count) { /* a warp whose rows lie behind the sample only helps to load */
             /* 16 keys at a time, and none that are all behind the sample: T = 197 has 5 keys in its last tile */
             float s[8][4] = {}, shrink[2];

@@ -45,6 +45,31 @@ __device__ static inline void load_tile(async_copies &copies, T *tile, const T *
     }
 }
 
+/* Two tensors whose tiles pass by a block side by side: keys with values, or queries with dy. Each has two places in shared
+ * memory that take turns, so that the next tile is on its way while one is used. */
+template <typename T, int D> struct passing_tiles {
+    T *tile[2]; /* the first place; the second lies mma_tile<D>::COUNT behind it, and places are told by that */
+    const T *from[2];
+    int64_t pitch[2];
+    int count, head;
+
+    __device__ void load(async_copies &copies, int first, int place) const
+    {
+#pragma unroll
+        for (int k = 0; k < 2; k++)
+            load_tile<T, D>(copies, tile[k] + place, from[k] + first * pitch[k], pitch[k], count - first, head);
+    }
+    /* Behind it the tile from row `first` on is in `place`, which all threads see, and the next one has been asked for. */
+    __device__ void arrive(async_copies &copies, int first, int place) const
+    {
+        const int next = first + ATTENTION_ROWS;
+        if (next < count) load(copies, next, place ^ mma_tile<D>::COUNT);
+        copies.commit();
+        copies.wait<1>();
+        __syncthreads();
+    }
+};
+
 /* The warp's own 16 rows of a tile as left operands, D / 16 of them: kept in registers, or read again for each product. */
 template <typename T, int D, bool KEPT> struct own_rows {
     uint32_t v[KEPT ? D / 16 : 1][4];

@@ -46,7 +46,8 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dq_k(attenti
     const int64_t pitch = 3 * (int64_t)a.channels, own_head = (int64_t)p.h * a.head;
     if (p.dead) clear_rows(a.out + p.first * pitch + own_head, pitch, p.dead, a.head);
     if (p.begin >= p.count) return;
-    const T *const q = a.qkv + p.first * pitch + own_head, *const k = q + a.channels, *const v = k + a.channels;
+    const T *const q = a.qkv + p.first * pitch + own_head, *const k = q + a.channels;
+    const passing_tiles<T, D> others = {{ks, vs}, {k, k + a.channels}, {pitch, pitch}, p.count, a.head};
     const lane_place l = this_lane();
     const int first = (int)threadIdx.x / 32 * MMA_WARP_ROWS, row = p.begin + first;
     const keep_rule keep = keep_rule_of(a);
@@ -56,8 +57,7 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dq_k(attenti
     load_tile<T, D>(copies, dys, a.dy + (p.first + p.begin) * a.channels + own_head, a.channels, p.count - p.begin,
                     a.head);
     copies.commit();
-    load_tile<T, D>(copies, ks, k, pitch, p.count, a.head);
-    load_tile<T, D>(copies, vs, v, pitch, p.count, a.head);
+    others.load(copies, 0, 0);
     copies.commit();
     row_deltas(a, p, delta); /* while the copies are under way; read behind the barrier below */
     copies.wait<1>();
@@ -73,15 +73,8 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dq_k(attenti
         own[half] = delta[first + l.group + 8 * half];
     }
     for (int key = 0, at = 0; key < p.count; key += ATTENTION_ROWS, at ^= mma_tile<D>::COUNT) {
-        const int next = key + ATTENTION_ROWS, keys = rows_of(p.count, key);
-        if (next < p.count) {
-            const int to = at ^ mma_tile<D>::COUNT;
-            load_tile<T, D>(copies, ks + to, k + next * pitch, pitch, p.count - next, a.head);
-            load_tile<T, D>(copies, vs + to, v + next * pitch, pitch, p.count - next, a.head);
-        }
-        copies.commit();
-        copies.wait<1>();
-        __syncthreads();
+        const int keys = rows_of(p.count, key);
+        others.arrive(copies, key, at);
         for (int n = 0; n < keys && row < p.count; n += 16) {
             float s[2][4], dp[2][4];
             times_rows(s[0], s[1], queries, ks + at, n);
@@ -158,7 +151,8 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attent
         clear_rows(a.out + p.first * pitch + part * a.channels + own_head, pitch, p.dead, a.head);
     if (p.begin >= p.count) return;
     const T *const q = a.qkv + p.first * pitch + own_head, *const k = q + a.channels, *const v = k + a.channels;
-    const T *const dy = a.dy + p.first * a.channels + own_head;
+    const passing_tiles<T, D> others = {
+        {qs, dys}, {q, a.dy + p.first * a.channels + own_head}, {pitch, a.channels}, p.count, a.head};
     const lane_place l = this_lane();
     const int first = (int)threadIdx.x / 32 * MMA_WARP_ROWS, row = p.begin + first; /* keys here */
     const keep_rule keep = keep_rule_of(a);
@@ -167,8 +161,7 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attent
     load_tile<T, D>(copies, ks, k + p.begin * pitch, pitch, p.count - p.begin, a.head);
     load_tile<T, D>(copies, vs, v + p.begin * pitch, pitch, p.count - p.begin, a.head);
     copies.commit();
-    load_tile<T, D>(copies, qs, q, pitch, p.count, a.head);
-    load_tile<T, D>(copies, dys, dy, a.channels, p.count, a.head);
+    others.load(copies, 0, 0);
     copies.commit();
     load_rows(a, p, 0, lse2, delta);
     copies.wait<1>();
@@ -180,15 +173,8 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attent
     float dk[D / 8][4] = {}, dv[D / 8][4] = {};
     for (int query = 0, at = 0; query < p.count; query += ATTENTION_ROWS, at ^= 1) {
         const int next = query + ATTENTION_ROWS, queries = rows_of(p.count, query);
-        if (next < p.count) {
-            const int to = (at ^ 1) * mma_tile<D>::COUNT;
-            load_tile<T, D>(copies, qs + to, q + next * pitch, pitch, p.count - next, a.head);
-            load_tile<T, D>(copies, dys + to, dy + (int64_t)next * a.channels, a.channels, p.count - next, a.head);
-            load_rows(a, p, next, lse2 + (at ^ 1) * ATTENTION_ROWS, delta + (at ^ 1) * ATTENTION_ROWS);
-        }
-        copies.commit();
-        copies.wait<1>();
-        __syncthreads();
+        if (next < p.count) load_rows(a, p, next, lse2 + (at ^ 1) * ATTENTION_ROWS, delta + (at ^ 1) * ATTENTION_ROWS);
+        others.arrive(copies, query, at * mma_tile<D>::COUNT);
         /* rows of q and dy serve twice: as columns of q^T and dy^T, and as they lie */
         const T *const q_tile = qs + at * mma_tile<D>::COUNT, *const dy_tile = dys + at * mma_tile<D>::COUNT;
         for (int n = 0; n < queries && row < p.count; n += 16) {
