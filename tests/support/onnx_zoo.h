@@ -57,7 +57,7 @@ static inline void onnx_zoo_weights(hone_model *m, uint64_t seed)
             float u = (float)(r.v[0] >> 8) / (float)(1 << 24) - 0.5f;
             if (variance) p->value[i] = 1 + u;
             else if (p->rank == 1) p->value[i] = (p->value[i] + 0.4f * u) * (branch ? 0.3f : 1);
-            else p->value[i] *= 6;
+            else p->value[i] *= 4;
         }
     }
 }
