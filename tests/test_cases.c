@@ -253,6 +253,14 @@ static void test_device(void **state)
     assert_int_equal(failures, 0);
 }
 
+/* The ops that have cases, a line each: for whoever runs them apart. */
+static int print_ops(void)
+{
+    for (int k = 0; k < case_count; k++)
+        if (k == 0 || case_list[k].op != case_list[k - 1].op) printf("%s\n", hone_op_name(case_list[k].op));
+    return 0;
+}
+
 /* "OP", "OP@bf16", "@fp16": cuts the storage type off; false where it is none. */
 static bool take_storage(char *op)
 {
@@ -281,6 +289,7 @@ int main(int argc, char **argv)
     if (strcmp(mode, "perf") == 0) return report_perf(argc > 2 ? argv[2] : NULL);
     if (strcmp(mode, "dump") == 0) return golden_dump();
     if (strcmp(mode, "support") == 0) return report_support();
+    if (strcmp(mode, "ops") == 0) return print_ops();
     device_name = mode;
     if (!take_storage(argc > 2 ? argv[2] : NULL)) return 2;
     stop_at_first = argc > 3 && strcmp(argv[3], "first") == 0;

@@ -10,6 +10,7 @@ rehearsal of this script: nothing is recorded, and nothing is said about a GPU.
 Standard library only; the races need PyTorch (peers.py) and are skipped where it is missing.
 """
 import argparse
+import concurrent.futures
 import glob
 import hashlib
 import json
@@ -96,10 +97,26 @@ def environment(b):
     return ", ".join(f"{k} {v}" for k, v in facts.items() if k != "doctor")
 
 
+def run_case(b, job):
+    """(op, storage): its cases, by a process of their own, so that a fault stops nobody else. None, or what was wrong."""
+    op, storage = job
+    try:
+        b.run(b.bin / "test_cases", b.args.device.split(":")[0], op + storage, timeout=150)
+    except Failed as why:
+        return f"{op}{storage}: {why}"
+    return None
+
+
 def cases(b):
-    """Every case of every op against ref in double; small integers to the bit, guards, twice the same bits."""
-    text = b.run(b.bin / "test_cases", b.args.device.split(":")[0])
-    return re.search(r"\d+ of \d+ cases ran[^\n]*", text).group(0)
+    """Every case of every op in each storage against ref in double; small integers to the bit, guards, twice the same bits."""
+    ops = sorted(set(b.run(b.bin / "test_cases", "ops").split()))
+    jobs = [(op, storage) for storage in ("", "@bf16", "@fp16") for op in ops]
+    with concurrent.futures.ThreadPoolExecutor(max(1, min(12, os.cpu_count() - 2))) as pool:
+        wrong = [why for why in pool.map(lambda job: run_case(b, job), jobs) if why]
+    (b.out / "cases.txt").write_text("\n".join(wrong) + "\n")
+    if wrong:
+        raise Failed(f"{len(wrong)} of {len(jobs)} (op, storage) pairs: " + ", ".join(w.split(":")[0] for w in wrong) + "; see cases.txt")
+    return f"{len(jobs)} (op, storage) pairs, all cases of each"
 
 
 def training(b):
@@ -167,6 +184,24 @@ def kernels(b):
     return f"{sum(line.startswith('| ') for line in text.splitlines()) - 1} rows in kernels.md"
 
 
+def steps(b):
+    """`hone bench` of each whole step, hone alone: its table by op goes into steps.txt."""
+    pages, words = json.loads((ROOT / "tests/gpu/steps.json").read_text()), []
+    for page, precision, *more in pages:
+        name = " ".join([page, precision, *more])
+        try:
+            text = b.hone("bench", f"configs/bench/{page}.yaml", "--quiet", f"train.precision={precision}", *more, timeout=90)
+        except Failed as why:
+            text, _ = str(why), words.append(f"{name}: FAILED")
+        else:
+            words.append(f"{name}: " + re.search(r"step +([\d.]+ ms)", text).group(1))
+        with open(b.out / "steps.txt", "a") as f:
+            f.write(f"## {name}\n{text}\n")
+    if any("FAILED" in w for w in words):
+        raise Failed("; ".join(words))
+    return "; ".join(words)
+
+
 def races(b):
     """Whole steps beside PyTorch at its best, in one run."""
     try:
@@ -181,7 +216,7 @@ def races(b):
     return "; ".join(f"{r['load']} {r['precision']} {r['ratio']:.2f}x" for r in rows)
 
 
-STAGES = (environment, cases, training, repeatable, accuracy, kernels, races, sanitizer)
+STAGES = (environment, cases, training, repeatable, steps, accuracy, kernels, races, sanitizer)
 
 
 def block(b, results):
