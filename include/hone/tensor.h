@@ -55,7 +55,7 @@ enum {
     HONE_TENSOR_KEEP      = 1 << 0, /* an output the host reads: its memory is never reused       */
     HONE_TENSOR_TRAINABLE = 1 << 1, /* PARAM that gets a gradient and an update                   */
     HONE_TENSOR_DECAY     = 1 << 2, /* PARAM that weight decay touches                            */
-    HONE_TENSOR_FLAT      = 1 << 3, /* the whole trainable part of an arena as one array          */
+    HONE_TENSOR_FLAT      = 1 << 3, /* a view over neighbours in an arena, such as all of its trainable part */
     HONE_TENSOR_SPARSE    = 1 << 4  /* PARAM with no GRAD: only rows that a step touches are updated */
 };
 

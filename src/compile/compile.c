@@ -71,6 +71,7 @@ static hone_status run_passes(hone_program *p, const hone_graph *g)
 {
     HONE_TRY(check_share(p, p->owner));
     HONE_TRY(hone_pass_copy(p, g));
+    HONE_TRY(hone_pass_join(p));
     HONE_TRY(hone_pass_backward(p));
     HONE_TRY(hone_pass_update(p));
     HONE_TRY(hone_pass_fuse(p));

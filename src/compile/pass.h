@@ -33,7 +33,13 @@ typedef struct hone_lent {
     void *data;
 } hone_lent;
 
-enum { HONE_SPARSE_MAX = 8, HONE_LENT_MAX = 4 };
+enum { HONE_SPARSE_MAX = 8, HONE_LENT_MAX = 4, HONE_JOIN_PARTS = 3, HONE_JOINS_MAX = 128 };
+
+/* Parameters that stand one behind the other in PARAM, and the view over them that a product reads (join.c). */
+typedef struct hone_join {
+    hone_tid whole, part[HONE_JOIN_PARTS];
+    int parts;
+} hone_join;
 
 /* One sparse table of a training program (sparse.c). */
 typedef struct hone_sparse {
@@ -60,6 +66,9 @@ struct hone_program {
     bool check;               /* HONE_CHECK=1: sync after each node, check guards            */
     int32_t prepared;         /* nodes whose prepare was called; these are released          */
     hone_frozen_rooms *rooms; /* of a frozen owner                                           */
+
+    hone_join join[HONE_JOINS_MAX]; /* join.c; more than fit stay apart */
+    int join_count;
 
     /* update.c: the flat layout, in elements of PARAM's dtype */
     int64_t flat_count;  /* K: trainable part of PARAM, padding included                */
@@ -108,6 +117,7 @@ struct hone_program {
 
 /* In the order of compile.c. */
 hone_status hone_pass_copy(hone_program *p, const hone_graph *g) HONE_MUST_USE;
+hone_status hone_pass_join(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_backward(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_update(hone_program *p) HONE_MUST_USE;
 hone_status hone_pass_fuse(hone_program *p) HONE_MUST_USE;
@@ -120,6 +130,11 @@ hone_status hone_pass_bind(hone_program *p) HONE_MUST_USE;
 
 /* update.c: offsets of PARAM, GRAD and OPT tensors; runs after all of them exist. */
 hone_status hone_layout_flat(hone_program *p) HONE_MUST_USE;
+/* join.c: the whole whose first part is `head`, NULL for other parameters; is `t` a further part of one; places of wholes
+ * and of their gradients, once the parts have theirs. */
+const hone_join *hone_join_at(const hone_program *p, hone_tid head);
+bool hone_join_follows(const hone_program *p, hone_tid t);
+hone_status hone_join_views(hone_program *p) HONE_MUST_USE;
 /* sparse.c: a trainable table without GRAD; the gradient of such a table at its reader `node`; what joins grad_norm,
  * and what stands before the dense update; bytes from the start of OPT to slot `slot` of a table. */
 bool hone_is_sparse(const hone_tensor *t);

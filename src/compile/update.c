@@ -81,19 +81,28 @@ static hone_status give_rule(hone_program *p, const hone_tensor *x, int part, in
                      "compile: the rows of sparse parameter '%s' have no learning rate of their own", x->name);
 }
 
-/* Offsets in bytes for an owner. */
+/* One parameter at byte *at of the arena, which moves behind it. */
+static hone_status place_param(hone_program *p, hone_tid t, int part, int64_t *at)
+{
+    hone_tensor *x = &p->graph->tensor[t];
+    HONE_TRY(check_dtype(p, x));
+    x->offset = *at;
+    *at = hone_align_up(*at + (int64_t)hone_tensor_bytes(x));
+    return give_rule(p, x, part, *at);
+}
+
+/* Offsets in bytes for an owner. The parts of a whole (join.c) are of one class and follow its first. */
 static hone_status place_params(hone_program *p)
 {
     int64_t at = 0, begin[4] = {0, 0, 0, 0}; /* bytes; begin[2] ends the flat part, begin[3] the sparse one */
     for (int part = 0; part < 4; part++) {
         begin[part] = at;
         for (hone_tid t = 0; t < p->graph->tensor_count; t++) {
-            hone_tensor *x = &p->graph->tensor[t];
-            if (!is_param(x) || layout_class(x) != part) continue;
-            HONE_TRY(check_dtype(p, x));
-            x->offset = at;
-            at = hone_align_up(at + (int64_t)hone_tensor_bytes(x));
-            HONE_TRY(give_rule(p, x, part, at));
+            const hone_tensor *x = &p->graph->tensor[t];
+            if (!is_param(x) || layout_class(x) != part || hone_join_follows(p, t)) continue;
+            const hone_join *j = hone_join_at(p, t);
+            HONE_TRY(place_param(p, t, part, &at));
+            for (int k = 1; j && k < j->parts; k++) HONE_TRY(place_param(p, j->part[k], part, &at));
         }
     }
     int64_t size = (int64_t)hone_dtype_bytes(real_of(p));
@@ -156,7 +165,7 @@ hone_status hone_layout_flat(hone_program *p)
         const hone_tensor *x = &p->graph->tensor[t];
         if (is_param(x) && x->grad != HONE_NONE) p->graph->tensor[x->grad].offset = x->offset;
     }
-    return HONE_OK;
+    return hone_join_views(p);
 }
 
 /* `count` elements of an arena as one array; they begin `slot` times K elements into it. */
