@@ -3,11 +3,14 @@
 
 usage: peers.py --hone BINARY [--device cuda] [--loads lenet-64,resnet18-cifar-512:bf16] [--rounds 5] [--seconds 500] [--json FILE]
 
-Both sides hold random uint8 pictures on the device, gather a batch by index, normalise, and train the same net with
-SGD (momentum, weight decay; AdamW for ViT) in the same precision: fp32 masters, 16-bit autocast for bf16 and fp16
-(fp16 with a loss scale), TF32 allowed for tf32 only. PyTorch runs as eager, compile and a whole step captured by hand in a CUDA graph,
-with channels_last and fused optimizers, each in a process of its own; "best" is the best of their medians. Blocks
-alternate hone, variant, hone, ...; a block is timed from sync to sync. One variant that fails is said, not hidden.
+Pictures: both sides hold random uint8 pictures on the device, gather a batch by index, normalise, and train the same net
+with SGD (momentum, weight decay; AdamW for ViT). Texts: PyTorch's token ids lie on the device, hone's come from the host;
+AdamW. `natural` lengths are drawn as src/data/synthetic_text.c draws them; hone takes them ragged, PyTorch padded with a
+mask: eager to the longest of the batch, compiled to the longest there is (static shapes); BERT is Hugging Face's with
+sdpa. The same precision on both sides: fp32 masters, 16-bit autocast for bf16 and fp16 (fp16 with a loss scale), TF32
+allowed for tf32 only. PyTorch runs as eager, compile and a whole step captured by hand in a CUDA graph, with channels_last
+and fused optimizers, each in a process of its own; "best" is the best of their medians. Blocks alternate hone, variant,
+hone, ...; a block is timed from sync to sync. One variant that fails is said, not hidden.
 """
 import argparse
 import json
@@ -19,16 +22,25 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
 import compare  # noqa: E402  the nets and the protocol of workers are the CPU race's
+import compare_transformer  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LOADS = {  # page, batch, sample, classes, samples, steps of a block, precisions, variants
-    "mlp-64": ("mlp", 64, (28, 28, 1), 10, 8192, 1000, ("fp32", "bf16"), ("eager", "compile:reduce-overhead", "graph")),
-    "lenet-64": ("lenet", 64, (28, 28, 1), 10, 8192, 1000, ("fp32", "bf16"), ("eager", "compile:reduce-overhead", "graph")),
-    "lenet-256": ("lenet", 256, (28, 28, 1), 10, 8192, 1000, ("bf16",), ("eager", "compile:reduce-overhead", "graph")),
+SMALL, LARGE = ("eager", "compile:reduce-overhead", "graph"), ("eager", "compile:max-autotune")
+PICTURES = {  # page, batch, sample, classes, samples, steps of a block, precisions, variants
+    "mlp-64": ("mlp", 64, (28, 28, 1), 10, 8192, 1000, ("fp32", "bf16"), SMALL),
+    "lenet-64": ("lenet", 64, (28, 28, 1), 10, 8192, 1000, ("fp32", "bf16"), SMALL),
+    "lenet-256": ("lenet", 256, (28, 28, 1), 10, 8192, 1000, ("bf16",), SMALL),
     "resnet18-cifar-512": ("resnet18-cifar", 512, (32, 32, 3), 10, 4096, 40, ("bf16", "fp16"), ("eager", "graph", "compile:max-autotune")),
-    "resnet50-256": ("resnet50", 256, (224, 224, 3), 1000, 1024, 8, ("bf16",), ("eager", "compile:max-autotune")),
-    "vit-s16-256": ("vit-s16", 256, (224, 224, 3), 1000, 1024, 8, ("bf16",), ("eager", "compile:max-autotune")),
+    "resnet50-256": ("resnet50", 256, (224, 224, 3), 1000, 1024, 8, ("bf16",), LARGE),
+    "vit-s16-256": ("vit-s16", 256, (224, 224, 3), 1000, 1024, 8, ("bf16",), LARGE),
 }
+TEXTS = {  # page, batch, (longest, mean, words), classes, samples, steps of a block, precisions, variants
+    "transformer-256": ("transformer-4x256", 256, (64, 64, 30000), 10, 8192, 100, ("bf16",), (*SMALL, "compile:max-autotune")),
+    "transformer-256-natural": ("transformer-4x256", 256, (64, 21, 30000), 10, 8192, 100, ("bf16",), (*SMALL, "compile:max-autotune")),
+    "bert-32": ("bert-base", 32, (128, 128, 30522), 2, 2048, 20, ("bf16",), ("eager", "graph", "compile:max-autotune")),
+    "bert-32-natural": ("bert-base", 32, (128, 53, 30522), 2, 2048, 20, ("bf16",), ("eager", "graph", "compile:max-autotune")),
+}
+LOADS = {**PICTURES, **TEXTS}
 
 
 def torch_net(page):
@@ -39,6 +51,53 @@ def torch_net(page):
         import timm
         return timm.create_model("vit_small_patch16_224")
     return compare.torch_net(page)
+
+
+def lengths_of(torch, shape, samples):
+    """Of `samples` texts, as src/data/synthetic_text.c draws them."""
+    longest, mean, _ = shape
+    if mean >= longest:
+        return torch.full((samples,), longest)
+    drawn = mean / 2 - torch.log(torch.rand(samples)) * mean / 2
+    return drawn.round().long().clamp(1, longest)
+
+
+def prepare_texts(page, batch, shape, classes, samples, precision, eager):
+    """As prepare(), for texts: a function of the ids, the mask of dead places (None: all rows are full) and the labels."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    longest, mean, words = shape
+    if page == "bert-base":
+        import transformers
+        net = transformers.BertForSequenceClassification(transformers.BertConfig(num_labels=classes, attn_implementation="sdpa"))
+        logits = lambda token, dead: net(input_ids=token, attention_mask=None if dead is None else (~dead).long()).logits  # noqa: E731
+    else:
+        net = compare_transformer.torch_net(torch)
+        logits = lambda token, dead: net(token, dead)  # noqa: E731
+    net = net.train().to(device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-5, weight_decay=0.01, fused=True, capturable=device == "cuda")
+    length = lengths_of(torch, shape, samples)
+    pool = torch.randint(0, words, (samples, longest), device=device)
+    dead = None if mean >= longest else (torch.arange(longest)[None] >= length[:, None]).to(device)
+    label = torch.randint(0, classes, (samples,), device=device)
+    at = torch.zeros(batch, dtype=torch.long, device=device)
+    widest = [longest]  # of the batch; the host knows it before the device does
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+    def forward_backward():
+        token, hidden = pool[at][:, :widest[0]], None if dead is None else dead[at][:, :widest[0]]
+        with torch.autocast(device, dtype=dtype or torch.float32, enabled=dtype is not None):
+            loss = torch.nn.functional.cross_entropy(logits(token, hidden), label[at])
+        loss.backward()
+        return loss
+
+    def advance(k):
+        rows = torch.arange(k * batch, (k + 1) * batch) % samples
+        widest[0] = int(length[rows].max()) if eager else longest
+        at.copy_(rows, non_blocking=True)
+
+    return torch, forward_backward, advance, optimizer, torch.amp.GradScaler(device, enabled=False)
 
 
 def prepare(page, batch, shape, classes, samples, precision):
@@ -116,7 +175,10 @@ def worker(load, precision, variant):
     """Reads 'block N' lines, answers one JSON line with the seconds of N steps together."""
     page, batch, shape, classes, samples, *_ = LOADS[load]
     start = time.perf_counter()
-    setup = prepare(page, batch, shape, classes, samples, precision)
+    if load in TEXTS:
+        setup = prepare_texts(page, batch, shape, classes, samples, precision, variant == "eager")
+    else:
+        setup = prepare(page, batch, shape, classes, samples, precision)
     torch = setup[0]
     sync = torch.cuda.synchronize if torch.cuda.is_available() else (lambda: None)
     step, first, done = stepper(variant, setup), None, 0
@@ -135,9 +197,10 @@ def worker(load, precision, variant):
 
 
 def hone_block(args, load, precision):
-    page, batch, _, _, samples, steps, *_ = LOADS[load]
+    page, batch, shape, _, samples, steps, *_ = LOADS[load]
+    made = [f"data.synthetic.shape=[{','.join(map(str, shape))}]"] if load in TEXTS else []
     words = [args.hone, "bench", str(ROOT / f"configs/bench/{page}.yaml"), "--device", args.device, "--batch", str(batch), "--steps",
-             str(max(1, steps // 10)), "--json", f"train.precision={precision}", f"data.synthetic.samples={samples}"]
+             str(max(1, steps // 10)), "--json", f"train.precision={precision}", f"data.synthetic.samples={samples}", *made]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise RuntimeError(f"hone bench failed: {done.stderr.strip()}")
