@@ -134,6 +134,7 @@ typedef struct hone_step {
      * is the gradient itself to blame (torch.amp.GradScaler's rules, which has no floor). */
     float    loss_scale;    /* 0: off, as 1                                                       */
     int32_t  scale_good;    /* good steps since the scale last changed                            */
+    uint32_t arrived;       /* a kernel's own: its blocks that are done; 0 between launches       */
 } hone_step;
 
 #define HONE_LOSS_SCALE_INIT     65536.0f

@@ -36,4 +36,20 @@ template <typename Op, typename T> __device__ static inline T block_reduce(T v, 
     return warp_reduce<Op>(v);
 }
 
+/* True in the block that is the last of the grid to come here: it sees what all others have written before they came,
+ * and may do what else were a launch of its own. Every thread calls, once a launch. `arrived` is 0 before and after.
+ * Which block is last differs from run to run; what it computes must not. */
+__device__ static inline bool is_last_block(uint32_t *arrived)
+{
+    HONE_SHARED(uint32_t, before, 1);
+    __threadfence();
+    __syncthreads(); /* all of the block have written */
+    if (threadIdx.x == 0) *before = atomicAdd(arrived, 1u);
+    __syncthreads();
+    if (*before != gridDim.x * gridDim.y * gridDim.z - 1) return false;
+    if (threadIdx.x == 0) *arrived = 0;
+    __threadfence();
+    return true;
+}
+
 #endif

@@ -10,8 +10,8 @@
 static const int NORM_BLOCKS = 256, NORM_THREADS = 512;
 
 /* part (NORM_BLOCKS): sums of squares of equal runs of the arena, in double; 16 bytes a thread. The last n % 4
- * elements are the first block's. */
-HONE_KERNEL(NORM_THREADS) square_sums_k(const float *grad, double *part, int64_t n)
+ * elements are the first block's. The block that is last adds them, a thread a sum: the order is block_reduce's. */
+HONE_KERNEL(NORM_THREADS) grad_norm_k(const float *grad, double *part, int64_t n, hone_step *step)
 {
     HONE_SHARED(double, scratch, 32);
     const int64_t quads = n / 4, begin = quads * blockIdx.x / gridDim.x, end = quads * (blockIdx.x + 1) / gridDim.x;
@@ -25,13 +25,8 @@ HONE_KERNEL(NORM_THREADS) square_sums_k(const float *grad, double *part, int64_t
     if (blockIdx.x == 0 && last < n) sum += (double)grad[last] * (double)grad[last];
     sum = block_reduce<sum_op>(sum, scratch);
     if (threadIdx.x == 0) part[blockIdx.x] = sum;
-}
-
-/* One block, a thread a partial sum: the order of addition is fixed by the tree of block_reduce. */
-HONE_KERNEL(NORM_BLOCKS) norm_finish_k(const double *part, hone_step *step)
-{
-    HONE_SHARED(double, scratch, 32);
-    double sum = block_reduce<sum_op>(part[threadIdx.x], scratch);
+    if (!is_last_block(&step->arrived)) return;
+    sum = block_reduce<sum_op>(threadIdx.x < NORM_BLOCKS ? part[threadIdx.x] : 0, scratch);
     if (threadIdx.x != 0) return;
     step->grad_norm = sqrt(sum) / (double)hone_step_loss_scale(step);
     step->finite = sum <= 1.7e308 ? 1 : 0; /* false for infinity and NaN */
@@ -42,7 +37,7 @@ struct update_args {
     float *p, *grad, *slot0, *slot1, *ema; /* (K), the last three may be null */
     void *shadow;                          /* (K) in 16 bits, or null         */
     const hone_segment *segment;
-    const hone_step *step;
+    hone_step *step;
     int64_t count;
     int segments;
     hone_update_attr a;
@@ -166,12 +161,8 @@ template <bool ADAMW, typename S> HONE_KERNEL(MAP_THREADS) update_k(update_args 
         if (first < 6 && edge < (first < 3 && body < end ? body : end)) update_row<ADAMW, S, 1>(u, f, s, edge);
     }
     clear_gradient(u, done, u.count, first, stride);
-}
-
-/* After the update, in a launch of its own: the update's blocks read these counters. */
-HONE_KERNEL(32) count_step_k(hone_step *step, int scale_interval)
-{
-    if (threadIdx.x == 0) hone_step_count(step, scale_interval);
+    /* no block reads the counters any more */
+    if (is_last_block(&u.step->arrived) && threadIdx.x == 0) hone_step_count(u.step, u.a.scale_interval);
 }
 
 /* ema (K) moves towards x (K) by 1 - decay of the way; a skipped step leaves it. 16 bytes a thread would not
@@ -184,7 +175,6 @@ HONE_KERNEL(MAP_THREADS) average_k(float *ema, const float *x, const hone_step *
     for (int64_t i = first; i < n; i += stride) ema[i] += share * (x[i] - ema[i]);
 }
 
-/* Two launches: the counters may change only when no block reads them any more. */
 template <bool ADAMW> static void launch_update(hone_backend *b, const hone_launch *l)
 {
     update_args u = {(float *)l->in[0],
@@ -194,7 +184,7 @@ template <bool ADAMW> static void launch_update(hone_backend *b, const hone_laun
                      (float *)l->in[6],
                      l->in[7],
                      (const hone_segment *)l->in[2],
-                     (const hone_step *)l->in[3],
+                     (hone_step *)l->in[3],
                      hone_tensor_count(l->in_desc[0]),
                      (int)(hone_tensor_bytes(l->in_desc[2]) / sizeof(hone_segment)),
                      l->node->attr.update};
@@ -202,7 +192,6 @@ template <bool ADAMW> static void launch_update(hone_backend *b, const hone_laun
         using S = std::remove_pointer_t<decltype(type)>;
         HONE_LAUNCH(b, (update_k<ADAMW, S>), map_blocks(u.count / 4 + 1), MAP_THREADS, 0, u);
     });
-    HONE_LAUNCH(b, count_step_k, 1, 32, 0, (hone_step *)l->in[3], u.a.scale_interval);
 }
 
 extern "C" {
@@ -218,9 +207,8 @@ hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_no
 void cuda_grad_norm(hone_backend *b, const hone_launch *l)
 {
     double *part = (double *)l->work;
-    HONE_LAUNCH(b, square_sums_k, NORM_BLOCKS, NORM_THREADS, 0, (const float *)l->in[0], part,
-                hone_tensor_count(l->in_desc[0]));
-    HONE_LAUNCH(b, norm_finish_k, 1, NORM_BLOCKS, 0, (const double *)part, (hone_step *)l->in[1]);
+    HONE_LAUNCH(b, grad_norm_k, NORM_BLOCKS, NORM_THREADS, 0, (const float *)l->in[0], part,
+                hone_tensor_count(l->in_desc[0]), (hone_step *)l->in[1]);
 }
 
 void cuda_sgd(hone_backend *b, const hone_launch *l) { launch_update<false>(b, l); }

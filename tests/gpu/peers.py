@@ -9,8 +9,7 @@ AdamW. `natural` lengths are drawn as src/data/synthetic_text.c draws them; hone
 mask: eager to the longest of the batch, compiled to the longest there is (static shapes); BERT is Hugging Face's with
 sdpa. The same precision on both sides: fp32 masters, 16-bit autocast for bf16 and fp16 (fp16 with a loss scale), TF32
 allowed for tf32 only. PyTorch runs as eager, compile and a whole step captured by hand in a CUDA graph, with channels_last
-and fused optimizers, each in a process of its own; "best" is the best of their medians. Blocks alternate hone, variant,
-hone, ...; a block is timed from sync to sync. One variant that fails is said, not hidden.
+and fused optimizers, each in a process of its own; "best" is the best of their medians. Blocks go round: hone, each variant, hone, ...; a block is timed from sync to sync. One variant that fails is said, not hidden.
 """
 import argparse
 import json
@@ -18,6 +17,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
@@ -207,24 +207,43 @@ def hone_block(args, load, precision):
     return json.loads(done.stdout)
 
 
-def race_variant(args, load, precision, variant, ends):
-    """Blocks of one PyTorch variant with hone's between them: (its samples/s, hone's reports, seconds to its first step)."""
-    _, batch, _, _, _, steps, *_ = LOADS[load]
-    p = subprocess.Popen([sys.executable, __file__, "--worker", load, precision, variant], text=True, stdin=subprocess.PIPE,
-                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        first = compare.ask(p, max(3, steps // 10))["first"]  # warm-up, compilation included
-        theirs, ours = [], []
-        for _ in range(args.rounds):
-            ours.append(hone_block(args, load, precision))
-            theirs.append(batch * steps / compare.ask(p, steps)["seconds"])
-            if time.monotonic() > ends and len(theirs) > 1:
-                break
-        return theirs, ours, first
-    finally:
-        p.stdin.close()
-        p.kill() if time.monotonic() > ends else None
-        p.wait()
+class Peer:
+    """A variant of PyTorch in a process of its own; its messages are kept for when it fails."""
+
+    def __init__(self, load, precision, variant):
+        self.said = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen([sys.executable, __file__, "--worker", load, precision, variant], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
+        self.rates, self.first = [], None
+
+    def tell(self, count):
+        self.process.stdin.write(f"block {count}\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.said.seek(0)
+            raise RuntimeError(" ".join(self.said.read().strip().split("\n")[-1:])[:300] or "ended without a word")
+        return json.loads(line)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def warm_peers(args, load, precision, variants, count):
+    """Those that could run a few steps, compilation included: all get ready at the same time, as compiling takes minutes."""
+    peers = {v: Peer(load, precision, v) for v in variants}
+    for p in peers.values():
+        p.tell(count)
+    for v, p in list(peers.items()):
+        try:
+            p.first = p.answer()["first"]
+        except (RuntimeError, BrokenPipeError) as why:
+            print(f"{load} {precision} {v}: {why}", flush=True)
+            peers.pop(v).end()
+    return peers
 
 
 def spread(values):
@@ -233,16 +252,20 @@ def spread(values):
 
 def race(args, load, precision, ends):
     """One line of the table; None where no variant could run."""
-    variants, reports, first = {}, [], {}
-    for v in args.variants.split(",") if args.variants else LOADS[load][7]:
-        if time.monotonic() > ends:
-            print(f"{load} {precision}: no time left for {v}", flush=True)
-            continue
-        try:
-            variants[v], ours, first[v] = race_variant(args, load, precision, v, ends)
-            reports += ours
-        except (RuntimeError, BrokenPipeError, ValueError) as why:
-            print(f"{load} {precision} {v}: {why}", flush=True)
+    _, batch, _, _, _, steps, *_ = LOADS[load]
+    peers, reports = warm_peers(args, load, precision, args.variants.split(",") if args.variants else LOADS[load][7], max(3, steps // 10)), []
+    try:
+        for k in range(args.rounds):
+            if k > 1 and time.monotonic() > ends:
+                break
+            reports.append(hone_block(args, load, precision))
+            for p in peers.values():
+                p.tell(steps)
+                p.rates.append(batch * steps / p.answer()["seconds"])
+    finally:
+        for p in peers.values():
+            p.end()
+    variants, first = {v: p.rates for v, p in peers.items()}, {v: p.first for v, p in peers.items()}
     if not variants:
         return None
     best = max(variants, key=lambda v: statistics.median(variants[v]))

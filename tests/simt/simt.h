@@ -60,6 +60,7 @@ void    *shared(const void *key, const char *name, size_t bytes, size_t align);
 void    *dynamic_shared();
 bool     in_shared(const void *at, size_t bytes); /* whether they lie in the block's own shared memory */
 void     grid_sync(site at);
+void     fence(); /* behind it a thread sees what others had written before theirs; only a race detector cares */
 void     yield(); /* atomics give others a turn, so that a spinning thread can't hang the block */
 /* Says what is wrong; fault() also abandons the launch it stands in. */
 void report(site at, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -163,7 +164,7 @@ int      faults();
 #define __any_sync(mask, p)      ((int)simt::warp(SIMT_SITE, simt::warp_op::any, mask, (p) != 0, 0, 32))
 #define __reduce_add_sync(mask, v) ((unsigned)simt::warp(SIMT_SITE, simt::warp_op::reduce_add, mask, (unsigned)(v), 0, 32))
 #define __reduce_max_sync(mask, v) ((unsigned)simt::warp(SIMT_SITE, simt::warp_op::reduce_max, mask, (unsigned)(v), 0, 32))
-#define __threadfence()       ((void)0)
+#define __threadfence()       simt::fence()
 #define __threadfence_block() ((void)0)
 
 namespace simt {
