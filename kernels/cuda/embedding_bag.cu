@@ -120,7 +120,8 @@ struct put_sgd {
  * begins and ends in the chunk is put at once; what comes in or goes on waits in s.sum for bag_cross_k. u: the first
  * segment that begins here, 0 where nobody counts. Loads of BAG_BATCH keys are under way at the same time. */
 template <typename S, typename P>
-__device__ static inline void bag_chunk(const bag_args<S> &a, const segments &s, int64_t chunk, int64_t c, int32_t u, P put)
+__device__ static inline void bag_chunk(const bag_args<S> &a, const segments &s, int64_t chunk, int64_t c, int32_t u,
+                                        P put)
 {
     const int64_t first = chunk * HONE_SEGMENT_CHUNK;
     float g = 0, *sum = s.sum + chunk * 2 * s.C + c;
@@ -164,8 +165,7 @@ template <typename S, typename P> HONE_KERNEL(MAP_THREADS) bag_chunk_k(bag_args<
 }
 
 /* The same where segments are counted. row (T) becomes -1 and drow (T, C) zero behind the count. */
-template <typename S>
-HONE_KERNEL(MAP_THREADS) bag_chunk_rows_k(bag_args<S> a, segments s, put_row put, int32_t *count)
+template <typename S> HONE_KERNEL(MAP_THREADS) bag_chunk_rows_k(bag_args<S> a, segments s, put_row put, int32_t *count)
 {
     HONE_SHARED(int, scratch, 32);
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
@@ -211,7 +211,8 @@ template <typename P> HONE_KERNEL(32 * CROSS_SHARES) bag_cross_k(segments s, P p
     HONE_SHARED(float, part, 32 * CROSS_SHARES);
     const int lane = (int)threadIdx.x, share = (int)threadIdx.y;
     const int64_t c = (int64_t)blockIdx.y * 32 + lane;
-    for (int64_t base = (int64_t)blockIdx.x * CROSS_CHUNKS; base < s.chunks; base += (int64_t)gridDim.x * CROSS_CHUNKS) {
+    for (int64_t base = (int64_t)blockIdx.x * CROSS_CHUNKS; base < s.chunks;
+         base += (int64_t)gridDim.x * CROSS_CHUNKS) {
         int32_t leaves[CROSS_CHUNKS];
 #pragma unroll
         for (int k = 0; k < CROSS_CHUNKS; k++) leaves[k] = base + k < s.chunks ? s.leaves[base + k] : -1;
@@ -315,7 +316,8 @@ void cuda_embedding_bag(hone_backend *b, const hone_launch *l)
         bag_args<S> a = args_of<S>(l, 1, 2, -1);
         int across = 1;
         while (across < a.C && across < BAG_THREADS) across *= 2;
-        HONE_LAUNCH(b, bag_sum_k<S>, bag_blocks(a.B), BAG_THREADS, 0, a, (const float *)l->in[0], (S *)l->out[0], across);
+        HONE_LAUNCH(b, bag_sum_k<S>, bag_blocks(a.B), BAG_THREADS, 0, a, (const float *)l->in[0], (S *)l->out[0],
+                    across);
     });
 }
 

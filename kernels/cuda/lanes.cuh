@@ -5,6 +5,8 @@
 #ifndef HONE_KERNELS_CUDA_LANES_CUH
 #define HONE_KERNELS_CUDA_LANES_CUH
 
+#include <type_traits>
+
 #include "hone_device.h"
 
 /* N neighbours: one access, of 16 bytes at most. */
@@ -33,6 +35,13 @@ template <typename T, int W> __device__ static inline void write_lanes(T *at, co
         for (int j = 0; j < N; j++) p.v[j] = from_float<T>(v[k + j]);
         *(lanes<T, N> *)(at + k) = p;
     }
+}
+
+/* Calls f with the widest W whose packs fill rows of `channels`, as a constant: of 16 bytes, or 1. */
+template <typename T, typename F> static inline void with_width(int64_t channels, F f)
+{
+    if (channels % pack<T>::size == 0) f(std::integral_constant<int, pack<T>::size>());
+    else f(std::integral_constant<int, 1>());
 }
 
 #endif

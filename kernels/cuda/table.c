@@ -44,7 +44,7 @@ static const struct {
     PREPARED(embedding_rows, embedding_bag), PREPARED(rows_norm, rows_norm), ROW(sgd_rows), ROW(adamw_rows),
     /* ragged.cu */
     ROW(ragged_mean), ROW(ragged_mean_dx), ROW(ragged_max), ROW(ragged_max_dx), ROW(ragged_first), ROW(ragged_first_dx),
-    ROW(ragged_add), ROW(ragged_add_dp),
+    ROW(ragged_add), PREPARED(ragged_add_dp, ragged_add_dp),
     PREPARED(ragged_attention, attention), PREPARED(ragged_attention_dx, attention),
     /* conv1d.cu, gru.cu */
     PREPARED(conv1d, conv1d), PREPARED(conv1d_dx, conv1d), PREPARED(conv1d_dw, conv1d),
