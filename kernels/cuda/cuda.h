@@ -33,6 +33,8 @@ hone_status cuda_linear_dx_prepare(hone_backend *b, const hone_graph *g, hone_no
 hone_status cuda_linear_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 void cuda_linear_release(hone_backend *b, hone_node *n);
 hone_status cuda_embedding_bag_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_rows_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_ragged_add_dp_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_conv1d_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_gru_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 

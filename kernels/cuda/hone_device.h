@@ -25,9 +25,11 @@ extern "C" cudaStream_t hone_cuda_stream(hone_backend *b);
 extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, cudaError_t error);
 
 /* "1" block a multiprocessor at least: else ptxas spills a few bytes to fit more blocks than we asked for. */
-#define HONE_FILL_BLOCKS               (132 * 8) /* eight on each multiprocessor of the largest chip */
-#define HONE_KERNEL(max_threads)       __global__ void __launch_bounds__(max_threads, 1)
-#define HONE_SHARED(type, name, count) __shared__ type name[count]
+#define HONE_FILL_BLOCKS         (132 * 8) /* eight on each multiprocessor of the largest chip */
+#define HONE_KERNEL(max_threads) __global__ void __launch_bounds__(max_threads, 1)
+/* The same where `blocks` are launched on each multiprocessor at once, and their registers must have room there. */
+#define HONE_KERNEL_BLOCKS(max_threads, blocks) __global__ void __launch_bounds__(max_threads, blocks)
+#define HONE_SHARED(type, name, count)          __shared__ type name[count]
 #define HONE_DYNAMIC_SHARED(type, name)                                                                                \
     extern __shared__ __align__(128) unsigned char name##_bytes[];                                                     \
     type *name = (type *)name##_bytes
@@ -67,8 +69,9 @@ struct fp16 {
 
 extern "C" void hone_cuda_launched(hone_backend *b, const char *kernel, int error);
 
-#define HONE_FILL_BLOCKS         6 /* few, so that loops over the grid go round more than once */
-#define HONE_KERNEL(max_threads) [[maybe_unused]] static void
+#define HONE_FILL_BLOCKS                        6 /* few, so that loops over the grid go round more than once */
+#define HONE_KERNEL(max_threads)                [[maybe_unused]] static void
+#define HONE_KERNEL_BLOCKS(max_threads, blocks) HONE_KERNEL(max_threads)
 #define HONE_SHARED(type, name, count)                                                                                 \
     static const char name##_key = 0;                                                                                  \
     type *name = (type *)simt::shared(&name##_key, #name, sizeof(type) * (count), alignof(type))

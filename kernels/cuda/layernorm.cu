@@ -3,20 +3,17 @@
  * x, y, dx, dy, r (R, C); gamma, beta (C); mean, rstd (R), statistics in float by two passes over the row. Up to 1024
  * channels a warp owns a row and keeps it in registers: each element is read once and written once. Wider rows go
  * through a block. The gradients of gamma and beta are sums over rows: each block adds its rows into a slice of work,
- * a second launch adds the slices, all in a fixed order. Ba et al., 2016, arXiv 1607.06450. */
+ * a second launch adds the slices, all in a fixed order. gamma and beta are read as whole packs: a scalar at a time, lanes
+ * W channels apart, they cost more of the first cache's time than all rows. Ba et al., 2016, arXiv 1607.06450. */
+#include "lanes.cuh"
+#include "launch.cuh"
 #include "reduce.cuh"
-#include "column_sum.cuh"
 
 static const int NORM_THREADS = 256, NORM_WARPS = 8,
                  NORM_BLOCKS = 264, /* slices of work: two blocks a multiprocessor of the largest chip */
-    ROW_CHANNELS_MOST = 1024;
+    ROW_CHANNELS_MOST = 1024, SLICE_WARPS = 32;
 
 /* --- rows that a warp keeps: PACKS times W neighbouring channels a lane ------------------------------------------- */
-
-/* W neighbours of a row: one access. */
-template <typename T, int W> struct alignas(sizeof(T) * W) lanes {
-    T v[W];
-};
 
 /* Channel of pack k of this lane: neighbouring lanes read neighbouring packs. */
 template <int W> __device__ static inline int channel_of(int k) { return (k * 32 + (int)(threadIdx.x & 31)) * W; }
@@ -95,10 +92,12 @@ template <typename T, int W, int PACKS> HONE_KERNEL(NORM_THREADS) layernorm_row_
         for (int k = 0; k < PACKS; k++) {
             const int c = channel_of<W>(k);
             if (c >= a.channels) continue;
-            lanes<T, W> out;
+            float gamma[W], beta[W];
+            read_lanes<float, W>(a.gamma + c, gamma);
+            read_lanes<float, W>(a.beta + c, beta);
 #pragma unroll
-            for (int j = 0; j < W; j++) out.v[j] = from_float<T>((v[k][j] - m) * s * a.gamma[c + j] + a.beta[c + j]);
-            *(lanes<T, W> *)(a.y + r * a.channels + c) = out;
+            for (int j = 0; j < W; j++) v[k][j] = (v[k][j] - m) * s * gamma[j] + beta[j];
+            write_lanes<T, W>(a.y + r * a.channels + c, v[k]);
         }
         if ((threadIdx.x & 31) == 0) {
             if (a.mean) a.mean[r] = m;
@@ -117,78 +116,149 @@ template <typename T> struct norm_backward {
     int channels;
 };
 
-/* One row: adds to this lane's sums, writes dx. With xhat = (x - mean) rstd, h = dy gamma:
- * dx = rstd (h - avg(h) - xhat avg(h xhat)). x and dy leave as xhat and dy. */
-template <typename T, int W, int PACKS>
-__device__ static inline void row_backward(const norm_backward<T> &a, int64_t r, float (&x)[PACKS][W],
-                                           float (&dy)[PACKS][W])
+/* What the backward reads of a row, as stored, so that a row takes few registers. */
+template <typename T, int W, int PACKS> struct stored_row {
+    lanes<T, W> x[PACKS], dy[PACKS];
+    float mean, rstd;
+};
+
+/* Pack k of this lane in row r of (R, C). */
+template <typename T, int W> __device__ static inline lanes<T, W> lanes_at(const T *x, int64_t r, int channels, int k)
 {
-    const float m = a.mean[r], s = a.rstd[r];
-    float sum = 0, sum_xhat = 0;
-    read_row<T, W, PACKS>(a.x + r * a.channels, a.channels, m, x); /* past the end xhat is 0 */
-    read_row<T, W, PACKS>(a.dy + r * a.channels, a.channels, 0, dy);
+    return *(const lanes<T, W> *)(x + r * channels + channel_of<W>(k));
+}
+
+/* Asks for row r < rows; what is not there stays as it was, and is not looked at. */
+template <typename T, int W, int PACKS>
+__device__ static inline void ask_row(const norm_backward<T> &a, int64_t r, stored_row<T, W, PACKS> &row)
+{
+    row.mean = a.mean[r];
+    row.rstd = a.rstd[r];
 #pragma unroll
-    for (int k = 0; k < PACKS; k++)
+    for (int k = 0; k < PACKS; k++) {
+        if (channel_of<W>(k) >= a.channels) continue;
+        row.x[k] = lanes_at<T, W>(a.x, r, a.channels, k);
+        row.dy[k] = lanes_at<T, W>(a.dy, r, a.channels, k);
+    }
+}
+
+/* One row: adds to this lane's sums, writes dx. With xhat = (x - mean) rstd, h = dy gamma:
+ * dx = rstd (h - avg(h) - xhat avg(h xhat)). */
+template <bool AHEAD, typename T, int W, int PACKS>
+__device__ static inline void row_backward(const norm_backward<T> &a, int64_t r, const stored_row<T, W, PACKS> &row,
+                                           float (&dgamma)[PACKS][W], float (&dbeta)[PACKS][W])
+{
+    const float m = row.mean, s = row.rstd;
+    float sum = 0, sum_xhat = 0;
+    lanes<T, W> skip[PACKS] = {}; /* on its way while the row is summed, where registers allow */
+#pragma unroll
+    for (int k = 0; k < PACKS && AHEAD; k++)
+        if (a.r && channel_of<W>(k) < a.channels) skip[k] = lanes_at<T, W>(a.r, r, a.channels, k);
+#pragma unroll
+    for (int k = 0; k < PACKS; k++) {
+        const int c = channel_of<W>(k);
+        if (c >= a.channels) continue;
+        float gamma[W];
+        read_lanes<float, W>(a.gamma + c, gamma);
 #pragma unroll
         for (int j = 0; j < W; j++) {
-            const int c = channel_of<W>(k) + j;
-            const float h = c < a.channels ? dy[k][j] * a.gamma[c] : 0;
-            x[k][j] = (x[k][j] - m) * s;
+            const float g = to_float(row.dy[k].v[j]), xhat = (to_float(row.x[k].v[j]) - m) * s, h = g * gamma[j];
             sum += h;
-            sum_xhat += h * x[k][j];
+            sum_xhat += h * xhat;
+            dgamma[k][j] += g * xhat;
+            dbeta[k][j] += g;
         }
+    }
+    if (!a.dx) return; /* the same for all threads */
     sum = warp_reduce<sum_op>(sum) / (float)a.channels;
     sum_xhat = warp_reduce<sum_op>(sum_xhat) / (float)a.channels;
 #pragma unroll
     for (int k = 0; k < PACKS; k++) {
         const int c = channel_of<W>(k);
-        if (c >= a.channels || !a.dx) continue;
-        lanes<T, W> out, skip;
-        if (a.r) skip = *(const lanes<T, W> *)(a.r + r * a.channels + c);
+        if (c >= a.channels) continue;
+        float gamma[W], v[W];
+        read_lanes<float, W>(a.gamma + c, gamma);
+        if (a.r && !AHEAD) skip[k] = lanes_at<T, W>(a.r, r, a.channels, k);
 #pragma unroll
         for (int j = 0; j < W; j++) {
-            const float v = s * (dy[k][j] * a.gamma[c + j] - sum - x[k][j] * sum_xhat);
-            out.v[j] = from_float<T>(a.r ? v + to_float(skip.v[j]) : v);
+            const float xhat = (to_float(row.x[k].v[j]) - m) * s;
+            v[j] = s * (to_float(row.dy[k].v[j]) * gamma[j] - sum - xhat * sum_xhat);
+            if (a.r) v[j] += to_float(skip[k].v[j]);
         }
-        *(lanes<T, W> *)(a.dx + r * a.channels + c) = out;
+        write_lanes<T, W>(a.dx + r * a.channels + c, v);
     }
 }
 
-/* Warps walk over rows with their shares of dgamma and dbeta in registers; at the end they add them up one warp after
- * the other, in shared memory, into this block's slice. */
-template <typename T, int W, int PACKS> HONE_KERNEL(NORM_THREADS) layernorm_dx_row_k(norm_backward<T> a)
+/* The warps' shares of a parameter's gradient, by channel: SHARE_PITCH floats for the lanes of one place of a pack, so
+ * that neither neighbouring lanes nor neighbouring channels meet in a bank. */
+static const int SHARE_PITCH = 36;
+template <int W> __device__ static inline int share_of(int c)
 {
-    HONE_SHARED(float2, sums, ROW_CHANNELS_MOST);
-    const int warp = (int)threadIdx.x / 32;
+    return (c / W / 32 * W + c % W) * SHARE_PITCH + c / W % 32;
+}
+
+/* Adds the shares of all warps into `to` (C) in their order. */
+template <int W, int PACKS>
+__device__ static inline void add_shares(const float (&share)[PACKS][W], float *shares, float *to, int channels)
+{
+    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x / 32, pitch = PACKS * W * SHARE_PITCH;
+    __syncthreads(); /* the shares of the call before have been read */
+#pragma unroll
+    for (int k = 0; k < PACKS; k++)
+#pragma unroll
+        for (int j = 0; j < W; j++) shares[warp * pitch + (k * W + j) * SHARE_PITCH + lane] = share[k][j];
+    __syncthreads();
+    for (int c = (int)threadIdx.x; c < channels; c += NORM_THREADS) {
+        float v = shares[share_of<W>(c)];
+#pragma unroll
+        for (int w = 1; w < NORM_WARPS; w++) v += shares[w * pitch + share_of<W>(c)];
+        to[c] = v;
+    }
+}
+
+/* Warps walk over rows with their shares of dgamma and dbeta in registers, the next row on its way where registers allow;
+ * at the end the block adds them into its slice. */
+template <typename T, int W, int PACKS>
+HONE_KERNEL_BLOCKS(NORM_THREADS, PACKS *W <= 24 ? 2 : 1)
+layernorm_dx_row_k(norm_backward<T> a)
+{
+    HONE_SHARED(float, shares, NORM_WARPS *PACKS *W *SHARE_PITCH);
+    constexpr bool AHEAD = PACKS * W * sizeof(T) <= 32; /* bytes a lane has of a row */
     const int64_t step = (int64_t)gridDim.x * NORM_WARPS;
+    int64_t r = (int64_t)blockIdx.x * NORM_WARPS + threadIdx.x / 32;
     float dgamma[PACKS][W] = {}, dbeta[PACKS][W] = {};
-    for (int64_t r = (int64_t)blockIdx.x * NORM_WARPS + warp; r < a.rows; r += step) {
-        float xhat[PACKS][W], dy[PACKS][W];
-        row_backward<T, W, PACKS>(a, r, xhat, dy);
-#pragma unroll
-        for (int k = 0; k < PACKS; k++)
-#pragma unroll
-            for (int j = 0; j < W; j++) {
-                dgamma[k][j] += dy[k][j] * xhat[k][j];
-                dbeta[k][j] += dy[k][j];
-            }
+    stored_row<T, W, PACKS> row, next;
+    if (AHEAD && r < a.rows) ask_row(a, r, row);
+    for (; r < a.rows; r += step) {
+        if (!AHEAD) ask_row(a, r, row);
+        if (AHEAD && r + step < a.rows) ask_row(a, r + step, next);
+        row_backward<AHEAD>(a, r, row, dgamma, dbeta);
+        if (AHEAD) row = next;
     }
     if (!a.slices) return; /* the same for all threads */
-    for (int w = 0; w < NORM_WARPS; w++) {
-        for (int k = 0; warp == w && k < PACKS; k++)
-            for (int j = 0; j < W; j++) {
-                const int c = channel_of<W>(k) + j;
-                if (c >= a.channels) continue;
-                const float2 before = w ? sums[c] : make_float2(0, 0);
-                sums[c] = make_float2(before.x + dgamma[k][j], before.y + dbeta[k][j]);
-            }
-        __syncthreads();
-    }
     float *slice = a.slices + (int64_t)blockIdx.x * 2 * a.channels;
-    for (int c = (int)threadIdx.x; c < a.channels; c += NORM_THREADS) {
-        slice[c] = sums[c].x;
-        slice[a.channels + c] = sums[c].y;
-    }
+    add_shares(dgamma, shares, slice, a.channels);
+    add_shares(dbeta, shares, slice + a.channels, a.channels);
+}
+
+/* grid (ceil(C / 32), 2), block (32, SLICE_WARPS): dgamma and dbeta (C), = or +=, from slices (count, 2, C). Either may be
+ * null. */
+HONE_KERNEL(32 * SLICE_WARPS)
+add_slices_k(const float *slices, int count, int channels, float *dgamma, float *dbeta, int accumulate)
+{
+    HONE_SHARED(float, part, 32 * SLICE_WARPS);
+    float *to = blockIdx.y ? dbeta : dgamma;
+    if (!to) return; /* the same for the whole block */
+    const int lane = (int)threadIdx.x, w = (int)threadIdx.y, c = (int)blockIdx.x * 32 + lane;
+    float v = 0;
+    if (c < channels)
+#pragma unroll 8 /* 264 slices: nearly all at once */
+        for (int k = w; k < count; k += SLICE_WARPS) v += slices[((int64_t)k * 2 + blockIdx.y) * channels + c];
+    part[w * 32 + lane] = v;
+    __syncthreads();
+    if (w != 0 || c >= channels) return;
+    for (int k = 1; k < SLICE_WARPS; k++) v += part[k * 32 + lane];
+    to[c] = accumulate ? to[c] + v : v;
 }
 
 /* --- wider rows: a block each -------------------------------------------------------------------------------------- */
@@ -351,9 +421,9 @@ static void norm_run_dx(hone_backend *b, const hone_launch *l, const void *r)
             using T = std::remove_pointer_t<decltype(type)>;
             HONE_LAUNCH(b, layernorm_dx_wide_k<T>, blocks, NORM_THREADS, 0, pointers(type));
         });
-    for (int k = 0; slices && k < 2; k++) /* (blocks, 2, C): dgamma, then dbeta */
-        launch_column_sum<float>(b, slices + (int64_t)k * channels, (float *)l->out[1 + k], blocks, channels,
-                                 2 * channels, l->node->accumulate, nullptr, 0);
+    if (slices)
+        HONE_LAUNCH(b, add_slices_k, dim3((unsigned)(channels + 31) / 32, 2), dim3(32, SLICE_WARPS), 0, slices,
+                    (int)blocks, channels, (float *)l->out[1], (float *)l->out[2], l->node->accumulate);
 }
 
 extern "C" {

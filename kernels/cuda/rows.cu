@@ -2,23 +2,26 @@
  *
  * p, slot0, slot1 (V, C); row i32 (T), of which `count` are different ids; drow (T, C). All fp32. Definitions:
  * kernels/ref/rows.c. The count is read on the device: a recorded step has another one each time. */
-#include "reduce.cuh"
 #include "launch.cuh"
+#include "square_sums.cuh"
 
-static const int ROWS_NORM_THREADS = 512;
-
-/* One block, threads stride in order: the same bits each time. */
-HONE_KERNEL(ROWS_NORM_THREADS) rows_norm_k(const float *drow, const int32_t *count, int64_t C, hone_step *step)
+/* part (SQUARES_BLOCKS): sums of squares of equal runs of the live rows, 16 bytes a thread; the last n % 4 elements are
+ * the first block's. */
+HONE_KERNEL(SQUARES_THREADS) rows_squares_k(const float *drow, const int32_t *count, int64_t C, double *part)
 {
     HONE_SHARED(double, scratch, 32);
-    const int64_t n = *count * C;
+    const int64_t n = *count * C, quads = n / 4, end = quads * (blockIdx.x + 1) / gridDim.x;
     double sum = 0;
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += (double)drow[i] * (double)drow[i];
+#pragma unroll 4
+    for (int64_t q = quads * blockIdx.x / gridDim.x + threadIdx.x; q < end; q += blockDim.x) {
+        const pack<float> g = ((const pack<float> *)drow)[q];
+#pragma unroll
+        for (int k = 0; k < 4; k++) sum += (double)g.v[k] * (double)g.v[k];
+    }
+    const int64_t last = 4 * quads + threadIdx.x;
+    if (blockIdx.x == 0 && last < n) sum += (double)drow[last] * (double)drow[last];
     sum = block_reduce<sum_op>(sum, scratch);
-    if (threadIdx.x != 0) return;
-    sum += step->grad_norm * step->grad_norm;
-    step->grad_norm = sqrt(sum);
-    if (!(sum <= 1.7e308)) step->finite = 0; /* infinity and NaN */
+    if (threadIdx.x == 0) part[blockIdx.x] = sum;
 }
 
 struct rows_args {
@@ -69,10 +72,20 @@ template <bool ADAMW> static void launch_rows(hone_backend *b, const hone_launch
 }
 
 extern "C" {
+/* Also of embedding_bag_norm. */
+hone_status cuda_rows_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n)
+{
+    (void)b;
+    (void)g;
+    n->work_bytes = square_sums_bytes();
+    return HONE_OK;
+}
+
 void cuda_rows_norm(hone_backend *b, const hone_launch *l)
 {
-    HONE_LAUNCH(b, rows_norm_k, 1, ROWS_NORM_THREADS, 0, (const float *)l->in[0], (const int32_t *)l->in[1],
-                l->in_desc[0]->dim[1], (hone_step *)l->in[2]);
+    HONE_LAUNCH(b, rows_squares_k, SQUARES_BLOCKS, SQUARES_THREADS, 0, (const float *)l->in[0],
+                (const int32_t *)l->in[1], l->in_desc[0]->dim[1], (double *)l->work);
+    launch_norm_join(b, (const double *)l->work, (hone_step *)l->in[2]);
 }
 
 void cuda_sgd_rows(hone_backend *b, const hone_launch *l) { launch_rows<false>(b, l); }

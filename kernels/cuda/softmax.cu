@@ -1,12 +1,12 @@
 /* softmax.cu - softmax of rows, cross-entropy with its metrics and its gradient, one pass over logits.
  *
- * One warp owns a row (lanes stride over the classes), one block owns up to ROWS_ONE_BLOCK rows: a small
- * batch is a single launch. Larger ones leave each row's terms in work and a second launch adds them in
- * row order. The definition of the loss stands in ops.def. No atomics. */
+ * One warp owns a row (lanes stride over the classes), one block owns up to ROWS_ONE_BLOCK rows, two a warp: a small
+ * batch is a single launch. Larger ones take a block for XENT_ROWS rows, leave each row's terms in work, and a second launch
+ * adds them in row order. The definition of the loss stands in ops.def. No atomics. */
 #include "reduce.cuh"
 #include "launch.cuh"
 
-static const int XENT_THREADS = 1024, ROWS_ONE_BLOCK = 1024;
+static const int XENT_THREADS = 1024, ROWS_ONE_BLOCK = 64, XENT_ROWS = 8;
 
 /* log(sum exp) of a row, the first place of its maximum, and whether it holds a NaN; all lanes get them. */
 struct row_facts {
@@ -22,6 +22,7 @@ template <typename T> __device__ static row_facts read_row(const T *x, int class
     const int lane = (int)(threadIdx.x & 31);
     float top = -INFINITY, sum = 0;
     int best = 0x7fffffff, nan = 0;
+#pragma unroll 8 /* so many loads under way */
     for (int c = lane; c < classes; c += 32) {
         float v = to_float(x[c]);
         nan |= v != v;
@@ -39,6 +40,7 @@ template <typename T> __device__ static row_facts read_row(const T *x, int class
             best = place;
         }
     }
+#pragma unroll 4
     for (int c = lane; c < classes; c += 32) sum += expf(to_float(x[c]) - top);
     sum = warp_reduce<sum_op>(sum);
     return {nan ? NAN : top + logf(sum), best, nan};
@@ -94,6 +96,7 @@ template <typename T> __device__ static float total_weight(const xent<T> &a, flo
 {
     if (!a.row_weight && !a.class_weight) return (float)a.rows;
     float sum = 0;
+#pragma unroll 4
     for (int64_t n = threadIdx.x; n < a.rows; n += blockDim.x) {
         const xent_target y = target_of(a, n);
         sum += (a.row_weight ? a.row_weight[n] : 1) * (y.first + y.second);
@@ -189,9 +192,9 @@ template <typename T> HONE_KERNEL(XENT_THREADS) xent_finish_k(xent<T> a)
 template <typename T> static void launch_xent(hone_backend *b, xent<T> a)
 {
     const bool single = a.rows <= ROWS_ONE_BLOCK, metrics = a.row_terms != nullptr;
-    const unsigned blocks =
-        single ? 1 : (unsigned)((a.rows + 31) / 32 < MAP_BLOCKS_MOST ? (a.rows + 31) / 32 : MAP_BLOCKS_MOST);
-    HONE_LAUNCH(b, xent_k<T>, blocks, XENT_THREADS, 0, a, single && metrics ? 1 : 0);
+    const int64_t blocks = single ? 1 : (a.rows + XENT_ROWS - 1) / XENT_ROWS;
+    HONE_LAUNCH(b, xent_k<T>, (unsigned)(blocks < MAP_BLOCKS_MOST ? blocks : MAP_BLOCKS_MOST),
+                single ? XENT_THREADS : 32 * XENT_ROWS, 0, a, single && metrics ? 1 : 0);
     if (!single && metrics) HONE_LAUNCH(b, xent_finish_k<T>, 1, XENT_THREADS, 0, a);
 }
 

@@ -40,11 +40,11 @@ static const struct {
     ROW(conv_act_maxpool), PREPARED(conv_act_maxpool_dw, conv_act_maxpool_dw), ROW(maxpool_act_dx),
     /* embedding_bag.cu, rows.cu */
     ROW(embedding_bag), PREPARED(embedding_bag_dw, embedding_bag), PREPARED(embedding_bag_rows, embedding_bag),
-    ROW(embedding_bag_norm), PREPARED(embedding_bag_sgd, embedding_bag), ROW(embedding), PREPARED(embedding_dw, embedding_bag),
-    PREPARED(embedding_rows, embedding_bag), ROW(rows_norm), ROW(sgd_rows), ROW(adamw_rows),
+    PREPARED(embedding_bag_norm, rows_norm), PREPARED(embedding_bag_sgd, embedding_bag), ROW(embedding), PREPARED(embedding_dw, embedding_bag),
+    PREPARED(embedding_rows, embedding_bag), PREPARED(rows_norm, rows_norm), ROW(sgd_rows), ROW(adamw_rows),
     /* ragged.cu */
     ROW(ragged_mean), ROW(ragged_mean_dx), ROW(ragged_max), ROW(ragged_max_dx), ROW(ragged_first), ROW(ragged_first_dx),
-    ROW(ragged_add), ROW(ragged_add_dp),
+    ROW(ragged_add), PREPARED(ragged_add_dp, ragged_add_dp),
     PREPARED(ragged_attention, attention), PREPARED(ragged_attention_dx, attention),
     /* conv1d.cu, gru.cu */
     PREPARED(conv1d, conv1d), PREPARED(conv1d_dx, conv1d), PREPARED(conv1d_dw, conv1d),

@@ -1,11 +1,14 @@
 /* token.cu - the class token: prepended to the patches, read off at the end (rows prepend_token ..
  * first_token_dx of ops.def). x (N, T, C), token (C); copies, so every dialect gives the same bits. */
 #include "column_sum.cuh"
+#include "lanes.cuh"
+
+/* Below, counts and channels are those of packs of W neighbours: whole accesses, and a division for each. */
 
 /* y (N, T + 1, C) = [t | x] */
-template <typename T>
+template <typename P>
 HONE_KERNEL(MAP_THREADS)
-prepend_token_k(const T *x, const T *t, T *y, int64_t n, int64_t tokens, int64_t channels)
+prepend_token_k(const P *x, const P *t, P *y, int64_t n, int64_t tokens, int64_t channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
@@ -15,9 +18,9 @@ prepend_token_k(const T *x, const T *t, T *y, int64_t n, int64_t tokens, int64_t
 }
 
 /* dx (N, T, C): dy (N, T + 1, C) without its first token */
-template <typename T>
+template <typename P>
 HONE_KERNEL(MAP_THREADS)
-prepend_token_dx_k(const T *dy, T *dx, int64_t n, int64_t tokens, int64_t channels)
+prepend_token_dx_k(const P *dy, P *dx, int64_t n, int64_t tokens, int64_t channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x, block = tokens * channels;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
@@ -25,22 +28,37 @@ prepend_token_dx_k(const T *dy, T *dx, int64_t n, int64_t tokens, int64_t channe
 }
 
 /* y (N, C) = x (N, T, C) at token 0; forward: n = N C. */
-template <typename T>
+template <typename P>
 HONE_KERNEL(MAP_THREADS)
-first_token_k(const T *x, T *y, int64_t n, int64_t stride, int64_t channels)
+first_token_k(const P *x, P *y, int64_t n, int64_t stride, int64_t channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
         y[i] = x[i / channels * stride + i % channels];
 }
 
-template <typename T>
+template <typename P>
 HONE_KERNEL(MAP_THREADS)
-first_token_dx_k(const T *dy, T *dx, int64_t n, int64_t stride, int64_t channels)
+first_token_dx_k(const P *dy, P *dx, int64_t n, int64_t stride, int64_t channels)
 {
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
-        dx[i] = i % stride < channels ? dy[i / stride * channels + i % stride] : from_float<T>(0);
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
+        P v = {}; /* zeros of every storage are zero bits */
+        if (i % stride < channels) v = dy[i / stride * channels + i % stride];
+        dx[i] = v;
+    }
+}
+
+/* Calls f with a null pointer to packs of the channels of x and with their size. */
+template <typename F> static void with_packs(const hone_tensor *x, F f)
+{
+    with_dtype(x->dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        with_width<T>(x->dim[x->rank - 1], [&](auto width) {
+            constexpr int W = decltype(width)::value;
+            f((lanes<T, W> *)nullptr, (int64_t)W);
+        });
+    });
 }
 
 extern "C" {
@@ -49,10 +67,10 @@ void cuda_prepend_token(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0];
     int64_t n = hone_tensor_count(l->out_desc[0]);
-    with_dtype(x->dtype, [&](auto *type) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, prepend_token_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (const T *)l->in[1],
-                    (T *)l->out[0], n, x->dim[1], x->dim[2]);
+    with_packs(x, [&](auto *packs, int64_t size) {
+        using P = std::remove_pointer_t<decltype(packs)>;
+        HONE_LAUNCH(b, prepend_token_k<P>, map_blocks(n / size), MAP_THREADS, 0, (const P *)l->in[0],
+                    (const P *)l->in[1], (P *)l->out[0], n / size, x->dim[1], x->dim[2] / size);
     });
 }
 
@@ -61,10 +79,10 @@ void cuda_prepend_token_dx(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *dx = l->out_desc[0];
     int64_t n = hone_tensor_count(dx);
-    with_dtype(dx->dtype, [&](auto *type) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, prepend_token_dx_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n,
-                    dx->dim[1], dx->dim[2]);
+    with_packs(dx, [&](auto *packs, int64_t size) {
+        using P = std::remove_pointer_t<decltype(packs)>;
+        HONE_LAUNCH(b, prepend_token_dx_k<P>, map_blocks(n / size), MAP_THREADS, 0, (const P *)l->in[0], (P *)l->out[0],
+                    n / size, dx->dim[1], dx->dim[2] / size);
     });
 }
 
@@ -92,10 +110,10 @@ void cuda_first_token(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *x = l->in_desc[0];
     int64_t n = hone_tensor_count(l->out_desc[0]);
-    with_dtype(x->dtype, [&](auto *type) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, first_token_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n,
-                    x->dim[1] * x->dim[2], x->dim[2]);
+    with_packs(x, [&](auto *packs, int64_t size) {
+        using P = std::remove_pointer_t<decltype(packs)>;
+        HONE_LAUNCH(b, first_token_k<P>, map_blocks(n / size), MAP_THREADS, 0, (const P *)l->in[0], (P *)l->out[0],
+                    n / size, x->dim[1] * x->dim[2] / size, x->dim[2] / size);
     });
 }
 
@@ -103,10 +121,10 @@ void cuda_first_token_dx(hone_backend *b, const hone_launch *l)
 {
     const hone_tensor *dx = l->out_desc[0];
     int64_t n = hone_tensor_count(dx);
-    with_dtype(dx->dtype, [&](auto *type) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, first_token_dx_k<T>, map_blocks(n), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0], n,
-                    dx->dim[1] * dx->dim[2], dx->dim[2]);
+    with_packs(dx, [&](auto *packs, int64_t size) {
+        using P = std::remove_pointer_t<decltype(packs)>;
+        HONE_LAUNCH(b, first_token_dx_k<P>, map_blocks(n / size), MAP_THREADS, 0, (const P *)l->in[0], (P *)l->out[0],
+                    n / size, dx->dim[1] * dx->dim[2] / size, dx->dim[2] / size);
     });
 }
 }
