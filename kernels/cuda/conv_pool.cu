@@ -118,29 +118,6 @@ conv_act_maxpool_dw_add_k(const float *part, float *dw, float *db, int out, int 
     }
 }
 
-/* dx (N, H, W, C) of a max-pooling whose input came from an activation: (y, at, dy) pooled */
-template <typename T>
-HONE_KERNEL(MAP_THREADS)
-maxpool_act_dx_k(conv_pool s, const T *y, const uint8_t *at, const T *dy, T *dx, int64_t count)
-{
-    const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
-        const int c = (int)(i % s.out), w = (int)(i / s.out % s.w), h = (int)(i / s.out / s.w % s.h);
-        const int64_t n = i / s.out / s.w / s.h;
-        float sum = 0;
-        for (int t = 0; t < s.v.kernel[0] * s.v.kernel[1]; t++) {
-            int a = h + s.v.pad[0] - t / s.v.kernel[1] * s.v.dilation[0],
-                b = w + s.v.pad[1] - t % s.v.kernel[1] * s.v.dilation[1];
-            if (a < 0 || a % s.v.stride[0] || a / s.v.stride[0] >= s.ph || b < 0 || b % s.v.stride[1] ||
-                b / s.v.stride[1] >= s.pw)
-                continue;
-            int64_t k = ((n * s.ph + a / s.v.stride[0]) * s.pw + b / s.v.stride[1]) * s.out + c;
-            if (at[k] == t) sum += act_backward(s.act, s.slope, to_float(y[k]), to_float(dy[k]));
-        }
-        dx[i] = from_float<T>(sum);
-    }
-}
-
 /* Weights of one output channel and, behind them, its bias. */
 static int dw_row(const conv_pool &s) { return s.v.kernel[0] * s.v.kernel[1] * (s.in / s.v.groups) + 1; }
 
@@ -179,17 +156,5 @@ void cuda_conv_act_maxpool_dw(hone_backend *b, const hone_launch *l)
     });
     HONE_LAUNCH(b, conv_act_maxpool_dw_add_k, map_blocks((int64_t)s.out * dw_row(s)), MAP_THREADS, 0,
                 (const float *)part, (float *)l->out[0], (float *)l->out[1], s.out, dw_row(s), l->node->accumulate);
-}
-
-/* Here the image is the convolution's output, so the node's window is that of the pooling. */
-void cuda_maxpool_act_dx(hone_backend *b, const hone_launch *l)
-{
-    conv_pool s = shape_of(l, l->out_desc[0], l->in_desc[0]);
-    int64_t count = hone_tensor_count(l->out_desc[0]);
-    with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, maxpool_act_dx_k<T>, map_blocks(count), MAP_THREADS, 0, s, (const T *)l->in[0],
-                    (const uint8_t *)l->in[1], (const T *)l->in[2], (T *)l->out[0], count);
-    });
 }
 }
