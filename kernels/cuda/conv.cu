@@ -1,10 +1,11 @@
 /* conv.cu - our own convolution rows, all directions, any window and groups: for what cuDNN refuses and
- * for the emulator.
+ * for the emulator. Gradients of small ones go to conv_small.cu.
  *
  * x (N, H, W, I), w (O, kh, kw, I/g), y, dy (N, OH, OW, O), NHWC. Implicit products over tile.cuh: k runs
  * over (kh, kw, channels of the group), so neighbours in k are neighbours in memory; the group is
  * blockIdx.z. */
 #include "column_sum.cuh"
+#include "conv_small.h"
 #include "tile.cuh"
 
 /* One convolution as a product of matrices: M output places, K taps times input channels, N output channels. */
@@ -35,6 +36,12 @@ static conv_shape shape_of(const hone_launch *l, const hone_tensor *x, const hon
             (int)x->dim[3] / v.groups,
             (int)y->dim[3] / v.groups,
             x->dim[0]};
+}
+
+/* For conv_small.cu; channels of all groups. */
+static hone_small_conv small_of(const conv_shape &s)
+{
+    return {s.v, s.samples, s.h, s.w, (int64_t)s.in * s.v.groups, s.oh, s.ow, (int64_t)s.out * s.v.groups};
 }
 
 /* a(m, k) of forward: m is an output place, k a tap and input channel; 0 outside the image. */
@@ -158,6 +165,11 @@ void cuda_conv_dx(hone_backend *b, const hone_launch *l)
 {
     conv_shape s = shape_of(l, l->out_desc[0], l->in_desc[0]);
     int64_t taps = (int64_t)s.v.kernel[0] * s.v.kernel[1];
+    const hone_small_conv small = small_of(s);
+    if (hone_small_conv_dx_fits(&small)) {
+        hone_small_conv_dx(b, &small, l->in_desc[0]->dtype, l->in[0], l->in[1], l->out[0]);
+        return;
+    }
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
         launch_tile(b, tile_size{s.samples * s.h * s.w, s.in, taps * s.out}, s.v.groups,
@@ -171,6 +183,12 @@ void cuda_conv_dw(hone_backend *b, const hone_launch *l)
 {
     conv_shape s = shape_of(l, l->in_desc[0], l->in_desc[1]);
     int64_t taps = (int64_t)s.v.kernel[0] * s.v.kernel[1], places = s.samples * s.oh * s.ow;
+    const hone_small_conv small = small_of(s);
+    if (l->out[0] && hone_small_conv_dw_fits(&small)) {
+        hone_small_conv_dw(b, &small, l->in_desc[0]->dtype, l->in[0], l->in[1], (float *)l->out[0], (float *)l->out[1],
+                           l->node->accumulate, l->work);
+        return;
+    }
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
         if (l->out[0])

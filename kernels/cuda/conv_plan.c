@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "column_sum.h"
+#include "conv_small.h"
 #include "cuda.h"
 #include "dnn.h"
 #include "libraries.h"
@@ -61,13 +62,33 @@ static hone_status find_plan(hone_backend *b, const hone_graph *g, conv_state *s
     return HONE_OK;
 }
 
+/* Whether conv_small.cu takes the gradient: launches of some 3 us, where a library's, for its conversions and its two
+ * launches behind it, took 40 to 80 (LeNet on an H200). */
+static bool small_gradient(const hone_dnn_problem *p)
+{
+    const hone_small_conv c = {p->window, p->n, p->h, p->w, p->in, p->oh, p->ow, p->out};
+    return p->kind == HONE_DNN_CONV_DX   ? hone_small_conv_dx_fits(&c)
+           : p->kind == HONE_DNN_CONV_DW ? hone_small_conv_dw_fits(&c)
+                                         : false;
+}
+
 /* NULL, or why a library is not even asked. */
 static const char *own_rule(const hone_node *n, const hone_dnn_problem *p)
 {
     if (n->out[0] == HONE_NONE) return "only a bias gradient"; /* conv_dw of a frozen weight: a sum of columns */
     if (p->window.groups > 1 && p->window.groups == p->in && hone_cuda_libraries_use() != HONE_CUDA_USE_ALL)
         return "depthwise";
+    if (small_gradient(p) && hone_cuda_libraries_use() != HONE_CUDA_USE_ALL) return "small";
     return NULL;
+}
+
+/* Scratch of our own conv_dw, beside that of the bias gradient alone. */
+static size_t own_bytes(const hone_node *n, const hone_dnn_problem *p)
+{
+    const hone_small_conv c = {p->window, p->n, p->h, p->w, p->in, p->oh, p->ow, p->out};
+    return n->op == HONE_OP_conv_dw && n->out[0] != HONE_NONE && hone_small_conv_dw_fits(&c)
+               ? hone_small_conv_dw_bytes(&c)
+               : 0;
 }
 
 /* Scratch and words of a plan. */
@@ -97,9 +118,11 @@ hone_status cuda_conv_prepare(hone_backend *b, const hone_graph *g, hone_node *n
     const char *rule = own_rule(n, p);
     if (!rule) HONE_TRY(find_plan(b, g, s, why, sizeof why));
     if (s->plan) take_plan(g, n, s);
-    else
+    else {
+        n->work_bytes = own_bytes(n, p);
         snprintf(s->choice, sizeof s->choice, "own kernel: %s%s%s", rule ? rule : hone_dnn_name(), rule ? "" : ": ",
                  rule ? "" : why);
+    }
     const bool db = n->op == HONE_OP_conv_dw && n->out[1] != HONE_NONE;
     const size_t sums = db ? hone_column_sum_bytes(p->n * p->oh * p->ow, p->out) : 0;
     if (sums > n->work_bytes) n->work_bytes = sums; /* db comes last and may have all of it */

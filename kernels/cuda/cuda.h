@@ -24,6 +24,7 @@ hone_status cuda_batchnorm_prepare(hone_backend *b, const hone_graph *g, hone_no
 hone_status cuda_grad_norm_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_attention_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
+hone_status cuda_maxpool_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_layernorm_dx_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_add_rows_dp_prepare(hone_backend *b, const hone_graph *g, hone_node *n);
 hone_status cuda_prepend_token_dt_prepare(hone_backend *b, const hone_graph *g, hone_node *n);

@@ -1,8 +1,8 @@
-/* pool.cu - max, average and global pooling and their backward (rows maxpool .. global_maxpool_dx).
+/* pool.cu - average and global pooling and their backward (rows avgpool .. global_maxpool_dx); maxpool.cu has the max.
  *
- * x (N, H, W, C), y (N, OH, OW, C), at: place of the maximum in its window (u8) or image (i32). One thread
- * an element, neighbours along the channels, so reads are whole lines. Backward gathers: each input
- * element adds the windows that hold it, in order, so nothing is atomic. A NaN wins a maximum. */
+ * x (N, H, W, C), y (N, OH, OW, C), at: place of the maximum in its image (i32). One thread an element,
+ * neighbours along the channels, so reads are whole lines. Backward gathers: each input element adds the
+ * windows that hold it, in order, so nothing is atomic. A NaN wins a maximum. */
 #include "reduce.cuh"
 #include "launch.cuh"
 
@@ -24,32 +24,7 @@ __device__ static inline place place_of(int64_t i, int height, int width, int ch
             (int)(i / channels % width)};
 }
 
-/* Comparisons as kernels/ref/pool.c has them: the first maximum wins, a NaN beats all numbers but no NaN.
- * Without a place inside the image (possible with dilation) y is -inf, as in PyTorch. */
-template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_k(const T *x, T *y, uint8_t *at, pool_shape s)
-{
-    const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < s.count; i += step) {
-        const place p = place_of(i, s.oh, s.ow, s.channels);
-        float best = -INFINITY;
-        int best_at = -1;
-        for (int r = 0; r < s.v.kernel[0]; r++)
-            for (int q = 0; q < s.v.kernel[1]; q++) {
-                int h = p.h * s.v.stride[0] - s.v.pad[0] + r * s.v.dilation[0],
-                    w = p.w * s.v.stride[1] - s.v.pad[1] + q * s.v.dilation[1];
-                if (h < 0 || h >= s.h || w < 0 || w >= s.w) continue;
-                float v = to_float(x[((p.n * s.h + h) * s.w + w) * s.channels + p.c]);
-                if (best_at < 0 || v > best || (v != v && best == best)) {
-                    best = v;
-                    best_at = r * s.v.kernel[1] + q;
-                }
-            }
-        y[i] = from_float<T>(best);
-        if (at) at[i] = (uint8_t)best_at;
-    }
-}
-
-/* Walks the windows that hold input (h, w): calls f(output element, tap). */
+/* Walks the windows that hold input (h, w): calls f(output element). */
 template <typename F> __device__ static inline void each_window(const pool_shape &s, const place &p, F f)
 {
     for (int r = 0; r < s.v.kernel[0]; r++) {
@@ -58,20 +33,8 @@ template <typename F> __device__ static inline void each_window(const pool_shape
         for (int q = 0; q < s.v.kernel[1]; q++) {
             int b = p.w + s.v.pad[1] - q * s.v.dilation[1];
             if (b < 0 || b % s.v.stride[1] || b / s.v.stride[1] >= s.ow) continue;
-            f(((p.n * s.oh + a / s.v.stride[0]) * s.ow + b / s.v.stride[1]) * s.channels + p.c, r * s.v.kernel[1] + q);
+            f(((p.n * s.oh + a / s.v.stride[0]) * s.ow + b / s.v.stride[1]) * s.channels + p.c);
         }
-    }
-}
-
-/* A choice, not a product with 0: what is not chosen contributes nothing, were dy infinite. */
-template <typename T> HONE_KERNEL(MAP_THREADS) maxpool_dx_k(const T *dy, const uint8_t *at, T *dx, pool_shape s)
-{
-    const int64_t step = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < s.count; i += step) {
-        float sum = 0;
-        each_window(s, place_of(i, s.h, s.w, s.channels),
-                    [&](int64_t o, int tap) { sum += at[o] == tap ? to_float(dy[o]) : 0; });
-        dx[i] = from_float<T>(sum);
     }
 }
 
@@ -99,7 +62,7 @@ template <typename T> HONE_KERNEL(MAP_THREADS) avgpool_dx_k(const T *dy, T *dx, 
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < s.count; i += step) {
         float sum = 0;
-        each_window(s, place_of(i, s.h, s.w, s.channels), [&](int64_t o, int) { sum += to_float(dy[o]); });
+        each_window(s, place_of(i, s.h, s.w, s.channels), [&](int64_t o) { sum += to_float(dy[o]); });
         dx[i] = from_float<T>(sum / (float)(s.v.kernel[0] * s.v.kernel[1]));
     }
 }
@@ -187,28 +150,6 @@ static void global_pool_dx(hone_backend *b, const hone_launch *l, const int32_t 
 }
 
 extern "C" {
-/* `at` may be absent: evaluation keeps no places. */
-void cuda_maxpool(hone_backend *b, const hone_launch *l)
-{
-    pool_shape s = shape_of(l, l->in_desc[0], l->out_desc[0], l->out_desc[0]);
-    with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, maxpool_k<T>, map_blocks(s.count), MAP_THREADS, 0, (const T *)l->in[0], (T *)l->out[0],
-                    (uint8_t *)l->out[1], s);
-    });
-}
-
-/* Image and pooled side swap roles: dx is written, so it gives the count. */
-void cuda_maxpool_dx(hone_backend *b, const hone_launch *l)
-{
-    pool_shape s = shape_of(l, l->out_desc[0], l->in_desc[0], l->out_desc[0]);
-    with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
-        using T = std::remove_pointer_t<decltype(type)>;
-        HONE_LAUNCH(b, maxpool_dx_k<T>, map_blocks(s.count), MAP_THREADS, 0, (const T *)l->in[0],
-                    (const uint8_t *)l->in[1], (T *)l->out[0], s);
-    });
-}
-
 /* No `at`: every place of a window has the same share. */
 void cuda_avgpool(hone_backend *b, const hone_launch *l)
 {

@@ -28,8 +28,9 @@ static const struct {
     ROW(layernorm), PREPARED(layernorm_dx, layernorm_dx), ROW(add_layernorm), PREPARED(layernorm_add_dx, layernorm_dx),
     /* image_view.cu, image_adjust.cu, image_mix.cu */
     ROW(image_view), PREPARED(image_adjust, image_adjust), ROW(image_erase), ROW(image_mix),
-    /* image_batch.cu, pool.cu, update.cu */
-    ROW(image_batch), ROW(maxpool), ROW(maxpool_dx), ROW(avgpool), ROW(avgpool_dx),
+    /* image_batch.cu, maxpool.cu, pool.cu, update.cu */
+    ROW(image_batch), PREPARED(maxpool, maxpool), PREPARED(maxpool_dx, maxpool), PREPARED(maxpool_act_dx, maxpool),
+    ROW(avgpool), ROW(avgpool_dx),
     ROW(global_avgpool), ROW(global_avgpool_dx), ROW(global_maxpool), ROW(global_maxpool_dx),
     PREPARED(grad_norm, grad_norm), ROW(sgd), ROW(adamw), ROW(average),
     /* linear.cu, conv.cu */
@@ -37,7 +38,7 @@ static const struct {
     LINEAR(linear_dw, linear_dw), CONV(conv), CONV(conv_act), CONV(conv_dx), CONV(conv_dw),
     /* attention.cu, conv_pool.cu */
     PREPARED(attention, attention), PREPARED(attention_dx, attention),
-    ROW(conv_act_maxpool), PREPARED(conv_act_maxpool_dw, conv_act_maxpool_dw), ROW(maxpool_act_dx),
+    ROW(conv_act_maxpool), PREPARED(conv_act_maxpool_dw, conv_act_maxpool_dw),
     /* embedding_bag.cu, rows.cu */
     ROW(embedding_bag), PREPARED(embedding_bag_dw, embedding_bag), PREPARED(embedding_bag_rows, embedding_bag),
     PREPARED(embedding_bag_norm, rows_norm), PREPARED(embedding_bag_sgd, embedding_bag), ROW(embedding), PREPARED(embedding_dw, embedding_bag),
