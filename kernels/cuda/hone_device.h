@@ -2,7 +2,7 @@
  *
  * A .cu file holds kernels and thin extern "C" launchers and is compiled twice: by nvcc for the GPU,
  * and as C++ over tests/simt for machines without one. So it uses these words in place of what only
- * nvcc knows: HONE_KERNEL (bounds on threads), HONE_SHARED, HONE_DYNAMIC_SHARED, HONE_LAUNCH, HONE_LAUNCH_LARGE. No
+ * nvcc knows: HONE_KERNEL and HONE_KERNEL_BLOCKS (bounds on threads), HONE_SHARED, HONE_DYNAMIC_SHARED, HONE_LAUNCH, HONE_LAUNCH_LARGE. No
  * <<<>>>, no runtime calls, no PTX. Storage is float, bf16 or fp16; arithmetic is float. */
 #ifndef HONE_KERNELS_CUDA_DEVICE_H
 #define HONE_KERNELS_CUDA_DEVICE_H
@@ -55,6 +55,38 @@ template <> __device__ inline float from_float<float>(float v) { return v; }
 template <> __device__ inline bf16 from_float<bf16>(float v) { return __float2bfloat16_rn(v); }
 template <> __device__ inline fp16 from_float<fp16>(float v) { return __float2half_rn(v); }
 
+/* Two floats rounded to nearest, low half first. */
+__device__ static inline uint32_t pack_pair(float low, float high, bf16)
+{
+    const __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
+    return *(const uint32_t *)&v;
+}
+__device__ static inline uint32_t pack_pair(float low, float high, fp16)
+{
+    const __half2 v = __floats2half2_rn(low, high);
+    return *(const uint32_t *)&v;
+}
+
+/* One of such a pair, exactly: the low one, or the high one. */
+__device__ static inline float pair_half(uint32_t pair, bool high, bf16)
+{
+    return __uint_as_float(high ? pair & 0xffff0000u : pair << 16);
+}
+__device__ static inline float pair_half(uint32_t pair, bool high, fp16)
+{
+    return __half2float(__ushort_as_half((unsigned short)(high ? pair >> 16 : pair)));
+}
+
+/* Sixteen bytes that nobody reads again soon: they leave L2 first, and what will be read again stays. */
+template <typename P> __device__ static inline P load_once(const P *p)
+{
+    static_assert(sizeof(P) == 16, "one access");
+    const uint4 raw = __ldcs((const uint4 *)p);
+    P v;
+    memcpy(&v, &raw, sizeof v);
+    return v;
+}
+
 #else
 
 #include "simt.h"
@@ -101,6 +133,23 @@ template <> inline bf16 from_float<bf16>(float v)
     if (v != v) return {(uint16_t)(bits >> 16 | 0x40)}; /* a NaN stays one */
     return {(uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)};
 }
+
+template <typename T> static inline uint32_t pack_pair(float low, float high, T)
+{
+    const T pair[2] = {from_float<T>(low), from_float<T>(high)};
+    uint32_t bits;
+    memcpy(&bits, pair, sizeof bits);
+    return bits;
+}
+
+template <typename T> static inline float pair_half(uint32_t pair, bool high, T)
+{
+    T v[2];
+    memcpy(v, &pair, sizeof pair);
+    return to_float(v[high]);
+}
+
+template <typename P> static inline P load_once(const P *p) { return *p; }
 
 #endif
 

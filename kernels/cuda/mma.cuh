@@ -13,9 +13,6 @@
 
 #ifdef __CUDACC__
 
-/* HONE_KERNEL with the blocks that a multiprocessor must have room for: a limit on registers. */
-#define HONE_KERNEL_BLOCKS(max_threads, blocks) __global__ void __launch_bounds__(max_threads, blocks)
-
 /* c += a b, sums in fp32; the last argument names the type. Pure: the compiler may move it as any arithmetic. */
 __device__ static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bf16)
 {
@@ -51,18 +48,6 @@ __device__ static inline void ldmatrix_transposed(uint32_t (&r)[4], const void *
                  : "memory");
 }
 
-/* Two floats rounded to nearest, low half first. */
-__device__ static inline uint32_t pack_pair(float low, float high, bf16)
-{
-    const __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
-    return *(const uint32_t *)&v;
-}
-__device__ static inline uint32_t pack_pair(float low, float high, fp16)
-{
-    const __half2 v = __floats2half2_rn(low, high);
-    return *(const uint32_t *)&v;
-}
-
 /* A thread's copies of 16 bytes from global to shared memory. They may be read behind wait<n>(), which leaves the last n
  * committed groups under way, and by other threads behind a barrier after that. Where not `live`: zeros. */
 struct async_copies {
@@ -80,10 +65,8 @@ struct async_copies {
 
 #else
 
-#define HONE_KERNEL_BLOCKS(max_threads, blocks) HONE_KERNEL(max_threads)
-
 /* Where the caller stands, so that lanes at two products are told apart. */
-#define MMA_SITE                                simt::site at = {__builtin_FILE(), __builtin_LINE()}
+#define MMA_SITE simt::site at = {__builtin_FILE(), __builtin_LINE()}
 
 static inline void mma_16816(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bf16, MMA_SITE)
 {
@@ -99,14 +82,6 @@ static inline void ldmatrix(uint32_t (&r)[4], const void *row, MMA_SITE) { simt:
 static inline void ldmatrix_transposed(uint32_t (&r)[4], const void *row, MMA_SITE)
 {
     simt::ldmatrix(at, r, row, true);
-}
-
-template <typename T> static inline uint32_t pack_pair(float low, float high, T)
-{
-    const T pair[2] = {from_float<T>(low), from_float<T>(high)};
-    uint32_t bits;
-    memcpy(&bits, pair, sizeof bits);
-    return bits;
 }
 
 /* A copy may happen at any time until the wait that covers it: every other one is done at once, so that what is overwritten
