@@ -16,32 +16,27 @@
 #include "race.h"
 #include "schedule.h"
 
-namespace simt
-{
+namespace simt {
 
 enum class wait { ready, block, warp, grid, done };
 
 struct thread {
-    fiber context;
+    fiber    context;
     position at;
-    unsigned lane, warp; /* within the block                                                  */
-    wait state;
-    site where;      /* of what it waits at                                               */
-    int kind, value; /* block barrier: reduction and its input, then its result           */
-    warp_op op;      /* warp operation: all lanes of the mask must ask for the same       */
+    unsigned lane, warp;      /* within the block                                                  */
+    wait     state;
+    site     where;           /* of what it waits at                                               */
+    int      kind, value;     /* block barrier: reduction and its input, then its result           */
+    warp_op  op;              /* warp operation: all lanes of the mask must ask for the same       */
     unsigned mask;
-    uint64_t bits; /* input, then result                                                */
-    int argument, width;
-    void (*work)(void *const *); /* of warp_op::together                                             */
-    char order[2];               /* tags of its __syncwarps, even and odd ones: a fast lane is at most one ahead */
-    unsigned syncs, partners;    /* __syncwarps so far; parity of each lane's count in the one just completed    */
+    uint64_t bits;            /* input, then result                                                */
+    int      argument, width;
+    void   (*work)(void *const *); /* of warp_op::together                                             */
+    char     order[2];        /* tags of its __syncwarps, even and odd ones: a fast lane is at most one ahead */
+    unsigned syncs, partners; /* __syncwarps so far; parity of each lane's count in the one just completed    */
 };
 
-struct shared_array {
-    const void *key;
-    const char *name;
-    size_t begin, bytes;
-};
+struct shared_array { const void *key; const char *name; size_t begin, bytes; };
 
 /* What the threads of a warp are doing, so that nobody has to ask all of them */
 struct warp_state {
@@ -55,31 +50,30 @@ struct block {
     std::vector<shared_array> arrays;
     unsigned char *arena = nullptr; /* SHARED_BYTES, red zones between the arrays                   */
     size_t used = 0, declared = 0, dynamic_begin = 0, dynamic_bytes = 0;
-    unsigned live = 0;     /* threads that have not ended                                       */
-    unsigned waiting = 0;  /* of them, those at the block's barrier                             */
-    unsigned barriers = 0; /* passed so far                                                     */
-    char gate[2];          /* tags of even and odd barriers                                     */
+    unsigned live = 0;        /* threads that have not ended                                       */
+    unsigned waiting = 0;     /* of them, those at the block's barrier                             */
+    unsigned barriers = 0;    /* passed so far                                                     */
+    char gate[2];             /* tags of even and odd barriers                                     */
 };
 
 static const size_t STATIC_LIMIT = 48u << 10, DYNAMIC_LIMIT = 227u << 10, RED_ZONE = 64, ARENA_BYTES = 512u << 10;
 static const unsigned char RED = 0xA5, UNSET = 0xFF; /* UNSET makes floats NaN and indexes huge     */
 
 struct executor {
-    fiber main;
+    fiber   main;
     thread *running = nullptr;
-    block *current = nullptr;
-    std::vector<block *> blocks; /* alive now: one, or all of a cooperative launch                 */
-    std::vector<block *> pool;   /* kept with their stacks                                        */
+    block  *current = nullptr;
+    std::vector<block *> blocks;  /* alive now: one, or all of a cooperative launch                 */
+    std::vector<block *> pool;    /* kept with their stacks                                        */
     std::function<void()> body;
     const char *name = "";
-    bool aborted = false;
+    bool     aborted = false;
     unsigned grid_barriers = 0;
-    char begin, end, fence, grid_gate[2]; /* tags (race.h)                                       */
-    std::vector<unsigned char *>
-        arenas; /* race.h: one for each block of a launch, or two blocks would share addresses */
+    char     begin, end, fence, grid_gate[2]; /* tags (race.h)                                      */
+    std::vector<unsigned char *> arenas; /* race.h: one for each block of a launch, or two blocks would share addresses */
     uint64_t launches = 0;
-    void (*handler)(const char *) = nullptr;
-    int faults = 0;
+    void   (*handler)(const char *) = nullptr;
+    int      faults = 0;
 };
 
 static executor &exec()
@@ -88,7 +82,10 @@ static executor &exec()
     return e;
 }
 
-const position &self() { return exec().running->at; }
+const position &self()
+{
+    return exec().running->at;
+}
 
 /* The one place where the state of a started thread changes. */
 static void turn(block &b, thread &t, wait to)
@@ -117,9 +114,8 @@ static void reportv(site at, const char *fmt, va_list args)
     char text[1024];
     int used = snprintf(text, sizeof text, "simt: %s (%s:%d", e.name, at.file ? at.file : "?", at.line);
     if (e.running)
-        used += snprintf(text + used, sizeof text - (size_t)used, ", block %u,%u,%u thread %u,%u,%u",
-                         e.running->at.block.x, e.running->at.block.y, e.running->at.block.z, e.running->at.thread.x,
-                         e.running->at.thread.y, e.running->at.thread.z);
+        used += snprintf(text + used, sizeof text - (size_t)used, ", block %u,%u,%u thread %u,%u,%u", e.running->at.block.x,
+                         e.running->at.block.y, e.running->at.block.z, e.running->at.thread.x, e.running->at.thread.y, e.running->at.thread.z);
     used += snprintf(text + used, sizeof text - (size_t)used, ", HONE_SIMT=%s): ", schedule_text().c_str());
     vsnprintf(text + used, sizeof text - (size_t)used, fmt, args);
     e.faults++;
@@ -173,9 +169,7 @@ static void try_block(block &b)
     for (thread &t : b.threads)
         if (!first && t.state == wait::block) first = &t;
     for (thread &t : b.threads) {
-        if (t.state == wait::done)
-            fault(first->where, "__syncthreads after thread %u,%u,%u returned", t.at.thread.x, t.at.thread.y,
-                  t.at.thread.z);
+        if (t.state == wait::done) fault(first->where, "__syncthreads after thread %u,%u,%u returned", t.at.thread.x, t.at.thread.y, t.at.thread.z);
         if (t.where.line != first->where.line || strcmp(t.where.file, first->where.file) != 0)
             fault(first->where, "divergent __syncthreads: other threads wait at %s:%d", t.where.file, t.where.line);
     }
@@ -208,10 +202,7 @@ static uint64_t shuffled(thread *const *lanes, const thread &t)
     case warp_op::shuffle: from = base + (t.argument & (t.width - 1)); break;
     case warp_op::shuffle_up: from = lane - t.argument < base ? lane : lane - t.argument; break;
     case warp_op::shuffle_down: from = lane + t.argument >= base + t.width ? lane : lane + t.argument; break;
-    default:
-        from = lane ^ t.argument;
-        if (from >= base + t.width) from = lane;
-        break; /* xor */
+    default: from = lane ^ t.argument; if (from >= base + t.width) from = lane; break; /* xor */
     }
     if (from < 0 || from > 31 || !(t.mask >> from & 1) || !lanes[from])
         fault(t.where, "shuffle reads lane %d, which is not in the mask %08x", from, t.mask);
@@ -240,8 +231,7 @@ static uint64_t collected(thread *const *lanes, const thread &t)
 
 static bool is_shuffle(warp_op op)
 {
-    return op == warp_op::shuffle || op == warp_op::shuffle_up || op == warp_op::shuffle_down ||
-           op == warp_op::shuffle_xor;
+    return op == warp_op::shuffle || op == warp_op::shuffle_up || op == warp_op::shuffle_down || op == warp_op::shuffle_xor;
 }
 
 static void work_together(thread *const *lanes, const thread &t)
@@ -257,8 +247,7 @@ static void try_warp(block &b, thread &t)
     const warp_state &w = b.warps[t.warp];
     /* Others are still on their way. Who can never come is told below, who waits for something else once as many wait as
      * the mask names, or as a deadlock. */
-    if (w.waiting < (unsigned)__builtin_popcount(t.mask) && w.done == 0 && (size_t)t.warp * 32 + 32 <= b.threads.size())
-        return;
+    if (w.waiting < (unsigned)__builtin_popcount(t.mask) && w.done == 0 && (size_t)t.warp * 32 + 32 <= b.threads.size()) return;
     thread *lanes[32] = {nullptr}; /* no heap: a fault may abandon this frame */
     size_t begin = (size_t)t.warp * 32;
     for (size_t k = begin; k < b.threads.size() && k < begin + 32; k++) lanes[k - begin] = &b.threads[k];
@@ -269,8 +258,7 @@ static void try_warp(block &b, thread &t)
         if (o->state == wait::done) fault(t.where, "mask %08x names lane %u, which has returned", t.mask, lane);
         if (o->state != wait::warp) return;
         if (o->op != t.op || o->mask != t.mask || o->where.line != t.where.line || o->work != t.work)
-            fault(t.where, "lane %u waits at %s:%d with mask %08x, this one with %08x", lane, o->where.file,
-                  o->where.line, o->mask, t.mask);
+            fault(t.where, "lane %u waits at %s:%d with mask %08x, this one with %08x", lane, o->where.file, o->where.line, o->mask, t.mask);
     }
     if (t.op == warp_op::together) work_together(lanes, t);
     uint64_t result[32];
@@ -297,8 +285,7 @@ static void pass_warp(block &b, thread &t)
         if (t.mask >> lane & 1) race_acquire(&b.threads[(size_t)t.warp * 32 + lane].order[t.partners >> lane & 1]);
 }
 
-static uint64_t meet(site at, warp_op op, unsigned mask, uint64_t value, int argument, int width,
-                     void (*work)(void *const *))
+static uint64_t meet(site at, warp_op op, unsigned mask, uint64_t value, int argument, int width, void (*work)(void *const *))
 {
     executor &e = exec();
     thread &t = *e.running;
@@ -381,8 +368,7 @@ void *shared(const void *key, const char *name, size_t bytes, size_t align)
     for (const shared_array &a : b.arrays)
         if (a.key == key) return b.arena + a.begin;
     b.declared += bytes;
-    if (b.declared > STATIC_LIMIT)
-        fault({name, 0}, "static shared memory of %zu bytes, at most %zu", b.declared, STATIC_LIMIT);
+    if (b.declared > STATIC_LIMIT) fault({name, 0}, "static shared memory of %zu bytes, at most %zu", b.declared, STATIC_LIMIT);
     size_t begin = place(b, bytes, align < 16 ? 16 : align, {name, 0}, name);
     b.arrays.push_back({key, name, begin, bytes});
     return b.arena + begin;
@@ -406,8 +392,7 @@ static void check_red_zones(block &b)
     size_t at = 0;
     auto check = [&](size_t until, const char *after) {
         for (; at < until; at++)
-            if (b.arena[at] != RED)
-                fault({after, 0}, "write past shared array '%s', byte %zu of the block's memory", after, at);
+            if (b.arena[at] != RED) fault({after, 0}, "write past shared array '%s', byte %zu of the block's memory", after, at);
     };
     guard_open(b.arena, ARENA_BYTES);
     const char *before = "(start)";
@@ -567,8 +552,7 @@ static void run_launch(const launch_shape &s, const std::function<void()> &body)
         e.blocks.clear();
         for (uint64_t i = 0; i < total && !e.aborted; i++) {
             uint64_t n = schedule_block(i, total);
-            uint3 index = {(unsigned)(n % s.grid.x), (unsigned)(n / s.grid.x % s.grid.y),
-                           (unsigned)(n / s.grid.x / s.grid.y)};
+            uint3 index = {(unsigned)(n % s.grid.x), (unsigned)(n / s.grid.x % s.grid.y), (unsigned)(n / s.grid.x / s.grid.y)};
             if (!s.cooperative) e.blocks.clear();
             /* two in turn where races are looked for: neighbours must be different threads to be seen racing */
             block *b = block_from_pool(e, s.cooperative ? (size_t)i : RACES ? i % 2 : 0);
@@ -684,7 +668,7 @@ void record_replay(void *recorded)
 void record_free(void *recorded) { delete (work_list *)recorded; }
 
 uint64_t launches() { return exec().launches; }
-void on_fault(void (*handler)(const char *)) { exec().handler = handler; }
-int faults() { return exec().faults; }
+void     on_fault(void (*handler)(const char *)) { exec().handler = handler; }
+int      faults() { return exec().faults; }
 
 } // namespace simt
