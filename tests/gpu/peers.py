@@ -273,7 +273,7 @@ def race(args, load, precision, ends):
     seconds = statistics.median(r["step_ms"] for r in reports) / 1e3
     row = dict(load=load, precision=precision, best=best, hone=mine, peer=theirs, ratio=mine["median"] / theirs["median"],
                kernels=reports[0].get("kernels_per_step"), tflops=reports[0]["flop_per_step"] / seconds / 1e12,
-               tbps=reports[0]["bytes_per_step"] / seconds / 1e12, first=reports[0]["first_step_seconds"], peer_first=first,
+               tbps=reports[0]["bytes_per_step"] / seconds / 1e12, first=reports[-1]["first_step_seconds"], first_cold=reports[0]["first_step_seconds"], peer_first=first,
                variants={v: spread(x) for v, x in variants.items()})
     print(f"{load} {precision}: hone {mine['median']:,.0f} ({mine['min']:,.0f} to {mine['max']:,.0f}, n {mine['n']}); "
           + "; ".join(f"{v} {statistics.median(x):,.0f} = {mine['median'] / statistics.median(x):.2f}x" for v, x in variants.items()), flush=True)

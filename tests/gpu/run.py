@@ -228,11 +228,14 @@ def block(b, results):
     lines += [f"| {name} | {state} | {seconds:.0f} | {text} |" for name, state, seconds, text in results]
     for r in f.get("races", []):
         if r is f["races"][0]:
-            lines += ["", "| load | precision | hone samples/s: median (min to max), n | PyTorch at its best | ratio | kernels a step | TFLOP/s | TB/s |",
-                      "|---|---|---|---|---|---|---|---|"]
-        h, p = r["hone"], r["peer"]
+            lines += ["", "| load | precision | hone samples/s: median (min to max), n | PyTorch at its best | ratio | of eager | kernels a step | TFLOP/s | TB/s | first step, s: hone (cold) | PyTorch's |",
+                      "|---|---|---|---|---|---|---|---|---|---|---|"]
+        h, p, eager = r["hone"], r["peer"], r["variants"].get("eager")
+        of_eager = f"{h['median'] / eager['median']:.1f}" if eager else "-"
         lines.append(f"| {r['load']} | {r['precision']} | {h['median']:,.0f} ({h['min']:,.0f} to {h['max']:,.0f}), {h['n']} | {r['best']} "
-                     f"{p['median']:,.0f} ({p['min']:,.0f} to {p['max']:,.0f}), {p['n']} | **{r['ratio']:.2f}** | {r['kernels']} | {r['tflops']:.1f} | {r['tbps']:.2f} |")
+                     f"{p['median']:,.0f} ({p['min']:,.0f} to {p['max']:,.0f}), {p['n']} | **{r['ratio']:.2f}** | {of_eager} | {r['kernels']} | {r['tflops']:.1f} | {r['tbps']:.2f} "
+                     f"| {r['first']:.1f} ({r['first_cold']:.1f}) | {r['peer_first'][r['best']]:.0f} |")
+        lines.append(f"| | | all of PyTorch's: " + ", ".join(f"{v} {x['median']:,.0f}" for v, x in r["variants"].items()) + " | | | | | | | | |")
     return "\n".join(lines) + "\n"
 
 
