@@ -92,9 +92,12 @@ static void test_choices(void **state)
         layer l;
         const char *libraries, *word[3];
     } row[] = {
-        {{2, 5, 4, 6, 3, 1, 1, true, HONE_F32}, "auto", {"standin engine", "standin engine", "standin engine"}},
+        {{2, 5, 12, 6, 3, 1, 1, true, HONE_F32}, "auto", {"standin engine", "standin engine", "standin engine"}},
+        {{2, 5, 8, 6, 3, 1, 1, true, HONE_F32}, "auto", {"standin engine", "own kernel: small", "own kernel: small"}},
+        {{2, 5, 9, 6, 3, 1, 1, true, HONE_F32}, "auto", {"standin engine", "standin engine", "standin engine"}},
+        {{2, 5, 8, 6, 3, 1, 1, true, HONE_F32}, "all", {"standin engine", "standin engine", "standin engine"}},
         {{2, 5, 4, 6, 3, 1, 2, true, HONE_BF16}, "auto", {"standin engine", "standin engine", "standin engine"}},
-        {{2, 5, 4, 5, 3, 1, 1, true, HONE_F32}, "auto", {", own bias", "standin engine", "standin engine"}},
+        {{2, 5, 12, 5, 3, 1, 1, true, HONE_F32}, "auto", {", own bias", "standin engine", "standin engine"}},
         {{2, 5, 4, 4, 3, 1, 4, false, HONE_F32},
          "auto",
          {"own kernel: depthwise", "own kernel: depthwise", "own kernel: depthwise"}},
@@ -102,7 +105,7 @@ static void test_choices(void **state)
         {{2, 5, 4, 6, 3, 2, 2, false, HONE_F16},
          "auto",
          {"own kernel: standin: 0 offered", "own kernel: standin: 0 offered", "own kernel: standin: 0 offered"}},
-        {{2, 5, 4, 6, 3, 1, 1, true, HONE_F32}, "own", {"switched off", "switched off", "switched off"}},
+        {{2, 5, 12, 6, 3, 1, 1, true, HONE_F32}, "own", {"switched off", "switched off", "switched off"}},
     };
     hone_backend *b = open_device();
     for (size_t k = 0; k < sizeof row / sizeof row[0]; k++) {
@@ -126,13 +129,13 @@ static void test_scratch(void **state)
     hone_backend *b = open_device();
     size_t bytes[3];
     for (int k = 0; k < 3; k++) {
-        trio t = trio_new((layer){2, 5, 4, 6, 3, 1, 1, false, k == 1 ? HONE_BF16 : HONE_F32});
+        trio t = trio_new((layer){2, 5, 12, 6, 3, 1, 1, false, k == 1 ? HONE_BF16 : HONE_F32});
         t.node[2]->accumulate = k == 2;
         trio_prepare(b, &t);
         bytes[k] = t.node[2]->work_bytes;
         trio_free(b, &t);
     }
-    const size_t count = 6 * 3 * 3 * 4, engines = 192; /* the stand-in's workspaces differ by less */
+    const size_t count = 6 * 3 * 3 * 12, engines = 192; /* the stand-in's workspaces differ by less */
     assert_true(bytes[1] + engines >= bytes[0] + 2 * count && bytes[2] + engines >= bytes[0] + 4 * count);
     hone_backend_close(b);
 }
@@ -173,7 +176,7 @@ static void test_choice_stays(void **state)
     hone_backend *b = open_device();
     char first[3][400];
     for (int round = 0; round < 6; round++) {
-        trio t = trio_new((layer){3, 6, 4, 8, 3, 1, 1, true, HONE_BF16});
+        trio t = trio_new((layer){3, 6, 12, 8, 3, 1, 1, true, HONE_BF16});
         trio_prepare(b, &t);
         for (int k = 0; k < 3; k++) {
             if (round == 0) snprintf(first[k], sizeof first[k], "%s", t.node[k]->choice);

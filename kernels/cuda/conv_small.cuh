@@ -178,9 +178,11 @@ static inline void launch_small_conv(hone_backend *b, const small_conv &s, int64
 /* --- gradients of weights: blocks sum apart, then all are added in order ------------------------------------------ */
 static const int ADD_LANES = 32, ADD_WARPS = 8;
 
-/* part (rows, weights + out): dw, db = or += sums of its columns; either may be null. */
+/* part (rows, weights + out): dw, db = or += sums of its columns; either may be null. A template, S float, because two
+ * files have it. */
+template <typename S>
 HONE_KERNEL(ADD_LANES *ADD_WARPS)
-add_gradients_k(const float *__restrict__ part, int rows, int weights, int out, float *dw, float *db, int accumulate)
+add_gradients_k(const S *__restrict__ part, int rows, int weights, int out, float *dw, float *db, int accumulate)
 {
     HONE_SHARED(float, sums, ADD_LANES *ADD_WARPS);
     const int lane = (int)threadIdx.x, warp = (int)threadIdx.y, i = (int)blockIdx.x * ADD_LANES + lane,
@@ -200,8 +202,8 @@ add_gradients_k(const float *__restrict__ part, int rows, int weights, int out, 
 static inline void launch_add_gradients(hone_backend *b, const float *part, int rows, int weights, int out, float *dw,
                                         float *db, int accumulate)
 {
-    HONE_LAUNCH(b, add_gradients_k, (unsigned)((weights + out + ADD_LANES - 1) / ADD_LANES), dim3(ADD_LANES, ADD_WARPS),
-                0, part, rows, weights, out, dw, db, accumulate);
+    HONE_LAUNCH(b, add_gradients_k<float>, (unsigned)((weights + out + ADD_LANES - 1) / ADD_LANES),
+                dim3(ADD_LANES, ADD_WARPS), 0, part, rows, weights, out, dw, db, accumulate);
 }
 
 #endif
