@@ -210,7 +210,7 @@ def races(b):
         raise Skip("no PyTorch")
     result = b.out / "races.json"
     b.run(sys.executable, ROOT / "tests/gpu/peers.py", "--hone", b.bin / "hone", "--device", b.args.device, "--json", result,
-          "--seconds", max(60, int(b.left() - 20)), *(["--loads", b.args.loads] if b.args.loads else []))
+          "--rounds", b.args.rounds, "--seconds", max(60, int(b.left() - 20)), *(["--loads", b.args.loads] if b.args.loads else []))
     rows = json.loads(result.read_text())
     b.figures["races"] = rows
     return "; ".join(f"{r['load']} {r['precision']} {r['ratio']:.2f}x" for r in rows)
@@ -267,6 +267,7 @@ def main():
     p.add_argument("--device", default="cuda")
     p.add_argument("--stages", default=",".join(s.__name__ for s in STAGES))
     p.add_argument("--loads", default="", help="of the races: see peers.py")
+    p.add_argument("--rounds", type=int, default=5, help="of the races")
     p.add_argument("--minutes", type=float, default=9.5)
     p.add_argument("--out", default=str(ROOT / "build/gpu-results"))
     p.add_argument("--commit", default="", help="where the tree is not a git checkout")
