@@ -142,12 +142,26 @@ __device__ static inline void clear_gradient(const update_args &u, int64_t begin
     for (int64_t i = begin + first; u.a.zero_grad && i < end; i += stride) u.grad[i] = 0;
 }
 
+/* The counters may move as soon as each block has its factors: the last one to come here moves them, while all are busy
+ * with parameters. One thread of each block calls. */
+__device__ static inline void count_when_all_have_read(const update_args &u)
+{
+    __threadfence(); /* what was read before is read before the others know */
+    if (atomicAdd(&u.step->arrived, 1u) != gridDim.x - 1) return;
+    u.step->arrived = 0;
+    __threadfence();
+    hone_step_count(u.step, u.a.scale_interval);
+}
+
 /* Four neighbours a thread; what lies before and behind the fours of a segment is done singly by six threads. */
 template <bool ADAMW, typename S> HONE_KERNEL(MAP_THREADS) update_k(update_args u)
 {
     HONE_SHARED(factors, shared, 1);
     const int64_t stride = (int64_t)gridDim.x * blockDim.x, first = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (threadIdx.x == 0) *shared = factors_of<ADAMW>(u);
+    if (threadIdx.x == 0) {
+        *shared = factors_of<ADAMW>(u);
+        count_when_all_have_read(u);
+    }
     __syncthreads();
     const factors f = *shared;
     int64_t done = 0; /* end of what has been handled: padding between segments is only cleared */
@@ -161,8 +175,6 @@ template <bool ADAMW, typename S> HONE_KERNEL(MAP_THREADS) update_k(update_args 
         if (first < 6 && edge < (first < 3 && body < end ? body : end)) update_row<ADAMW, S, 1>(u, f, s, edge);
     }
     clear_gradient(u, done, u.count, first, stride);
-    /* no block reads the counters any more */
-    if (is_last_block(&u.step->arrived) && threadIdx.x == 0) hone_step_count(u.step, u.a.scale_interval);
 }
 
 /* ema (K) moves towards x (K) by 1 - decay of the way; a skipped step leaves it. 16 bytes a thread would not
