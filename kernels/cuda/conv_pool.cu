@@ -123,7 +123,7 @@ struct staged_dw {
 static const int TASKS = 4, DW_BLOCKS = 528; /* tasks a thread; blocks that keep the largest chip busy */
 
 /* 0 bytes: it does not fit. */
-static size_t dw_shared(const conv_pool &s, const staged_dw &d)
+static size_t dw_shared(const staged_dw &d)
 {
     const size_t bytes = sizeof(float) * (((size_t)d.rows * d.pitch + 2) / 2 * 2 + 2 * (size_t)d.part_places * d.group);
     const size_t sums = sizeof(float) * SMALL_THREADS;
@@ -328,7 +328,7 @@ hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *
     (void)b;
     const conv_pool s = shape_of(n->attr, &g->tensor[n->in[0]], &g->tensor[n->in[1]]);
     const staged_dw d = staged_dw_of(s);
-    const bool staged = dw_shared(s, d) > 0;
+    const bool staged = dw_shared(d) > 0;
     n->work_bytes = (size_t)(staged ? d.blocks : SLICES) * (size_t)s.out * (size_t)d.row * sizeof(float);
     n->choice = staged ? "own kernel: images in shared memory" : "own kernel: images too large for shared memory";
     return HONE_OK;
@@ -339,7 +339,7 @@ void cuda_conv_act_maxpool_dw(hone_backend *b, const hone_launch *l)
 {
     const conv_pool s = shape_of(l->node->attr, l->in_desc[0], l->in_desc[1]);
     const staged_dw d = staged_dw_of(s);
-    const size_t bytes = dw_shared(s, d);
+    const size_t bytes = dw_shared(d);
     float *part = (float *)l->work;
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
