@@ -117,16 +117,17 @@ struct won {
 struct staged_dw {
     int rows, pitch, row, group, groups, tasks, slices, parts, part_places, blocks;
     int64_t units;
-    divider by_pitch, by_in, by_group, by_pw;
+    divider by_pitch, by_in, by_group, by_pw, by_pool_w, by_parts;    /* of what is staged       */
+    divider by_tasks, by_row, by_group_in, by_kernel_w, by_group_out; /* of what a thread computes */
 };
 static const int TASKS = 4, DW_BLOCKS = 528; /* tasks a thread; blocks that keep the largest chip busy */
 
 /* 0 bytes: it does not fit. */
-static size_t dw_shared(const conv_pool &s, const staged_dw &d)
+static size_t dw_shared(const staged_dw &d)
 {
     const size_t bytes = sizeof(float) * (((size_t)d.rows * d.pitch + 2) / 2 * 2 + 2 * (size_t)d.part_places * d.group);
     const size_t sums = sizeof(float) * SMALL_THREADS;
-    const bool fits = d.row <= TASKS * SMALL_THREADS && bytes <= SMALL_SHARED_MOST && s.samples > 0;
+    const bool fits = d.row <= TASKS * SMALL_THREADS && bytes <= SMALL_SHARED_MOST && d.units <= DIVIDEND_MOST;
     return !fits ? 0 : bytes > sums ? bytes : sums;
 }
 
@@ -148,18 +149,22 @@ static staged_dw staged_dw_of(const conv_pool &s)
     d.slices = d.tasks < SMALL_THREADS ? SMALL_THREADS / d.tasks : 1;
     const int places = s.ph * s.pw, most = d.group < 2048 ? 2048 / d.group : 1;
     d.parts = (places + most - 1) / most, d.part_places = (places + d.parts - 1) / d.parts;
+    d.parts = (places + d.part_places - 1) / d.part_places; /* none is empty */
     d.units = s.samples * d.parts;
     const int64_t blocks = DW_BLOCKS / d.groups > 16 ? DW_BLOCKS / d.groups : 16;
     d.blocks = (int)(d.units < blocks ? d.units : blocks);
     d.by_pitch = divider_by(d.pitch), d.by_in = divider_by(s.in), d.by_group = divider_by(d.group),
-    d.by_pw = divider_by(s.pw);
+    d.by_pw = divider_by(s.pw), d.by_pool_w = divider_by(s.pool.kernel[1]), d.by_parts = divider_by(d.parts);
+    d.by_tasks = divider_by(d.tasks), d.by_row = divider_by(d.row), d.by_group_in = divider_by(s.in / s.v.groups),
+    d.by_kernel_w = divider_by(s.v.kernel[1]), d.by_group_out = divider_by(s.out / s.v.groups);
     return d;
 }
 
 /* Where a pooled place's window won: its first row and column in the staged image, or false, outside the convolution. */
-__device__ static inline bool winner(const conv_pool &s, int ph, int pw, int tap, int *row, int *column)
+__device__ static inline bool winner(const conv_pool &s, const staged_dw &d, int ph, int pw, unsigned tap, int *row,
+                                     int *column)
 {
-    const int r = tap / s.pool.kernel[1], q = tap - r * s.pool.kernel[1];
+    const int q = d.by_pool_w.split(tap), r = (int)tap;
     const int oh = ph * s.pool.stride[0] - s.pool.pad[0] + r * s.pool.dilation[0],
               ow = pw * s.pool.stride[1] - s.pool.pad[1] + q * s.pool.dilation[1];
     *row = oh * s.v.stride[0], *column = ow * s.v.stride[1];
@@ -187,7 +192,7 @@ __device__ static inline void stage_unit(const conv_pool &s, const staged_dw &d,
         const int64_t k = (int64_t)place * s.out + o;
         const int pw = d.by_pw.split(place);
         int row, column;
-        const bool inside = winner(s, (int)place, pw, at[k], &row, &column);
+        const bool inside = winner(s, d, (int)place, pw, at[k], &row, &column);
         const float g = act_backward(s.act, s.slope, to_float(y[k]), to_float(dy[k]));
         list[j] = {inside ? g : 0, inside ? row * d.pitch + column * s.in : 0};
     }
@@ -204,29 +209,33 @@ staged_dw_k(conv_pool s, staged_dw d, const T *__restrict__ x, const T *__restri
     HONE_DYNAMIC_SHARED(float, image);
     const int one = d.rows * d.pitch, first = (int)blockIdx.y * d.group, t = (int)threadIdx.x;
     won *list = (won *)(image + (one + 2) / 2 * 2);
-    const int slice = d.slices > 1 ? t / d.tasks : 0, per_group = s.in / s.v.groups, out_group = s.out / s.v.groups;
+    const int slice = d.slices > 1 ? (int)d.by_tasks.quotient(threadIdx.x) : 0;
     float sum[TASKS] = {};
-    const int64_t places = (int64_t)s.ph * s.pw, last = d.units * (blockIdx.x + 1) / gridDim.x;
-    for (int64_t unit = d.units * blockIdx.x / gridDim.x; unit < last; unit++) {
-        const int64_t n = unit / d.parts, from = n * places * s.out;
-        const int begin = (int)(places * (unit % d.parts) / d.parts),
-                  end = (int)(places * (unit % d.parts + 1) / d.parts);
+    const int places = s.ph * s.pw;
+    for (unsigned unit = blockIdx.x; unit < d.units; unit += gridDim.x) {
+        unsigned sample = unit;
+        const int part_at = d.by_parts.split(sample), begin = part_at * d.part_places,
+                  end = begin + d.part_places < places ? begin + d.part_places : places;
+        const int64_t n = sample, from = n * places * s.out;
         __syncthreads(); /* the unit before has been read */
         stage_unit(s, d, image, list, x + n * s.h * s.w * s.in, y + from, at + from, dy + from, begin, end, first);
         if (t == 0) image[one] = 1;
         __syncthreads();
 #pragma unroll
         for (int j = 0; j < TASKS; j++) {
-            const int task = t - slice * d.tasks + j * SMALL_THREADS, c = task / d.row, e = task - c * d.row;
-            if (task >= d.tasks || slice >= d.slices || first + c >= s.out) break;
-            const int tap = e / per_group, r = tap / s.v.kernel[1], q = tap - r * s.v.kernel[1], bias = e == d.row - 1;
+            const int task = t - slice * d.tasks + j * SMALL_THREADS;
+            unsigned c = (unsigned)task;
+            const int e = d.by_row.split(c);
+            if (task >= d.tasks || slice >= d.slices || first + (int)c >= s.out) break;
+            unsigned r = (unsigned)e;
+            const int channel = d.by_group_in.split(r), q = d.by_kernel_w.split(r), bias = e == d.row - 1;
+            const int taps = (int)r * s.v.dilation[0] * d.pitch + q * s.v.dilation[1] * s.in;
+            const int group = (int)d.by_group_out.quotient((unsigned)first + c) * (s.in / s.v.groups);
+            const float *base = image + (bias ? one : taps + group + channel);
             const int mask = bias ? 0 : -1;
-            const float *base = image + (bias ? one
-                                              : r * s.v.dilation[0] * d.pitch + q * s.v.dilation[1] * s.in +
-                                                    (first + c) / out_group * per_group + e - tap * per_group);
 #pragma unroll 4
             for (int p = slice; p < end - begin; p += d.slices) {
-                const won here = list[p * d.group + c];
+                const won here = list[p * d.group + (int)c];
                 sum[j] += here.g * base[here.at & mask];
             }
         }
@@ -242,9 +251,11 @@ staged_dw_k(conv_pool s, staged_dw d, const T *__restrict__ x, const T *__restri
     }
 #pragma unroll
     for (int j = 0; j < TASKS; j++) {
-        const int task = t + j * SMALL_THREADS, c = task / d.row, e = task - c * d.row;
-        if (task >= d.tasks || first + c >= s.out) break;
-        put[e == d.row - 1 ? weights + first + c : (int64_t)(first + c) * (d.row - 1) + e] = sum[j];
+        const int task = t + j * SMALL_THREADS;
+        unsigned c = (unsigned)task;
+        const int e = d.by_row.split(c), o = first + (int)c;
+        if (task >= d.tasks || o >= s.out) break;
+        put[e == d.row - 1 ? weights + o : (int64_t)o * (d.row - 1) + e] = sum[j];
     }
 }
 
@@ -317,7 +328,7 @@ hone_status cuda_conv_act_maxpool_dw_prepare(hone_backend *b, const hone_graph *
     (void)b;
     const conv_pool s = shape_of(n->attr, &g->tensor[n->in[0]], &g->tensor[n->in[1]]);
     const staged_dw d = staged_dw_of(s);
-    const bool staged = dw_shared(s, d) > 0;
+    const bool staged = dw_shared(d) > 0;
     n->work_bytes = (size_t)(staged ? d.blocks : SLICES) * (size_t)s.out * (size_t)d.row * sizeof(float);
     n->choice = staged ? "own kernel: images in shared memory" : "own kernel: images too large for shared memory";
     return HONE_OK;
@@ -328,7 +339,7 @@ void cuda_conv_act_maxpool_dw(hone_backend *b, const hone_launch *l)
 {
     const conv_pool s = shape_of(l->node->attr, l->in_desc[0], l->in_desc[1]);
     const staged_dw d = staged_dw_of(s);
-    const size_t bytes = dw_shared(s, d);
+    const size_t bytes = dw_shared(d);
     float *part = (float *)l->work;
     with_dtype(l->in_desc[0]->dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;

@@ -13,8 +13,8 @@ struct small_dw {
     int quads, tasks,
         slices; /* a block: fours of output channels; quads * K * in; threads that share one task's rows */
     int parts, part_rows, blocks, groups;
-    int64_t units;
-    divider by_outputs, by_ow; /* 4 * quads; ow */
+    unsigned units;
+    divider by_outputs, by_tasks, by_in, by_parts; /* 4 * quads, ... */
 };
 static const int DW_BLOCKS_MOST = 264; /* two a multiprocessor of the largest chip; each writes a whole gradient */
 
@@ -43,11 +43,13 @@ static small_dw small_dw_of(const hone_small_conv *c, int wide)
         s.part_rows = (s.oh + s.parts - 1) / s.parts;
         if (s.part_rows == 1 || dw_gradient_floats(s) <= 8192) break;
     }
+    s.parts = (s.oh + s.part_rows - 1) / s.part_rows; /* none is empty */
     s.slices = s.tasks > SMALL_THREADS ? 1 : SMALL_THREADS / s.tasks;
     if (s.slices > s.part_rows) s.slices = s.part_rows;
-    s.units = c->samples * s.parts;
-    s.blocks = (int)(s.units < DW_BLOCKS_MOST ? s.units : DW_BLOCKS_MOST);
-    s.by_outputs = divider_by(4 * s.quads), s.by_ow = divider_by(s.ow);
+    s.units = (unsigned)(c->samples * s.parts);
+    s.blocks = s.units < (unsigned)DW_BLOCKS_MOST ? (int)s.units : DW_BLOCKS_MOST;
+    s.by_outputs = divider_by(4 * s.quads), s.by_tasks = divider_by(s.tasks), s.by_in = divider_by(c->in),
+    s.by_parts = divider_by(s.parts);
     return s;
 }
 
@@ -105,13 +107,17 @@ small_dw_k(small_dw s, const T *__restrict__ x, const T *__restrict__ dy, float 
 {
     HONE_DYNAMIC_SHARED(float, planes);
     float *grad = planes + (s.image.channels * s.image.plane() + 3) / 4 * 4;
-    const int in = s.image.channels, t = (int)threadIdx.x, slice = t / s.tasks, task = t % s.tasks;
-    const int r = task % K, c = task / K % in, quad = task / (K * in), first = (int)blockIdx.y * 4 * s.quads;
+    const int in = s.image.channels, t = (int)threadIdx.x, first = (int)blockIdx.y * 4 * s.quads;
+    unsigned slice_at = threadIdx.x;
+    const int task = s.by_tasks.split(slice_at), slice = (int)slice_at, r = task % K;
+    unsigned quad_at = (unsigned)(task / K);
+    const int c = s.by_in.split(quad_at), quad = (int)quad_at;
     float sum[K + 1][4] = {};
-    const int64_t end = s.units * (blockIdx.x + 1) / gridDim.x;
-    for (int64_t unit = s.units * blockIdx.x / gridDim.x; unit < end; unit++) {
-        const int64_t n = unit / s.parts;
-        const int part_at = (int)(unit % s.parts), from = s.oh * part_at / s.parts, to = s.oh * (part_at + 1) / s.parts;
+    for (unsigned unit = blockIdx.x; unit < s.units; unit += gridDim.x) {
+        unsigned sample = unit;
+        const int from = s.by_parts.split(sample) * s.part_rows,
+                  to = from + s.part_rows < s.oh ? from + s.part_rows : s.oh;
+        const int64_t n = sample;
         stage_image(planes, x + n * s.image.h * s.image.w * in, s.image);
         stage_gradient(grad, dy + n * s.oh * s.ow * s.out, s, from, to, first);
         __syncthreads();
@@ -166,7 +172,7 @@ static bool small(const hone_small_conv *c)
     const int k = v.kernel[0];
     return (k == 3 || k == 5) && v.kernel[1] == k && v.stride[0] == 1 && v.stride[1] == 1 && v.dilation[0] == 1 &&
            v.dilation[1] == 1 && v.groups == 1 && v.pad[0] < k && v.pad[1] < k && c->in <= 8 && c->out <= 32 &&
-           c->h <= 64 && c->w <= 64 && c->samples < DIVIDEND_MOST;
+           c->h <= 64 && c->w <= 64 && c->samples <= DIVIDEND_MOST / 64; /* 64 parts a sample at most */
 }
 
 /* K as a constant. */
