@@ -17,9 +17,9 @@ static_assert(MMA_WARP_ROWS == 16, "a warp has the 16 rows of one product");
 
 template <int D> struct mma_tile {
     static const int PITCH = D + 8, COUNT = ATTENTION_ROWS * PITCH; /* elements */
-    static const int BLOCKS = D <= 32   ? 4
-                              : D <= 64 ? 3
-                                        : 2; /* forward, on a multiprocessor: as sm_80's shared memory has room */
+    /* On a multiprocessor, which is a limit on registers: 128 a thread for 4, 168 for 3. Shared memory has room for as many
+     * on sm_90, for one less on sm_80. */
+    static const int BLOCKS = D <= 64 ? 4 : 2, BLOCKS_DQ = D <= 64 ? 4 : 1, BLOCKS_DKV = D <= 64 ? 3 : 1;
 };
 
 /* Where this lane's share of a fragment lies: mma.cuh */
@@ -36,13 +36,15 @@ __device__ static inline lane_place this_lane()
 template <typename T, int D>
 __device__ static inline void load_tile(async_copies &copies, T *tile, const T *from, int64_t pitch, int rows, int head)
 {
-    /* a thread stays in its column of 8 channels: one address and a stride, not eight addresses in registers */
-    const int c = (int)threadIdx.x % (D / 8) * 8, step = MMA_THREADS / (D / 8);
-#pragma unroll 2
-    for (int r = (int)threadIdx.x / (D / 8); r < ATTENTION_ROWS; r += step) {
-        const bool live = r < rows && c < head;
-        copies.copy16(tile + r * mma_tile<D>::PITCH + c, live ? from + r * pitch + c : from, live);
-    }
+    /* a thread stays in its column of 8 channels: one address that steps down, not eight in registers */
+    const int c = (int)threadIdx.x % (D / 8) * 8, first = (int)threadIdx.x / (D / 8);
+    constexpr int STEP = MMA_THREADS / (D / 8);
+    const int live = c < head ? rows : 0;
+    const T *at = from + first * pitch + c;
+    T *const to = tile + first * mma_tile<D>::PITCH + c;
+#pragma unroll
+    for (int r = 0; r < ATTENTION_ROWS; r += STEP, at += STEP * pitch)
+        copies.copy16(to + r * mma_tile<D>::PITCH, at, first + r < live);
 }
 
 /* Two tensors whose tiles pass by a block side by side: keys with values, or queries with dy. Each has two places in shared
@@ -109,6 +111,29 @@ __device__ static inline void times_rows(float (&low)[4], float (&high)[4], cons
         mma_16816(low, a, b[0], b[1], T());
         mma_16816(high, a, b[2], b[3], T());
     }
+}
+
+/* s (16, 16 G) = own rows (16, D) times 16 G rows of a tile from `first` on, transposed: times_rows with all G groups under
+ * way at once, so that no product waits for the one before. */
+template <typename T, int D, int G>
+__device__ static inline void times_groups(float (&s)[2 * G][4], const own_rows<T, D, true> &own, const T *tile,
+                                           int first)
+{
+    const int lane = this_lane().lane;
+    const T *row = tile + (first + (lane & 7) + lane / 16 * 8) * mma_tile<D>::PITCH + lane / 8 % 2 * 8;
+#pragma unroll
+    for (int n = 0; n < 2 * G; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) s[n][i] = 0;
+#pragma unroll
+    for (int k = 0; k < D / 16; k++)
+#pragma unroll
+        for (int n = 0; n < G; n++) {
+            uint32_t b[4];
+            ldmatrix(b, row + n * 16 * mma_tile<D>::PITCH + k * 16);
+            mma_16816(s[2 * n], own.v[k], b[0], b[1], T());
+            mma_16816(s[2 * n + 1], own.v[k], b[2], b[3], T());
+        }
 }
 
 /* sum (16, D) += a (16, 16) times 16 rows of a tile from `first` on. */

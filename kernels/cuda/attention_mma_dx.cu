@@ -36,7 +36,9 @@ __device__ static inline void row_deltas(const attention_args<T> &a, const atten
 __device__ static inline float kept_scale(unsigned kept, int i, float scale) { return kept >> i & 1 ? scale : 0; }
 
 /* dq (.., first third of dqkv) of one block's queries, and their delta. Shared: 6 tiles, 55,296 bytes at D = 64. */
-template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dq_k(attention_args<T> a)
+template <typename T, int D>
+HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS_DQ)
+attention_mma_dq_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(T, qs); /* a tile; of dy: one; keys: two; values: two */
     HONE_SHARED(float, delta, ATTENTION_ROWS);
@@ -82,16 +84,21 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dq_k(attenti
 #pragma unroll
             for (int m = 0; m < 2; m++) {
                 const int column = n + 8 * m + l.pair;
-                unsigned bits = 15;
-                if (keep.on)
-                    bits = kept_keys(keep, p.keep + (uint64_t)(row + l.group) * p.stride + (uint64_t)(key + column),
-                                     p.stride);
+                /* keys behind the sample: zeros, but P = exp(-lse) may overflow, and inf 0 is no zero */
+                if (n + 16 > keys) {
 #pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    /* keys behind the sample: zeros, but P = exp(-lse) may overflow, and inf 0 is no zero */
-                    const float prob = column + i % 2 < keys ? exp2f(s[m][i] * scale2 - lse2[i / 2]) : 0;
-                    s[m][i] = prob * (dp[m][i] * kept_scale(bits, i, keep.scale) - own[i / 2]);
+                    for (int i = 0; i < 4; i++)
+                        if (column + i % 2 >= keys) s[m][i] = -INFINITY;
                 }
+                if (keep.on) {
+                    const uint64_t index = p.keep + (uint64_t)(row + l.group) * p.stride + (uint64_t)(key + column);
+                    const unsigned bits = kept_keys(keep, index, p.stride);
+#pragma unroll
+                    for (int i = 0; i < 4; i++) dp[m][i] *= kept_scale(bits, i, keep.scale);
+                }
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    s[m][i] = exp2_approx(s[m][i] * scale2 - lse2[i / 2]) * (dp[m][i] - own[i / 2]);
             }
             uint32_t ds[4]; /* scores lie as a left operand needs them: mma.cuh */
             as_operand<T>(ds, s[0], s[1]);
@@ -138,7 +145,9 @@ __device__ static inline void load_rows(const attention_args<T> &a, const attent
 
 /* dk and dv (second and last third of dqkv) of one block's keys. Shared: 6 tiles and twice 64 lse and delta, which travel with
  * the queries that they belong to; written by plain stores, they are seen behind the same barrier as the copies. */
-template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attention_args<T> a)
+template <typename T, int D>
+HONE_KERNEL_BLOCKS(MMA_THREADS, mma_tile<D>::BLOCKS_DKV)
+attention_mma_dkv_k(attention_args<T> a)
 {
     HONE_DYNAMIC_SHARED(T, ks); /* a tile; values: one; queries: two; dy: two */
     HONE_SHARED(float, lse2, 2 * ATTENTION_ROWS);
@@ -186,14 +195,21 @@ template <typename T, int D> HONE_KERNEL(MMA_THREADS) attention_mma_dkv_k(attent
                 const int column = n + 8 * m + l.pair;
                 const float *own = delta + at * ATTENTION_ROWS + column, *shift = lse2 + at * ATTENTION_ROWS + column;
                 unsigned bits = 15;
-                if (keep.on)
+                if (keep.on) {
                     bits = kept_queries(keep, p.keep + (uint64_t)(query + column) * p.stride + (uint64_t)row, p.stride);
 #pragma unroll
+                    for (int i = 0; i < 4; i++) dp[m][i] *= kept_scale(bits, i, keep.scale);
+                }
+                /* queries behind the sample: q, dy, delta 0 and P = 0 add nothing; keys behind it are not stored */
+#pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    const float prob = exp2f(s[m][i] * scale2 - shift[i % 2]), scale = kept_scale(bits, i, keep.scale);
-                    /* queries behind the sample: q, dy, delta 0 and P = 0 add nothing; keys behind it are not stored */
-                    s[m][i] = bits >> i & 1 ? prob : 0;
-                    dp[m][i] = prob * (dp[m][i] * scale - own[i % 2]);
+                    s[m][i] = exp2_approx(s[m][i] * scale2 - shift[i % 2]);
+                    dp[m][i] = s[m][i] * (dp[m][i] - own[i % 2]);
+                }
+                if (keep.on) {
+#pragma unroll
+                    for (int i = 0; i < 4; i++)
+                        if (!(bits >> i & 1)) s[m][i] = 0;
                 }
             }
             uint32_t operand[4];

@@ -169,11 +169,13 @@ template <int W> __device__ static inline float2 column_sums(const float *first,
     for (int j = 0; j < W; j++) {
         a.v[j] = first[j];
         b.v[j] = second[j];
-        for (int d = 16; d >= across; d /= 2) {
+    }
+    for (int d = 16; d >= across; d /= 2)
+#pragma unroll
+        for (int j = 0; j < W; j++) { /* independent of each other: one latency a step */
             a.v[j] += __shfl_xor_sync(0xffffffffu, a.v[j], d);
             b.v[j] += __shfl_xor_sync(0xffffffffu, b.v[j], d);
         }
-    }
     if (lane < across) {
         shared[warp * across + lane] = a;
         shared[BN_THREADS + warp * across + lane] = b;

@@ -48,10 +48,20 @@ __device__ static inline void ldmatrix_transposed(uint32_t (&r)[4], const void *
                  : "memory");
 }
 
+/* 2^v by the one instruction that there is: 2 units in the last place, results under 2^-126 are 0. exp2f would wrap it in three
+ * more that keep those. */
+__device__ static inline float exp2_approx(float v)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
+    return y;
+}
+
 /* A thread's copies of 16 bytes from global to shared memory. They may be read behind wait<n>(), which leaves the last n
  * committed groups under way, and by other threads behind a barrier after that. Where not `live`: zeros. */
 struct async_copies {
-    /* Both on multiples of 16 bytes; past L1, which nobody else would read it from. `from` must be an address even if not live. */
+    /* Both on multiples of 16 bytes; past L1, which nobody else would read it from. Where not live nothing is read: `from` may
+     * point past the end. */
     __device__ void copy16(void *to, const void *from, bool live)
     {
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
@@ -82,6 +92,12 @@ static inline void ldmatrix(uint32_t (&r)[4], const void *row, MMA_SITE) { simt:
 static inline void ldmatrix_transposed(uint32_t (&r)[4], const void *row, MMA_SITE)
 {
     simt::ldmatrix(at, r, row, true);
+}
+
+static inline float exp2_approx(float v)
+{
+    const float y = exp2f(v);
+    return y < 0x1p-126f ? 0 : y; /* a NaN stays one */
 }
 
 /* A copy may happen at any time until the wait that covers it: every other one is done at once, so that what is overwritten
