@@ -5,6 +5,7 @@
 #include "support/text_run.h"
 
 #include <math.h>
+#include <sys/stat.h>
 
 static void compare(const char *dir, const char *a, const char *b, const char *name)
 {
@@ -99,6 +100,62 @@ static void test_resumes(void **state)
         compare(*state, whole, parts, "checkpoints/step-00000160/model.safetensors");
         compare(*state, whole, parts, "checkpoints/step-00000160/optim.safetensors");
     }
+}
+
+/* A run without a validation part, with a table that is updated as a whole, so that it can have an average. */
+static hone_status train_unwatched(const char *dir, const char *out, const char *extra, watch *w, hone_evaluation *e)
+{
+    char page[1200];
+    hone_config *c;
+    hone_train_opts o = {.device = "cpu", .threads = 1, .out = path_in(dir, out), .stop = &stop};
+    o.progress = on_progress;
+    o.progress_arg = w;
+    snprintf(page, sizeof page,
+             "task: text\ndata: {train: %s, test: %s, val_fraction: 0}\n"
+             "text: {ngram: {words: [1, 2], buckets: 512}}\n"
+             "model: {layers: [embedding_bag: {dim: 10, sparse: false}, linear: classes]}\n"
+             "train: {epochs: 3, batch: 16, optimizer: %s, schedule: {name: linear}%s}\n"
+             "log: {every: 3}\n",
+             path_in(dir, "train.tsv"), path_in(dir, "test.tsv"), plain, extra);
+    if (hone_config_read_text("page.yaml", page, NULL, 0, &c) != HONE_OK) fail_msg("%s", hone_error_message());
+    hone_status status = hone_train(c, &o, e);
+    stop = 0;
+    hone_config_free(c);
+    return status;
+}
+
+/* The newest weights are the best where nothing judges them: written once, by the end of the run, the average where there
+ * is one; and what was written is what was evaluated. A full disk at that moment costs nothing but a second start. */
+static void check_unwatched(const char *dir, const char *whole, const char *parts, const char *extra)
+{
+    char path[600];
+    hone_evaluation e, again;
+    hone_eval_opts o = {.device = "cpu", .threads = 1};
+    watch w = {0};
+    if (train_unwatched(dir, whole, extra, &w, &e) != HONE_OK) fail_msg("%s", hone_error_message());
+    assert_int_equal(hone_evaluate(path_in(dir, whole), &o, &again), HONE_OK);
+    assert_true(e.accuracy == again.accuracy && fabs(e.loss - again.loss) < 1e-6);
+    hone_evaluation_free(&e);
+    hone_evaluation_free(&again);
+    snprintf(path, sizeof path, "%s/%s/best.safetensors", dir, parts);
+    w.stop_at = 45; /* of 60: two epochs are over */
+    assert_int_equal(train_unwatched(dir, parts, extra, &w, NULL), HONE_INTERRUPTED);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(mkdir(path, 0700), 0); /* in the way of the file's name, as a full disk would be */
+    assert_int_equal(train_unwatched(dir, parts, extra, &w, NULL), HONE_ERR_RUNTIME);
+    assert_non_null(strstr(hone_error_message(), "best.safetensors"));
+    assert_int_equal(rmdir(path), 0);
+    if (train_unwatched(dir, parts, extra, &w, NULL) != HONE_OK) fail_msg("%s", hone_error_message());
+    compare(dir, whole, parts, "best.safetensors");
+    compare(dir, whole, parts, "results.csv");
+    compare(dir, whole, parts, "eval/report.json");
+}
+
+static void test_unwatched(void **state)
+{
+    write_all(*state);
+    check_unwatched(*state, "whole", "parts", "");
+    check_unwatched(*state, "whole-average", "parts-average", ", ema: 0.9");
 }
 
 static const char textcnn[] = "embedding: 10, conv1d: {out: 9, kernel: [2, 3]}, relu, pool: max, dropout: 0.2";
@@ -257,7 +314,7 @@ int main(void)
         WITH_SCRATCH(test_learns),   WITH_SCRATCH(test_threads),     WITH_SCRATCH(test_resumes),
         WITH_SCRATCH(test_predict),  WITH_SCRATCH(test_stdin),       WITH_SCRATCH(test_tokenizer_missing),
         WITH_SCRATCH(test_mistakes), WITH_SCRATCH(test_plan),        WITH_SCRATCH(test_textcnn),
-        WITH_SCRATCH(test_gru),      WITH_SCRATCH(test_transformer),
+        WITH_SCRATCH(test_gru),      WITH_SCRATCH(test_transformer), WITH_SCRATCH(test_unwatched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* embedding_bag_simd.c - rows of a table by token, alone or as bags: forward, both gradients, the update of touched rows.
  *
  * Definitions: kernels/ref/embedding_bag.c and rows.c. A table does not fit in any cache, so a token costs one miss
- * and not much else: rows are asked for AHEAD tokens before they are read. Whatever writes rows gives each row to one
+ * and not much else: rows are asked for some tokens before they are read. Whatever writes rows gives each row to one
  * thread, which meets its occurrences in the order of the tokens: the bits do not depend on the number of threads. */
 #include <math.h>
 #include <string.h>
@@ -10,8 +10,11 @@
 #include "cpu/pointwise.h"
 
 enum {
-    AHEAD = 12,      /* tokens between asking for a row and using it: some 100 ns of work */
-    LINE_FLOATS = 16 /* a cache line */
+    LINE_FLOATS = 16,    /* a cache line */
+    LINES_AHEAD = 96,    /* asked for before the first is used: several hundred ns of what memory delivers to a core */
+    MOST_AHEAD = 32,     /* tokens; more of short rows gain nothing, and have left L1 when their turn comes */
+    SHARE_FLOATS = 1024, /* of a text's gradient that lie on the stack at a time */
+    NEAR_FLOATS = 64 * 1024 /* rows of a batch that are still in L2 (256 KiB of 512 and up) when they are written */
 };
 
 /* One launch, unpacked. For an embedding each live token is a text of its own: B = live, and there are no offsets. */
@@ -23,7 +26,9 @@ typedef struct bag_job {
     const float *dy;       /* (B, C): backward */
     int64_t B, C, live;
     float lr;
-    int32_t mode; /* hone_bag_mode */
+    int32_t mode;  /* hone_bag_mode */
+    int64_t ahead; /* tokens between asking for a row and using it */
+    bool far;      /* rows to be written no longer lie in L2, where forward read them */
 } bag_job;
 
 /* Where text n begins. */
@@ -44,14 +49,22 @@ SIMD_INLINE void ask_for(const float *row, int64_t C)
     __builtin_prefetch(row + C - 1, 1);
 }
 
-/* The tokens' rows of text n from column `c` on, summed in token order: up to two vectors wide. */
-SIMD_INLINE void sum_columns(const bag_job *j, int64_t n, int64_t c, int64_t width, int ahead)
+/* Tokens between asking for a row of C floats and using it. */
+SIMD_INLINE int64_t ahead_of(int64_t C)
+{
+    int64_t lines = C / LINE_FLOATS + 1, tokens = LINES_AHEAD / lines;
+    return tokens > MOST_AHEAD ? MOST_AHEAD : tokens < 2 ? 2 : tokens;
+}
+
+/* The tokens' rows of text n from column `c` on, summed in token order: up to two vectors wide. Rows of the next tokens up to
+ * `last` are asked for; 0: by a pass before this one. */
+SIMD_INLINE void sum_columns(const bag_job *j, int64_t n, int64_t c, int64_t width, int64_t last)
 {
     vfloat a = {0}, b = {0};
     float divisor = divisor_of(j, n);
     for (int64_t t = j->offset[n]; t < j->offset[n + 1]; t++) {
         const float *row = j->w + j->token[t] * j->C + c;
-        if (ahead && t + AHEAD < j->live) ask_for(j->w + j->token[t + AHEAD] * j->C, j->C);
+        if (t + j->ahead < last) ask_for(j->w + j->token[t + j->ahead] * j->C, j->C);
         a += v_load_some(row, width);
         if (width > LANES) b += v_load_some(row + LANES, width - LANES);
     }
@@ -67,9 +80,11 @@ SIMD_INLINE void sum_columns(const bag_job *j, int64_t n, int64_t c, int64_t wid
 static void forward_range(const void *arg, int64_t begin, int64_t end)
 {
     const bag_job *j = arg;
+    int64_t first = j->offset[begin], last = j->offset[end];
+    for (int64_t t = first; t < last && t < first + j->ahead; t++) ask_for(j->w + j->token[t] * j->C, j->C);
     for (int64_t n = begin; n < end; n++)
         for (int64_t c = 0; c < j->C; c += 2 * LANES)
-            sum_columns(j, n, c, j->C - c < 2 * LANES ? j->C - c : 2 * LANES, c == 0);
+            sum_columns(j, n, c, j->C - c < 2 * LANES ? j->C - c : 2 * LANES, c == 0 ? last : 0);
 }
 
 /* Fields that all ops share; operands are at different places in them. */
@@ -87,6 +102,8 @@ static bag_job unpack(const hone_launch *l, int token, int offset, int dy)
     if (dy < 0) return j;
     j.dy = l->in[dy];
     j.C = l->in_desc[dy]->dim[1];
+    j.ahead = ahead_of(j.C);
+    j.far = j.live * (j.C + LINE_FLOATS) > NEAR_FLOATS;
     return j;
 }
 
@@ -96,6 +113,7 @@ void SIMD(cpu_embedding_bag)(hone_backend *b, const hone_launch *l)
     j.w = l->in[0];
     j.y = l->out[0];
     j.C = l->in_desc[0]->dim[1];
+    j.ahead = ahead_of(j.C);
     hone_cpu_ranges(b, hone_cpu_team(b, j.live * (j.C + 8)), j.B, 1, forward_range, &j);
 }
 
@@ -104,7 +122,7 @@ static void copy_range(const void *arg, int64_t begin, int64_t end)
 {
     const bag_job *j = arg;
     for (int64_t t = begin; t < end; t++) {
-        if (t + AHEAD < end) ask_for(j->w + j->token[t + AHEAD] * j->C, j->C);
+        if (t + j->ahead < end) ask_for(j->w + j->token[t + j->ahead] * j->C, j->C);
         memcpy(j->y + t * j->C, j->w + j->token[t] * j->C, (size_t)j->C * sizeof *j->y);
     }
 }
@@ -116,6 +134,7 @@ void SIMD(cpu_embedding)(hone_backend *b, const hone_launch *l)
     j.w = l->in[0];
     j.y = l->out[0];
     j.C = l->in_desc[0]->dim[1];
+    j.ahead = ahead_of(j.C);
     hone_cpu_ranges(b, hone_cpu_team(b, j.live * (j.C + 8)), j.live, 1, copy_range, &j);
     memset(j.y + j.live * j.C, 0, (size_t)((T - j.live) * j.C) * sizeof *j.y);
 }
@@ -135,17 +154,46 @@ SIMD_INLINE void change_row(float *to, const float *dy, int64_t C, float length,
     }
 }
 
-/* The rows that this part owns, over all tokens. */
+/* row += g, or -= lr * g, for C >= LANES. The last vector overlaps the one before it where C is no multiple of LANES: it is
+ * read first and written last, so both give their common columns the same value. No masks: AVX2's masked store costs
+ * Zen 3 more than the rest of a short row. */
+SIMD_INLINE void change_long(float *row, const float *g, int64_t C, float lr, int subtract)
+{
+    vfloat x = v_load(row + C - LANES), d = v_load(g + C - LANES);
+    for (int64_t c = 0; c < C - LANES; c += LANES) {
+        vfloat y = v_load(row + c), e = v_load(g + c);
+        v_store(row + c, subtract ? y - v_set(lr) * e : y + e);
+    }
+    v_store(row + C - LANES, subtract ? x - v_set(lr) * d : x + d);
+}
+
+/* Columns c0 .. c0 + C - 1 of the rows that this part owns, over the tokens of text n; g (C) is what each of them gets. */
+SIMD_INLINE void change_text(const bag_job *j, int64_t n, int64_t c0, int64_t C, const float *g, int part, int parts,
+                             int subtract)
+{
+    int64_t end = begin_of(j, n + 1);
+    for (int64_t t = begin_of(j, n); t < end; t++) {
+        if ((j->far || parts > 1) && t + j->ahead < j->live && owner(j->token[t + j->ahead], parts) == part)
+            ask_for(j->w + j->token[t + j->ahead] * j->C + c0, C);
+        if (owner(j->token[t], parts) != part) continue;
+        float *row = j->w + j->token[t] * j->C + c0;
+        if (C >= LANES) change_long(row, g, C, j->lr, subtract);
+        else change_row(row, g, C, 1, j->lr, subtract);
+    }
+}
+
+/* What a text gives each of its rows is divided once, not once a token. */
 SIMD_INLINE void change_rows(const bag_job *j, int part, int parts, int subtract)
 {
+    float share[SHARE_FLOATS];
     for (int64_t n = 0; n < j->B; n++) {
-        int64_t end = begin_of(j, n + 1);
         float divisor = divisor_of(j, n);
-        for (int64_t t = begin_of(j, n); t < end; t++) {
-            if (t + AHEAD < j->live && owner(j->token[t + AHEAD], parts) == part)
-                ask_for(j->w + j->token[t + AHEAD] * j->C, j->C);
-            if (owner(j->token[t], parts) != part) continue;
-            change_row(j->w + j->token[t] * j->C, j->dy + n * j->C, j->C, divisor, j->lr, subtract);
+        for (int64_t c0 = 0; c0 < j->C; c0 += SHARE_FLOATS) {
+            int64_t C = j->C - c0 < SHARE_FLOATS ? j->C - c0 : SHARE_FLOATS;
+            const float *dy = j->dy + n * j->C + c0;
+#pragma omp simd
+            for (int64_t c = 0; c < C * (divisor != 1); c++) share[c] = dy[c] / divisor;
+            change_text(j, n, c0, C, divisor != 1 ? share : dy, part, parts, subtract);
         }
     }
 }
@@ -168,6 +216,7 @@ static void dense_gradient(hone_backend *b, const hone_launch *l)
 {
     bag_job j = unpack(l, 1, 2, 3);
     j.w = l->out[0];
+    j.far = true;
     if (!l->node->accumulate) memset(l->out[0], 0, hone_tensor_bytes(l->out_desc[0]));
     hone_cpu_parallel(b, hone_cpu_team(b, j.live * (j.C + 8)), dw_part, &j);
 }
@@ -296,10 +345,11 @@ static void sgd_rows_range(const void *arg, int64_t begin, int64_t end)
     const update_job *j = arg;
     float m = j->a->momentum, decay = j->a->weight_decay, clip = j->clip, lr = j->lr;
     int buffered = j->slot0 && m > 0, nesterov = j->a->nesterov;
+    int64_t ahead = ahead_of(j->C);
     for (int64_t u = begin; u < end; u++) {
         const float *grad = j->drow + u * j->C;
         float *p = j->p + j->row[u] * j->C, *buffer = buffered ? j->slot0 + j->row[u] * j->C : NULL;
-        if (u + AHEAD < end) ask_for(j->p + j->row[u + AHEAD] * j->C, j->C);
+        if (u + ahead < end) ask_for(j->p + j->row[u + ahead] * j->C, j->C);
         for (int64_t c = 0; c < j->C; c++) {
             float g = grad[c] * clip + decay * p[c];
             if (buffered) {

@@ -15,18 +15,42 @@ typedef struct row_facts {
     float sum; /* of exp(x - top), NaN if the row holds one */
 } row_facts;
 
-/* Maximum and sum of exponentials of x (C). An infinite maximum leaves a NaN, as it does in ref. */
-static row_facts survey(const float *x, int64_t C)
+/* The last lanes of a row as a whole vector: an exponential alone costs as much as a vector of them. The lanes past the
+ * row are exp(-inf) = 0. */
+SIMD_INLINE float exp_tail(const float *x, int64_t width, float top, float *keep)
 {
-    row_facts f = {x[0], 0};
-    float top = x[0], sum = 0;
+    float tail[LANES], sum = 0;
+    for (int64_t i = 0; i < LANES; i++) tail[i] = i < width ? x[i] - top : -INFINITY;
+#pragma omp simd
+    for (int64_t i = 0; i < LANES; i++) tail[i] = math_exp(tail[i]);
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < LANES; i++) sum += tail[i];
+    for (int64_t i = 0; keep && i < width; i++) keep[i] = tail[i];
+    return sum;
+}
+
+/* Sum of exp(x - top), which are stored where `keep` is not NULL: a constant where this is inlined. */
+SIMD_INLINE float exp_sum(const float *x, int64_t C, float top, float *keep)
+{
+    int64_t whole = C - C % LANES;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < whole; c++) {
+        float e = math_exp(x[c] - top);
+        if (keep) keep[c] = e;
+        sum += e;
+    }
+    return whole < C ? sum + exp_tail(x + whole, C - whole, top, keep ? keep + whole : NULL) : sum;
+}
+
+/* Maximum and sum of exponentials of x (C). An infinite maximum leaves a NaN, as it does in ref. `keep` (C), which may not lie
+ * over x, gets the exponentials; NULL: nobody needs them again. */
+static row_facts survey(const float *x, int64_t C, float *keep)
+{
+    float top = x[0];
 #pragma omp simd reduction(max : top)
     for (int64_t c = 0; c < C; c++) top = x[c] > top ? x[c] : top;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t c = 0; c < C; c++) sum += math_exp(x[c] - top);
-    f.top = top;
-    f.sum = sum;
-    return f;
+    return (row_facts){top, keep ? exp_sum(x, C, top, keep) : exp_sum(x, C, top, NULL)};
 }
 
 /* --- softmax: x, y (R, C) ------------------------------------------------------------------------- */
@@ -44,7 +68,7 @@ static void softmax_range(const void *arg, int64_t begin, int64_t end)
     for (int64_t r = begin; r < end; r++) {
         const float *x = job->x + r * C;
         float *y = job->y + r * C;
-        row_facts f = survey(x, C);
+        row_facts f = survey(x, C, NULL);
         float top = f.top, inverse = 1 / f.sum;
 #pragma omp simd
         for (int64_t c = 0; c < C; c++) y[c] = math_exp(x[c] - top) * inverse;
@@ -116,16 +140,24 @@ static int is_hit(const float *x, int64_t C, int64_t label, row_facts f)
     /* the sum tells of a NaN, but an infinite logit also spoils it */
     for (int64_t c = 0; isnan(f.sum) && c < C; c++)
         if (isnan(x[c])) return 0;
-    for (int64_t c = 0; c < label; c++)
-        if (x[c] == f.top) return 0;
-    return x[label] == f.top;
+    int earlier = 0;
+#pragma omp simd reduction(| : earlier)
+    for (int64_t c = 0; c < label; c++) earlier |= x[c] == f.top;
+    return !earlier && x[label] == f.top;
 }
 
 /* sum_c w_c (lse - x_c) = all * lse - sum_c w_c x_c, taken around the maximum so that digits stay. */
 static double even_loss(const entropy *e, const float *x, row_facts f, double log_sum)
 {
-    double sum = 0;
-    for (int64_t c = 0; c < e->C; c++) sum += weight(e->class_weight, c) * (log_sum - ((double)x[c] - (double)f.top));
+    const float *w = e->class_weight;
+    double sum = 0, top = (double)f.top;
+    if (w) {
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < e->C; c++) sum += (double)w[c] * (log_sum - ((double)x[c] - top));
+    } else {
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < e->C; c++) sum += log_sum - ((double)x[c] - top);
+    }
     return sum;
 }
 
@@ -151,25 +183,27 @@ static float label_gradient(const entropy *e, target y, int32_t c, double p, dou
     return (float)(scale * (own + even * (p * e->all - weight(e->class_weight, c))));
 }
 
-/* d loss / d x[n,c] = r_n/W ((1-s) (first (p_c - [c = t]) + second (p_c - [c = u])) + s/C (p_c sum_k w_k - w_c)). */
+/* d loss / d x[n,c] = r_n/W ((1-s) (first (p_c - [c = t]) + second (p_c - [c = u])) + s/C (p_c sum_k w_k - w_c)).
+ * The row of dx holds the exponentials that survey kept. */
 static void row_gradient(const entropy *e, int64_t n, row_facts f)
 {
     int64_t C = e->C;
-    const float *x = e->x + n * C, *w = e->class_weight;
-    float *dx = e->dx + n * C, top = f.top;
+    const float *w = e->class_weight;
+    float *dx = e->dx + n * C;
     target y = target_of(e, n);
     double scale = e->grad_scale / e->total * weight(e->row_weight, n), even = e->smoothing / (double)C;
     double own = (1 - e->smoothing) * (y.first + y.second);
     float factor = (float)(scale * (own + even * e->all) / (double)f.sum), flat = (float)(scale * even);
+    double at_t = (double)dx[y.t] / (double)f.sum, at_u = (double)dx[y.u] / (double)f.sum;
     if (w) {
 #pragma omp simd
-        for (int64_t c = 0; c < C; c++) dx[c] = math_exp(x[c] - top) * factor - flat * w[c];
+        for (int64_t c = 0; c < C; c++) dx[c] = dx[c] * factor - flat * w[c];
     } else {
 #pragma omp simd
-        for (int64_t c = 0; c < C; c++) dx[c] = math_exp(x[c] - top) * factor - flat;
+        for (int64_t c = 0; c < C; c++) dx[c] = dx[c] * factor - flat;
     }
-    dx[y.t] = label_gradient(e, y, y.t, (double)math_exp(x[y.t] - top) / (double)f.sum, scale);
-    if (y.second != 0) dx[y.u] = label_gradient(e, y, y.u, (double)math_exp(x[y.u] - top) / (double)f.sum, scale);
+    dx[y.t] = label_gradient(e, y, y.t, at_t, scale);
+    if (y.second != 0) dx[y.u] = label_gradient(e, y, y.u, at_u, scale);
 }
 
 /* Sums are weighted by samples, so that batches of unequal size average rightly over a line of the log.
@@ -192,7 +226,7 @@ static void forward(const hone_launch *l, float *dx)
     e.row_loss = l->out[1];
     e.dx = dx;
     for (int64_t n = 0; n < e.N; n++) {
-        row_facts f = survey(e.x + n * e.C, e.C);
+        row_facts f = survey(e.x + n * e.C, e.C, dx ? dx + n * e.C : NULL);
         row_loss(&e, n, f);
         if (dx) row_gradient(&e, n, f);
     }
@@ -216,5 +250,5 @@ void SIMD(cpu_softmax_xent_dx)(hone_backend *b, const hone_launch *l)
     (void)b;
     entropy e = describe(l);
     e.dx = l->out[0];
-    for (int64_t n = 0; n < e.N; n++) row_gradient(&e, n, survey(e.x + n * e.C, e.C));
+    for (int64_t n = 0; n < e.N; n++) row_gradient(&e, n, survey(e.x + n * e.C, e.C, e.dx + n * e.C));
 }

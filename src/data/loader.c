@@ -92,7 +92,13 @@ static hone_status gather_tokens(hone_loader *l, hone_batch *b)
 {
     const hone_dataset *d = l->d;
     int64_t tokens = 0;
-    for (int i = 0; i < b->count; i++) tokens += d->offset[b->sample[i] + 1] - d->offset[b->sample[i]];
+    for (int i = 0; i < b->count; i++) {
+        const int64_t *o = d->offset + b->sample[i];
+        tokens += o[1] - o[0];
+        /* shuffled texts lie anywhere: all are on their way before the first is copied */
+        __builtin_prefetch(d->token + o[0]);
+        __builtin_prefetch(d->token + o[1]);
+    }
     if (tokens > INT32_MAX)
         return hone_fail(HONE_ERR_USAGE, "set train.batch or text.max_length lower",
                          "a batch of %d texts has %lld tokens, more than 2^31", b->count, (long long)tokens);

@@ -1,6 +1,8 @@
 /* epoch_end.c - what happens when an epoch, or the run, ends: validation, the best weights, early stop,
  * the plateau rule, a row of results.csv; and the evaluation of the best weights at the very end.
  *
+ * best.safetensors is written when validation finds better weights; without validation at the end of the run.
+ *
  * The validation is done before any of its consequences is recorded: interrupted, it is done again. */
 #include <math.h>
 #include <stdlib.h>
@@ -165,8 +167,9 @@ hone_status hone_trainer_end_epoch(hone_trainer *t)
     } else {
         t->s.best_step = t->s.step;
     }
-    /* a full disk costs the best weights of this epoch, not the run */
-    if (best && hone_trainer_save_best(t) != HONE_OK)
+    /* Only what validation picked can be lost again: without one the end of the run writes them (hone_trainer_final).
+     * A full disk costs the best weights of this epoch, not the run. */
+    if (t->data->val && best && hone_trainer_save_best(t) != HONE_OK)
         hone_trainer_say(t, "warn", "best.safetensors was not saved: %s", hone_error_message());
     write_rows(t, t->data->val ? &e : NULL, best);
     hone_evaluation_free(&e);
@@ -198,6 +201,16 @@ static hone_status load_best(hone_trainer *t)
     return status == HONE_OK ? hone_model_upload(t->model, t->train.full.program) : status;
 }
 
+/* Programs and best.safetensors hold the same weights after this. Without validation the newest are the best: saving them at
+ * each epoch's end would cost a large table more time than its training, and checkpoints hold them meanwhile. */
+static hone_status settle_best(hone_trainer *t)
+{
+    if (t->data->val) return load_best(t);
+    HONE_TRY(hone_trainer_save_best(t));
+    /* the average was saved: it is what is evaluated */
+    return t->config->train.ema > 0 ? hone_model_upload(t->model, t->train.full.program) : HONE_OK;
+}
+
 /* Takes `text` over; NULL is a memory failure of whoever made it. */
 static hone_status write_text(hone_trainer *t, const char *name, char *text)
 {
@@ -226,11 +239,11 @@ hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out)
     hone_pass pass = {0};
     hone_status status;
     *out = (hone_evaluation){0};
-    if (!set) return HONE_OK;
     if (t->data->val && !t->s.have_best)
         return hone_fail(HONE_ERR_DIVERGED, "lower train.optimizer.lr, or train longer",
                          "no evaluation of this run gave finite figures");
-    HONE_TRY(load_best(t));
+    HONE_TRY(settle_best(t));
+    if (!set) return HONE_OK;
     if (t->data->test) {
         int threads = t->backend->threads > 0 ? t->backend->threads : 1;
         if (t->text)

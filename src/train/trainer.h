@@ -91,7 +91,8 @@ void hone_trainer_event(hone_trainer *t, const hone_scalar *scalar, int count);
 hone_status hone_trainer_end_epoch(hone_trainer *t) HONE_MUST_USE;
 bool hone_trainer_watches_loss(const hone_trainer *t); /* the best is the least */
 hone_status hone_trainer_save_best(hone_trainer *t) HONE_MUST_USE;
-/* Weights of best.safetensors on test, else val; writes eval/. *out stays zeroed without either. */
+/* Weights of best.safetensors, which without validation is written here, on test, else val; writes eval/. *out stays zeroed
+ * without either. */
 hone_status hone_trainer_final(hone_trainer *t, hone_evaluation *out) HONE_MUST_USE;
 
 /* --- state.c --- */
