@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whole training steps of hone on a GPU beside PyTorch on the same chip, interleaved in one run.
 
-usage: peers.py --hone BINARY [--device cuda] [--loads lenet-64,resnet18-cifar-512:bf16] [--rounds 5] [--seconds 500] [--json FILE]
+usage: peers.py --hone BINARY [--device cuda] [--loads lenet-64,resnet18-cifar-512:bf16] [--rounds 5] [--together] [--seconds 500] [--json FILE]
 
 Pictures: both sides hold random uint8 pictures on the device, gather a batch by index, normalise, and train the same net
 with SGD (momentum, weight decay; AdamW for ViT). Texts: PyTorch's token ids lie on the device, hone's come from the host;
@@ -14,6 +14,7 @@ and fused optimizers, each in a process of its own; "best" is the best of their 
 import argparse
 import json
 import pathlib
+import select
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import compare_transformer  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL, LARGE = ("eager", "compile:reduce-overhead", "graph"), ("eager", "compile:max-autotune")
+TEXT = ("eager", "graph", "compile:default", "compile:max-autotune")
 PICTURES = {  # page, batch, sample, classes, samples, steps of a block, precisions, variants
     "mlp-64": ("mlp", 64, (28, 28, 1), 10, 8192, 1000, ("fp32", "bf16"), SMALL),
     "lenet-64": ("lenet", 64, (28, 28, 1), 10, 8192, 1000, ("fp32", "bf16"), SMALL),
@@ -35,10 +37,10 @@ PICTURES = {  # page, batch, sample, classes, samples, steps of a block, precisi
     "vit-s16-256": ("vit-s16", 256, (224, 224, 3), 1000, 1024, 8, ("bf16",), LARGE),
 }
 TEXTS = {  # page, batch, (longest, mean, words), classes, samples, steps of a block, precisions, variants
-    "transformer-256": ("transformer-4x256", 256, (64, 64, 30000), 10, 8192, 100, ("bf16",), (*SMALL, "compile:max-autotune")),
-    "transformer-256-natural": ("transformer-4x256", 256, (64, 21, 30000), 10, 8192, 100, ("bf16",), (*SMALL, "compile:max-autotune")),
-    "bert-32": ("bert-base", 32, (128, 128, 30522), 2, 2048, 20, ("bf16",), ("eager", "graph", "compile:max-autotune")),
-    "bert-32-natural": ("bert-base", 32, (128, 53, 30522), 2, 2048, 20, ("bf16",), ("eager", "graph", "compile:max-autotune")),
+    "transformer-256": ("transformer-4x256", 256, (64, 64, 30000), 10, 8192, 100, ("bf16",), TEXT),
+    "transformer-256-natural": ("transformer-4x256", 256, (64, 21, 30000), 10, 8192, 100, ("bf16",), TEXT[:3]),
+    "bert-32": ("bert-base", 32, (128, 128, 30522), 2, 2048, 20, ("bf16",), TEXT),
+    "bert-32-natural": ("bert-base", 32, (128, 53, 30522), 2, 2048, 20, ("bf16",), TEXT[:3]),
 }
 LOADS = {**PICTURES, **TEXTS}
 
@@ -220,7 +222,10 @@ class Peer:
         self.process.stdin.write(f"block {count}\n")
         self.process.stdin.flush()
 
-    def answer(self):
+    def answer(self, ends=None):
+        """The next line; after `ends` (time.monotonic()) no longer waited for."""
+        if ends is not None and not select.select([self.process.stdout], [], [], max(0, ends - time.monotonic()))[0]:
+            raise RuntimeError("not ready in time")
         line = self.process.stdout.readline()
         if not line:
             self.said.seek(0)
@@ -232,41 +237,41 @@ class Peer:
         self.process.wait()
 
 
-def warm_peers(args, load, precision, variants, count):
-    """Those that could run a few steps, compilation included: all get ready at the same time, as compiling takes minutes."""
-    peers = {v: Peer(load, precision, v) for v in variants}
+def start_peers(args, load, precision):
+    """All variants of a load, told to run a few steps first, compilation included."""
+    peers = {v: Peer(load, precision, v) for v in (args.variants.split(",") if args.variants else LOADS[load][7])}
     for p in peers.values():
-        p.tell(count)
+        p.tell(max(3, LOADS[load][5] // 10))
+    return peers
+
+
+def await_peers(load, precision, peers, ends):
+    """Those that are ready; the others are named with the reason, and ended."""
     for v, p in list(peers.items()):
         try:
-            p.first = p.answer()["first"]
+            p.first = p.answer(ends)["first"]
         except (RuntimeError, BrokenPipeError) as why:
             print(f"{load} {precision} {v}: {why}", flush=True)
             peers.pop(v).end()
-    return peers
 
 
 def spread(values):
     return dict(median=statistics.median(values), min=min(values), max=max(values), n=len(values))
 
 
-def race(args, load, precision, ends):
+def race(args, load, precision, peers, ends):
     """One line of the table; None where no variant could run."""
     _, batch, _, _, _, steps, *_ = LOADS[load]
-    peers, reports = warm_peers(args, load, precision, args.variants.split(",") if args.variants else LOADS[load][7], max(3, steps // 10)), []
-    try:
-        for k in range(args.rounds):
-            if k > 1 and time.monotonic() > ends:
-                break
-            reports.append(hone_block(args, load, precision))
-            for p in peers.values():
-                p.tell(steps)
-                p.rates.append(batch * steps / p.answer()["seconds"])
-    finally:
+    reports = []
+    for k in range(args.rounds if peers else 0):
+        if k > 1 and time.monotonic() > ends:
+            break
+        reports.append(hone_block(args, load, precision))
         for p in peers.values():
-            p.end()
+            p.tell(steps)
+            p.rates.append(batch * steps / p.answer()["seconds"])
     variants, first = {v: p.rates for v, p in peers.items()}, {v: p.first for v, p in peers.items()}
-    if not variants:
+    if not reports:
         return None
     best = max(variants, key=lambda v: statistics.median(variants[v]))
     mine, theirs = spread([r["samples_per_second"] for r in reports]), spread(variants[best])
@@ -287,6 +292,7 @@ def main():
     p.add_argument("--loads", default=",".join(LOADS), help="names of LOADS, each with :PRECISION where only one is wanted")
     p.add_argument("--variants", default="", help="of PyTorch: eager, graph, compile:MODE; default: those of LOADS")
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--together", action="store_true", help="PyTorch gets ready for all loads at the same time, as compiling takes minutes")
     p.add_argument("--seconds", type=float, default=480)
     p.add_argument("--json", type=pathlib.Path)
     p.add_argument("--worker", nargs=3)
@@ -294,13 +300,22 @@ def main():
     if args.worker:
         return worker(*args.worker)
     ends, rows = time.monotonic() + args.seconds, []
-    for name in args.loads.split(","):
-        load, _, only = name.partition(":")
-        for precision in LOADS[load][6] if not only else (only,):
-            row = race(args, load, precision, ends)
-            rows += [row] if row else []
-            if args.json:
-                args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    jobs = [(name.partition(":")[0], p) for name in args.loads.split(",")
+            for p in (LOADS[name.partition(":")[0]][6] if ":" not in name else (name.partition(":")[2],))]
+    ready = {job: start_peers(args, *job) for job in jobs} if args.together else {}
+    for job in ready:  # nothing is timed before the last one is ready
+        await_peers(*job, ready[job], ends - 15 * len(jobs))
+    for job in jobs:
+        peers = ready.get(job)
+        if peers is None:
+            peers = start_peers(args, *job)
+            await_peers(*job, peers, ends)
+        row = race(args, *job, peers, ends)
+        for p in peers.values():
+            p.end()
+        rows += [row] if row else []
+        if args.json:
+            args.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0 if rows else 1
 
 
