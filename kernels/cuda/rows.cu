@@ -2,6 +2,7 @@
  *
  * p, slot0, slot1 (V, C); row i32 (T), of which `count` are different ids; drow (T, C). All fp32. Definitions:
  * kernels/ref/rows.c. The count is read on the device: a recorded step has another one each time. */
+#include "lanes.cuh"
 #include "launch.cuh"
 #include "square_sums.cuh"
 
@@ -33,32 +34,71 @@ struct rows_args {
     hone_update_attr a;
 };
 
-/* A thread an element of drow. */
-template <bool ADAMW> HONE_KERNEL(MAP_THREADS) rows_update_k(rows_args u)
+/* Of the whole launch: the factor on gradients and AdamW's bias corrections, in double; a power costs more than the update
+ * of many elements. */
+struct rows_factors {
+    float clip, bias1, bias2;
+};
+__device__ static inline rows_factors rows_factors_of(const rows_args &u)
 {
-    const int64_t stride = (int64_t)gridDim.x * blockDim.x, n = u.step->finite ? *u.count * u.C : 0;
     const double limit = (double)u.a.clip_norm, t = (double)(u.step->updates + 1);
     const double scale = limit > 0 ? limit / (u.step->grad_norm + 1e-6) : 1;
-    const float clip = (float)(scale < 1 ? scale : 1), lr = u.step->lr, decay = u.a.weight_decay;
-    const float bias1 = (float)(1 - pow((double)u.a.beta1, t)), bias2 = (float)sqrt(1 - pow((double)u.a.beta2, t));
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) {
-        const int64_t at = u.row[i / u.C] * u.C + i % u.C;
-        float g = u.drow[i] * clip, p = u.p[at];
-        if (ADAMW) {
-            const float m = u.a.beta1 * u.slot0[at] + (1 - u.a.beta1) * g;
-            const float v = u.a.beta2 * u.slot1[at] + (1 - u.a.beta2) * g * g;
-            u.slot0[at] = m;
-            u.slot1[at] = v;
-            u.p[at] = p * (1 - lr * decay) - lr / bias1 * m / (sqrtf(v) / bias2 + u.a.eps);
-            continue;
+    return {(float)(scale < 1 ? scale : 1), (float)(1 - pow((double)u.a.beta1, t)),
+            (float)sqrt(1 - pow((double)u.a.beta2, t))};
+}
+
+/* W neighbours of a row: p, m, v from their gradient g. */
+template <int W>
+__device__ static inline void adamw_lanes(const rows_args &u, const rows_factors &f, const float (&g)[W], float (&p)[W],
+                                          float (&m)[W], float (&v)[W])
+{
+    const float lr = u.step->lr;
+#pragma unroll
+    for (int k = 0; k < W; k++) {
+        const float clipped = g[k] * f.clip;
+        m[k] = u.a.beta1 * m[k] + (1 - u.a.beta1) * clipped;
+        v[k] = u.a.beta2 * v[k] + (1 - u.a.beta2) * clipped * clipped;
+        p[k] = p[k] * (1 - lr * u.a.weight_decay) - lr / f.bias1 * m[k] / (sqrtf(v[k]) / f.bias2 + u.a.eps);
+    }
+}
+
+/* The same of SGD; buffer counts where there is momentum. */
+template <int W>
+__device__ static inline void sgd_lanes(const rows_args &u, const rows_factors &f, const float (&g)[W], float (&p)[W],
+                                        float (&buffer)[W], bool momentum)
+{
+#pragma unroll
+    for (int k = 0; k < W; k++) {
+        float d = g[k] * f.clip + u.a.weight_decay * p[k];
+        if (momentum) {
+            buffer[k] = u.a.momentum * buffer[k] + d;
+            d = u.a.nesterov ? d + u.a.momentum * buffer[k] : buffer[k];
         }
-        g += decay * p;
-        if (u.slot0 && u.a.momentum > 0) {
-            const float buffer = u.a.momentum * u.slot0[at] + g;
-            u.slot0[at] = buffer;
-            g = u.a.nesterov ? g + u.a.momentum * buffer : buffer;
-        }
-        u.p[at] = p - lr * g;
+        p[k] -= u.step->lr * d;
+    }
+}
+
+/* A thread W neighbours of drow, W divides C. */
+template <bool ADAMW, int W> HONE_KERNEL(MAP_THREADS) rows_update_k(rows_args u)
+{
+    HONE_SHARED(rows_factors, shared, 1);
+    if (threadIdx.x == 0) shared[0] = rows_factors_of(u);
+    __syncthreads();
+    const rows_factors f = shared[0];
+    const bool momentum = !ADAMW && u.slot0 && u.a.momentum > 0;
+    const int64_t step = (int64_t)gridDim.x * blockDim.x, packs = u.C / W, n = u.step->finite ? *u.count * packs : 0;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
+        const int64_t at = u.row[i / packs] * u.C + i % packs * W;
+        float g[W], p[W], slot0[W] = {}, slot1[W] = {};
+        read_lanes<float, W>(u.drow + i * W, g);
+        read_lanes<float, W>(u.p + at, p);
+        if (ADAMW || momentum) read_lanes<float, W>(u.slot0 + at, slot0);
+        if (ADAMW) read_lanes<float, W>(u.slot1 + at, slot1);
+        if (ADAMW) adamw_lanes(u, f, g, p, slot0, slot1);
+        else sgd_lanes(u, f, g, p, slot0, momentum);
+        if (ADAMW || momentum) write_lanes<float, W>(u.slot0 + at, slot0);
+        if (ADAMW) write_lanes<float, W>(u.slot1 + at, slot1);
+        write_lanes<float, W>(u.p + at, p);
     }
 }
 
@@ -68,7 +108,10 @@ template <bool ADAMW> static void launch_rows(hone_backend *b, const hone_launch
     rows_args u = {(float *)l->in[0],           (float *)l->in[5],         ADAMW ? (float *)l->in[6] : NULL,
                    (const int32_t *)l->in[1],   (const int32_t *)l->in[3], (const float *)l->in[2],
                    (const hone_step *)l->in[4], l->in_desc[0]->dim[1],     l->node->attr.update};
-    HONE_LAUNCH(b, rows_update_k<ADAMW>, map_blocks(hone_tensor_count(l->in_desc[2])), MAP_THREADS, 0, u);
+    with_width<float>(u.C, [&](auto width) {
+        constexpr int W = decltype(width)::value;
+        HONE_LAUNCH(b, (rows_update_k<ADAMW, W>), map_blocks(hone_tensor_count(l->in_desc[2]) / W), MAP_THREADS, 0, u);
+    });
 }
 
 extern "C" {
