@@ -13,6 +13,7 @@ and fused optimizers, each in a process of its own; "best" is the best of their 
 """
 import argparse
 import json
+import os
 import pathlib
 import select
 import statistics
@@ -215,7 +216,8 @@ class Peer:
     def __init__(self, load, precision, variant):
         self.said = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([sys.executable, __file__, "--worker", load, precision, variant], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said,
+                                        env=dict(os.environ, TORCHINDUCTOR_COMPILE_THREADS="8"))
         self.rates, self.first = [], None
 
     def tell(self, count):
@@ -237,9 +239,9 @@ class Peer:
         self.process.wait()
 
 
-def start_peers(args, load, precision):
-    """All variants of a load, told to run a few steps first, compilation included."""
-    peers = {v: Peer(load, precision, v) for v in (args.variants.split(",") if args.variants else LOADS[load][7])}
+def start_peers(variants, load, precision):
+    """Told to run a few steps first, compilation included."""
+    peers = {v: Peer(load, precision, v) for v in variants}
     for p in peers.values():
         p.tell(max(3, LOADS[load][5] // 10))
     return peers
@@ -285,12 +287,22 @@ def race(args, load, precision, peers, ends):
     return row
 
 
+def jobs_of(args):
+    """{(load, precision): variants} of --loads: NAME, NAME:PRECISION or NAME:PRECISION:VARIANT/VARIANT."""
+    jobs = {}
+    for name in args.loads.split(","):
+        load, precision, variants = (name.split(":", 2) + ["", ""])[:3]
+        for p in (precision,) if precision else LOADS[load][6]:
+            jobs[load, p] = tuple(variants.split("/")) if variants else LOADS[load][7]
+    return jobs
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--hone", default="build/release/hone")
     p.add_argument("--device", default="cuda")
-    p.add_argument("--loads", default=",".join(LOADS), help="names of LOADS, each with :PRECISION where only one is wanted")
-    p.add_argument("--variants", default="", help="of PyTorch: eager, graph, compile:MODE; default: those of LOADS")
+    p.add_argument("--loads", default=",".join(LOADS), help="names of LOADS, each with :PRECISION where only one is wanted, and :VARIANT/VARIANT "
+                   "(eager, graph, compile:MODE) where not all of PyTorch's are")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--together", action="store_true", help="PyTorch gets ready for all loads at the same time, as compiling takes minutes")
     p.add_argument("--seconds", type=float, default=480)
@@ -300,15 +312,14 @@ def main():
     if args.worker:
         return worker(*args.worker)
     ends, rows = time.monotonic() + args.seconds, []
-    jobs = [(name.partition(":")[0], p) for name in args.loads.split(",")
-            for p in (LOADS[name.partition(":")[0]][6] if ":" not in name else (name.partition(":")[2],))]
-    ready = {job: start_peers(args, *job) for job in jobs} if args.together else {}
+    jobs = jobs_of(args)
+    ready = {job: start_peers(jobs[job], *job) for job in jobs} if args.together else {}
     for job in ready:  # nothing is timed before the last one is ready
         await_peers(*job, ready[job], ends - 15 * len(jobs))
     for job in jobs:
         peers = ready.get(job)
         if peers is None:
-            peers = start_peers(args, *job)
+            peers = start_peers(jobs[job], *job)
             await_peers(*job, peers, ends)
         row = race(args, *job, peers, ends)
         for p in peers.values():
