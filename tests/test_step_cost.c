@@ -36,6 +36,9 @@ static const struct {
     {"resnet50", 256, 1000},
     {"vit-s16", 256, 1000},
     {"mobilenet-v2", 256, 1000},
+    {"transformer-4x256", 256, 256},
+    {"bert-base", 32, 32},
+    {"bag", 1024, 1024},
 };
 static const char *const precision[] = {"fp32", "bf16"};
 
@@ -72,7 +75,7 @@ static int describe(char *text, size_t text_bytes, int k, const char *type)
     double by_flop = 1e3 * flop / FLOP_PER_SECOND, by_bytes = 1e3 * bytes / BYTES_PER_SECOND;
     int kernels = (int)number(o, "kernels_per_step");
     assert_true(kernels > 0 && flop > 0 && bytes > 0);
-    int used = snprintf(text, text_bytes, "%-15s %5d %5s %8d %10.3f %10.4f %9.4f\n", load[k].net, load[k].batch, type,
+    int used = snprintf(text, text_bytes, "%-17s %5d %5s %8d %10.3f %10.4f %9.4f\n", load[k].net, load[k].batch, type,
                         kernels, 1e-9 * flop, 1e-9 * bytes, by_flop > by_bytes ? by_flop : by_bytes);
     json_decref(o);
     return used;
@@ -82,7 +85,7 @@ static void test_table(void **state)
 {
     (void)state;
     char text[8192];
-    int used = snprintf(text, sizeof text, "%-15s %5s %5s %8s %10s %10s %9s\n", "net", "batch", "type", "kernels",
+    int used = snprintf(text, sizeof text, "%-17s %5s %5s %8s %10s %10s %9s\n", "net", "batch", "type", "kernels",
                         "GFLOP", "GB", "floor ms");
     for (size_t k = 0; k < sizeof load / sizeof load[0]; k++)
         for (size_t p = 0; p < sizeof precision / sizeof precision[0]; p++)
