@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import select
+import signal
 import statistics
 import subprocess
 import sys
@@ -217,7 +218,7 @@ class Peer:
         self.said = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([sys.executable, __file__, "--worker", load, precision, variant], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said,
-                                        env=dict(os.environ, TORCHINDUCTOR_COMPILE_THREADS="8"))
+                                        start_new_session=True, env=dict(os.environ, TORCHINDUCTOR_COMPILE_THREADS="8"))
         self.rates, self.first = [], None
 
     def tell(self, count):
@@ -235,7 +236,7 @@ class Peer:
         return json.loads(line)
 
     def end(self):
-        self.process.kill()
+        os.killpg(self.process.pid, signal.SIGKILL)  # its compiling processes, too: they would disturb what is timed next
         self.process.wait()
 
 
