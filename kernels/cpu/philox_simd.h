@@ -55,7 +55,7 @@ SIMD_INLINE void philox_lanes(const keep_rule *rule, uint64_t first, vword r[4])
         index[0][i] = (uint32_t)(first + (uint64_t)i);
         index[1][i] = (uint32_t)((first + (uint64_t)i) >> 32);
     }
-    memcpy(c, index, sizeof index);
+    for (int k = 0; k < 2; k++) memcpy(&c[k], index[k], sizeof c[k]);
     c[2] = (vword){0} + (uint32_t)rule->step;
     c[3] = (vword){0} + (uint32_t)(rule->step >> 32);
     for (int round = 0; round < 10; round++) {
@@ -92,8 +92,10 @@ SIMD_INLINE void keep_lanes(const keep_rule *rule, uint64_t first, uint32_t keep
         vword r[4];
         philox_lanes(rule, first + (uint64_t)at, r);
         uint32_t word[4][LANES];
-        for (int k = 0; k < 4; k++) r[k] = (vword)(r[k] >> 8 >= rule->threshold) & 1;
-        memcpy(word, r, sizeof word);
+        for (int k = 0; k < 4; k++) {
+            r[k] = (vword)(r[k] >> 8 >= rule->threshold) & 1;
+            memcpy(word[k], &r[k], sizeof r[k]);
+        }
 #pragma omp simd
         for (int i = 0; i < LANES; i++) {
             keep[4 * i] = word[0][i];

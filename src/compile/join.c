@@ -43,7 +43,7 @@ static hone_nid maker_of(const hone_graph *g, hone_tid t)
 /* Follows the left inputs down. False: something else than products stands side by side. */
 static bool collect(const hone_graph *g, hone_nid last, chain *c)
 {
-    hone_nid right[MOST];
+    hone_nid right[MOST] = {HONE_NONE};
     int count = 0;
     *c = (chain){.gone_count = 0};
     hone_nid i = last;
