@@ -62,7 +62,7 @@ class Bench:
         except subprocess.TimeoutExpired as late:
             with open(self.out / "log.txt", "a") as log:
                 log.write(f"$ {' '.join(words)}\n{(late.stdout or b'').decode(errors='replace')}\n")
-            raise Failed(f"{' '.join(words)[-60:]}: longer than {late.timeout:.0f} s")
+            raise Failed(f"{' '.join(w.rpartition('/')[2] for w in words)[-60:]}: longer than {late.timeout:.0f} s")
         with open(self.out / "log.txt", "a") as log:
             log.write(f"$ {' '.join(words)}\n{done.stdout}\n")
         if check and done.returncode:
