@@ -191,9 +191,12 @@ SIMD_INLINE void change_rows(const bag_job *j, int part, int parts, int subtract
         for (int64_t c0 = 0; c0 < j->C; c0 += SHARE_FLOATS) {
             int64_t C = j->C - c0 < SHARE_FLOATS ? j->C - c0 : SHARE_FLOATS;
             const float *dy = j->dy + n * j->C + c0;
+            if (divisor != 1) {
 #pragma omp simd
-            for (int64_t c = 0; c < C * (divisor != 1); c++) share[c] = dy[c] / divisor;
-            change_text(j, n, c0, C, divisor != 1 ? share : dy, part, parts, subtract);
+                for (int64_t c = 0; c < C; c++) share[c] = dy[c] / divisor;
+                dy = share;
+            }
+            change_text(j, n, c0, C, dy, part, parts, subtract);
         }
     }
 }

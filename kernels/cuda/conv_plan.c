@@ -62,11 +62,16 @@ static hone_status find_plan(hone_backend *b, const hone_graph *g, conv_state *s
     return HONE_OK;
 }
 
+static hone_small_conv small_of(const hone_dnn_problem *p)
+{
+    return (hone_small_conv){p->window, p->n, p->h, p->w, p->in, p->oh, p->ow, p->out};
+}
+
 /* Whether conv_small.cu takes the gradient: launches of some 3 us, where a library's, for its conversions and its two
  * launches behind it, took 40 to 80 (LeNet on an H200). */
 static bool small_gradient(const hone_dnn_problem *p)
 {
-    const hone_small_conv c = {p->window, p->n, p->h, p->w, p->in, p->oh, p->ow, p->out};
+    const hone_small_conv c = small_of(p);
     return p->kind == HONE_DNN_CONV_DX   ? hone_small_conv_dx_fits(&c)
            : p->kind == HONE_DNN_CONV_DW ? hone_small_conv_dw_fits(&c)
                                          : false;
@@ -85,7 +90,7 @@ static const char *own_rule(const hone_node *n, const hone_dnn_problem *p)
 /* Scratch of our own conv_dw, beside that of the bias gradient alone. */
 static size_t own_bytes(const hone_node *n, const hone_dnn_problem *p)
 {
-    const hone_small_conv c = {p->window, p->n, p->h, p->w, p->in, p->oh, p->ow, p->out};
+    const hone_small_conv c = small_of(p);
     return n->op == HONE_OP_conv_dw && n->out[0] != HONE_NONE && hone_small_conv_dw_fits(&c)
                ? hone_small_conv_dw_bytes(&c)
                : 0;

@@ -7,6 +7,7 @@
 #define HONE_KERNELS_CUDA_CONV_SMALL_CUH
 
 #include "divide.cuh"
+#include "lanes.cuh"
 #include "launch.cuh"
 
 static const int SMALL_THREADS = 256;
@@ -41,9 +42,6 @@ static inline int small_image_floats(const small_image &s) { return (s.channels 
 
 template <typename T, int V> __device__ static inline void stage_lanes(float *to, const T *image, const small_image &s)
 {
-    struct alignas(sizeof(T) * V) lanes {
-        T v[V];
-    };
     const unsigned count = (unsigned)(s.plane() * s.channels / V);
 #pragma unroll 4
     for (unsigned j = threadIdx.x; j < count; j += SMALL_THREADS) {
@@ -51,8 +49,8 @@ template <typename T, int V> __device__ static inline void stage_lanes(float *to
         const int c = s.by_channels.split(rest) * V, column = s.by_pitch.split(rest), row = (int)rest;
         const int h = row - s.pad[0], w = column - s.pad[1];
         const bool inside = (unsigned)h < (unsigned)s.h && (unsigned)w < (unsigned)s.w;
-        lanes u;
-        if (inside) u = *(const lanes *)(image + ((int64_t)h * s.w + w) * s.channels + c);
+        lanes<T, V> u;
+        if (inside) u = *(const lanes<T, V> *)(image + ((int64_t)h * s.w + w) * s.channels + c);
 #pragma unroll
         for (int k = 0; k < V; k++) to[(c + k) * s.plane() + row * s.pitch + column] = inside ? to_float(u.v[k]) : 0;
     }

@@ -337,13 +337,12 @@ void cuda_embedding(hone_backend *b, const hone_launch *l)
 {
     with_dtype(l->out_desc[0]->dtype, [&](auto *type) {
         using S = std::remove_pointer_t<decltype(type)>;
-        constexpr int WIDE = pack<S>::size;
         bag_args<S> a = args_of<S>(l, 1, 2, -1);
-        const float *w = (const float *)l->in[0];
-        S *y = (S *)l->out[0];
-        if (a.C % WIDE == 0)
-            HONE_LAUNCH(b, (embedding_k<S, WIDE>), map_blocks(a.T * a.C / WIDE), MAP_THREADS, 0, a, w, y);
-        else HONE_LAUNCH(b, (embedding_k<S, 1>), map_blocks(a.T * a.C), MAP_THREADS, 0, a, w, y);
+        with_width<S>(a.C, [&](auto width) {
+            constexpr int W = decltype(width)::value;
+            HONE_LAUNCH(b, (embedding_k<S, W>), map_blocks(a.T * a.C / W), MAP_THREADS, 0, a, (const float *)l->in[0],
+                        (S *)l->out[0]);
+        });
     });
 }
 

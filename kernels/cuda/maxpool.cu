@@ -6,6 +6,7 @@
  * times for windows of 3, instead of once an input. Backward gathers: one writer an element, a fixed order, no atomics. */
 #include "act.cuh"
 #include "divide.cuh"
+#include "lanes.cuh"
 #include "launch.cuh"
 
 /* Passed by value: launch arguments live in constant memory, where all threads read them for free. */
@@ -19,10 +20,7 @@ struct maxpool_shape {
     divider by_stride[2];
 };
 
-/* V values side by side, moved in one access. */
-template <typename T, int V> struct alignas(sizeof(T) * V) lanes {
-    T v[V];
-};
+/* Places of V channels side by side. */
 template <int V> struct alignas(V) places {
     uint8_t v[V];
 };

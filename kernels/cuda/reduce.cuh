@@ -47,7 +47,7 @@ __device__ static inline bool is_last_block(uint32_t *arrived)
     if (threadIdx.x == 0) *before = atomicAdd(arrived, 1u);
     __syncthreads();
     if (*before != gridDim.x * gridDim.y * gridDim.z - 1) return false;
-    if (threadIdx.x == 0) *arrived = 0;
+    if (threadIdx.x == 0) atomicExch(arrived, 0u); /* as the others changed it: a plain store would race with theirs */
     __threadfence();
     return true;
 }

@@ -6,22 +6,11 @@
 #include "launch.cuh"
 #include "square_sums.cuh"
 
-/* part (SQUARES_BLOCKS): sums of squares of equal runs of the live rows, 16 bytes a thread; the last n % 4 elements are
- * the first block's. */
+/* part (SQUARES_BLOCKS): sums of squares of equal runs of the live rows. */
 HONE_KERNEL(SQUARES_THREADS) rows_squares_k(const float *drow, const int32_t *count, int64_t C, double *part)
 {
     HONE_SHARED(double, scratch, 32);
-    const int64_t n = *count * C, quads = n / 4, end = quads * (blockIdx.x + 1) / gridDim.x;
-    double sum = 0;
-#pragma unroll 4
-    for (int64_t q = quads * blockIdx.x / gridDim.x + threadIdx.x; q < end; q += blockDim.x) {
-        const pack<float> g = ((const pack<float> *)drow)[q];
-#pragma unroll
-        for (int k = 0; k < 4; k++) sum += (double)g.v[k] * (double)g.v[k];
-    }
-    const int64_t last = 4 * quads + threadIdx.x;
-    if (blockIdx.x == 0 && last < n) sum += (double)drow[last] * (double)drow[last];
-    sum = block_reduce<sum_op>(sum, scratch);
+    const double sum = block_reduce<sum_op>(squares_of_run(drow, *count * C), scratch);
     if (threadIdx.x == 0) part[blockIdx.x] = sum;
 }
 

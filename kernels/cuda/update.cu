@@ -4,26 +4,17 @@
  * each run its rules. Arrays begin on 16-byte borders. The step block in device memory holds the learning rate,
  * the norm, the loss scale and the counters, so a recorded step follows the schedule. A step whose norm is not
  * finite changes nothing but those. Definitions: torch.optim. */
-#include "reduce.cuh"
 #include "launch.cuh"
+#include "square_sums.cuh"
 
 static const int NORM_BLOCKS = 256, NORM_THREADS = 512;
 
-/* part (NORM_BLOCKS): sums of squares of equal runs of the arena, in double; 16 bytes a thread. The last n % 4
- * elements are the first block's. The block that is last adds them, a thread a sum: the order is block_reduce's. */
+/* part (NORM_BLOCKS): sums of squares of equal runs of the arena, in double. The block that is last adds them, a thread a
+ * sum: the order is block_reduce's. */
 HONE_KERNEL(NORM_THREADS) grad_norm_k(const float *grad, double *part, int64_t n, hone_step *step)
 {
     HONE_SHARED(double, scratch, 32);
-    const int64_t quads = n / 4, begin = quads * blockIdx.x / gridDim.x, end = quads * (blockIdx.x + 1) / gridDim.x;
-    double sum = 0;
-    for (int64_t q = begin + threadIdx.x; q < end; q += blockDim.x) {
-        const pack<float> g = ((const pack<float> *)grad)[q];
-#pragma unroll
-        for (int k = 0; k < 4; k++) sum += (double)g.v[k] * (double)g.v[k];
-    }
-    const int64_t last = 4 * quads + threadIdx.x;
-    if (blockIdx.x == 0 && last < n) sum += (double)grad[last] * (double)grad[last];
-    sum = block_reduce<sum_op>(sum, scratch);
+    double sum = block_reduce<sum_op>(squares_of_run(grad, n), scratch);
     if (threadIdx.x == 0) part[blockIdx.x] = sum;
     if (!is_last_block(&step->arrived)) return;
     sum = block_reduce<sum_op>(threadIdx.x < NORM_BLOCKS ? part[threadIdx.x] : 0, scratch);
@@ -148,7 +139,7 @@ __device__ static inline void count_when_all_have_read(const update_args &u)
 {
     __threadfence(); /* what was read before is read before the others know */
     if (atomicAdd(&u.step->arrived, 1u) != gridDim.x - 1) return;
-    u.step->arrived = 0;
+    atomicExch(&u.step->arrived, 0u);
     __threadfence();
     hone_step_count(u.step, u.a.scale_interval);
 }

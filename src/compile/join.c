@@ -9,7 +9,7 @@
  * one dx where it made three and two sums; the parts keep their names, and their gradients are views of the whole's.
  *
  * Runs first, so that backward, shadows and the update see one product. Places come later (update.c puts the parts of a
- * whole one behind the other); a sharer of an owner that did not join finds them apart, and keeps the products. */
+ * whole one behind the other); a sharer whose owner's parts are no neighbours keeps the products. */
 #include <stdio.h>
 #include <string.h>
 
@@ -77,7 +77,7 @@ static bool parts_agree(const hone_graph *g, const chain *c, int input)
     return true;
 }
 
-/* A sharer takes the owner's places, which are one behind the other if the owner has joined them as well. */
+/* A sharer takes the owner's places: one behind the other where the owner joined them, or laid them so without. */
 static bool places_follow(const hone_program *p, const chain *c, int input)
 {
     const hone_graph *g = p->graph, *og = p->owner ? p->owner->graph : NULL;
@@ -112,7 +112,8 @@ static hone_status make_whole(hone_program *p, const chain *c, int input, hone_t
     *out = HONE_NONE;
     for (int k = 0; k < c->products; k++) j.part[k] = g->node[c->product[k]].in[input];
     if (j.part[0] == HONE_NONE) return HONE_OK;
-    snprintf(name, sizeof name, "%.*s and %d more", (int)sizeof name - 16, g->tensor[j.part[0]].name, j.parts - 1);
+    /* the number makes it unique, whatever is cut off: what kernels keep of a parameter is found by its name */
+    snprintf(name, sizeof name, "joined %d: %.*s", p->join_count, (int)sizeof name - 16, g->tensor[j.part[0]].name);
     HONE_TRY(hone_graph_like(g, name, j.part[0], HONE_ROLE_PARAM, &j.whole));
     hone_tensor *x = &g->tensor[j.whole];
     x->flags = g->tensor[j.part[0]].flags | HONE_TENSOR_FLAT;

@@ -86,5 +86,6 @@ bool compare_steps(const hone_step *g, const hone_step *w, complaint *why)
            field("bad_total", (double)g->bad_total, (double)w->bad_total, 0, why) &&
            field("updates", (double)g->updates, (double)w->updates, 0, why) &&
            field("loss_scale", (double)g->loss_scale, (double)w->loss_scale, 0, why) &&
-           field("scale_good", g->scale_good, w->scale_good, 0, why);
+           field("scale_good", g->scale_good, w->scale_good, 0, why) &&
+           field("arrived", (double)g->arrived, (double)w->arrived, 0, why);
 }

@@ -3,7 +3,7 @@
 
 usage: mutants.py SOURCE_DIR BUILD_DIR TEST_CASES PLUGIN OBJECT...
   HONE_MUTANT=TEXT    only the faults whose title has TEXT
-  HONE_MUTANTS=all    all of them; else a sixth of each kernel file's, drawn by the text of kernels and faults: the same
+  HONE_MUTANTS=all    all of them; else a fifth of each kernel file's, drawn by the text of kernels and faults: the same
                       for one state of the sources, others after every change
   TEST_CASES  the built tests/test_cases       PLUGIN  the plugin's file name
   OBJECT...   objects and archives that the plugin is linked from, in link order
@@ -43,7 +43,7 @@ def read_list(path):
 
 
 def draw(faults, kernels, seed):
-    """A sixth of the faults of each unit, rounded up, by a digest of the kernels' text."""
+    """A fifth of the faults of each unit, rounded up, by a digest of the kernels' text."""
     digest = hashlib.sha256(seed)
     for source in sorted(kernels.iterdir()):
         digest.update(source.read_bytes())
@@ -51,7 +51,7 @@ def draw(faults, kernels, seed):
     for fault in faults:
         key = hashlib.sha256(digest.digest() + (fault["title"] + fault["op"]).encode()).digest()
         units.setdefault(fault["unit"], []).append((key, len(units), fault))
-    chosen = [f for row in units.values() for f in sorted(row, key=lambda r: r[0])[: (len(row) + 5) // 6]]
+    chosen = [f for row in units.values() for f in sorted(row, key=lambda r: r[0])[: (len(row) + 4) // 5]]
     return [f for _, _, f in chosen]
 
 

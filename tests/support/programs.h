@@ -46,6 +46,35 @@ static inline hone_program *compiled(const net *n, hone_backend *b, const hone_c
     return p;
 }
 
+/* Normwise distance of two arrays, relative to the second. */
+static inline double distance(const float *a, const float *b, int64_t count)
+{
+    double difference = 0, norm = 1e-30;
+    for (int64_t i = 0; i < count; i++) {
+        difference += (double)(a[i] - b[i]) * (double)(a[i] - b[i]);
+        norm += (double)b[i] * (double)b[i];
+    }
+    return sqrt(difference / norm);
+}
+
+/* Largest distance over the loss, the logits and all parameter gradients of one step. */
+static inline double difference_of(const net *n, hone_program *p, hone_program *q)
+{
+    double worst = 0;
+    OK(hone_program_forward_backward(p));
+    OK(hone_program_forward_backward(q));
+    for (hone_tid t = 0; t < n->g->tensor_count; t++) {
+        hone_tid gp = hone_program_graph(p)->tensor[t].grad, gq = hone_program_graph(q)->tensor[t].grad;
+        assert_true((gp == HONE_NONE) == (gq == HONE_NONE));
+        bool kept = (n->g->tensor[t].flags & HONE_TENSOR_KEEP) != 0;
+        if (gp == HONE_NONE && !kept) continue;
+        const float *a = hone_program_address(p, kept ? t : gp), *b = hone_program_address(q, kept ? t : gq);
+        double d = distance(a, b, hone_tensor_count(&n->g->tensor[t]));
+        if (!(d <= worst)) worst = d;
+    }
+    return worst;
+}
+
 /* All parameters, states and kept activations, one after the other; the caller frees. */
 static inline float *outcome(const net *n, hone_program *p, size_t *bytes)
 {
